@@ -1,0 +1,109 @@
+use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{BackendTensor, Dispatch, DispatchTensor, DispatchTensorKind, TensorMetadata};
+use burn::tensor::{DType, Element as BurnElement};
+use downhill_rule::Clock;
+
+use super::{AnyBuffers, Buffers, Element, MAX_SLOTS};
+use crate::engine::Engine;
+
+/// The step over memory, on the Flex backend.
+pub(super) fn step(
+    engine: &dyn Engine,
+    clock: &mut Clock,
+    param: &mut DispatchTensor,
+    grad: DispatchTensor,
+    state: &mut [DispatchTensor],
+) -> Option<DispatchTensor> {
+    let dtype = param.dtype();
+    let half = matches!(dtype, DType::F16 | DType::BF16);
+    if grad.dtype() != dtype || (half && !engine.half_buffers()) {
+        return Some(grad);
+    }
+    let shape = param.shape();
+    let shape = shape.as_slice();
+    match dtype {
+        DType::F32 => run(param, grad, state, |buffers| {
+            engine.step_buffers(clock, shape, AnyBuffers::F32(buffers));
+        }),
+        DType::F64 => run(param, grad, state, |buffers| {
+            engine.step_buffers(clock, shape, AnyBuffers::F64(buffers));
+        }),
+        DType::F16 => run(param, grad, state, |buffers| {
+            engine.step_buffers(clock, shape, AnyBuffers::F16(buffers));
+        }),
+        DType::BF16 => run(param, grad, state, |buffers| {
+            engine.step_buffers(clock, shape, AnyBuffers::Bf16(buffers));
+        }),
+        _ => Some(grad),
+    }
+}
+
+fn run<E>(
+    param: &mut DispatchTensor,
+    grad: DispatchTensor,
+    state: &mut [DispatchTensor],
+    step: impl FnOnce(Buffers<'_, E>),
+) -> Option<DispatchTensor>
+where
+    E: Element + BurnElement + bytemuck::Pod,
+    E::Compute: BurnElement + bytemuck::Pod,
+{
+    let working = <E::Compute as BurnElement>::dtype();
+    for tensor in state.iter_mut() {
+        if tensor.dtype() != working {
+            *tensor = Dispatch::float_cast(tensor.clone(), working.into());
+        }
+    }
+    let Some(param) = flex(param) else {
+        return Some(grad);
+    };
+    let mut slots: [&mut [E::Compute]; MAX_SLOTS] = Default::default();
+    for (slot, tensor) in slots.iter_mut().zip(state) {
+        match flex(tensor) {
+            Some(tensor) => *slot = dense_mut(tensor),
+            None => return Some(grad),
+        }
+    }
+    let DispatchTensorKind::Flex(BackendTensor::Float(grad)) = grad.kind else {
+        return Some(grad);
+    };
+    let grad = match grad.is_contiguous() {
+        true => grad,
+        false => grad.to_contiguous(),
+    };
+    if grad.layout().num_elements() > 0 {
+        step(Buffers {
+            param: dense_mut(param),
+            grad: grad.as_slice().expect("made contiguous above"),
+            slots,
+        });
+    }
+    None
+}
+
+fn flex(tensor: &mut DispatchTensor) -> Option<&mut FlexTensor> {
+    #[allow(unreachable_patterns)]
+    match &mut tensor.kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Some(tensor),
+        _ => None,
+    }
+}
+
+/// The tensor's elements in row-major order; a view, or a buffer that is shared, is first copied
+/// into a buffer of its own.
+fn dense_mut<E: BurnElement + bytemuck::Pod>(tensor: &mut FlexTensor) -> &mut [E] {
+    let layout = tensor.layout();
+    let len = layout.num_elements();
+    if len == 0 {
+        return &mut [];
+    }
+    let whole = layout.contiguous_offsets() == Some((0, len))
+        && tensor.bytes().len() == len * size_of::<E>();
+    if !whole {
+        // Another handle would make the buffer look shared: the original goes first.
+        let copy = tensor.to_contiguous();
+        *tensor = copy;
+    }
+    tensor.storage_mut()
+}

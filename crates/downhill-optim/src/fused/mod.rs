@@ -1,0 +1,101 @@
+//! One pass over memory: parameter, gradient and state of a step as plain slices.
+
+mod elementwise;
+mod factored;
+#[cfg(feature = "flex")]
+mod flex;
+// Deprecated by Burn, but a first-class choice here while Burn ships it.
+#[cfg(feature = "ndarray")]
+#[allow(deprecated)]
+mod ndarray;
+
+use burn::backend::{DispatchTensor, DispatchTensorKind};
+use downhill_rule::{Clock, Real};
+use half::{bf16, f16};
+
+use crate::engine::Engine;
+
+pub(crate) use elementwise::elementwise;
+pub(crate) use factored::factored;
+
+/// More state tensors than any rule has; a rule with more runs as tensor operations.
+pub(crate) const MAX_SLOTS: usize = 6;
+
+/// Elements from which a pass is split over threads: below, waking them costs more than they save.
+const PARALLEL: usize = 1 << 16;
+
+/// A number as it is stored, and the one it is computed in.
+pub(crate) trait Element: Copy + Send + Sync + 'static {
+    type Compute: Real;
+    fn load(self) -> Self::Compute;
+    fn store(value: Self::Compute) -> Self;
+}
+
+macro_rules! element {
+    ($($stored:ty, $compute:ty, $load:expr, $store:expr);*) => {$(
+        impl Element for $stored {
+            type Compute = $compute;
+            #[inline(always)]
+            fn load(self) -> $compute {
+                $load(self)
+            }
+            #[inline(always)]
+            fn store(value: $compute) -> Self {
+                $store(value)
+            }
+        }
+    )*};
+}
+
+element!(
+    f32, f32, core::convert::identity, core::convert::identity;
+    f64, f64, core::convert::identity, core::convert::identity;
+    f16, f32, f16::to_f32, f16::from_f32;
+    bf16, f32, bf16::to_f32, bf16::from_f32
+);
+
+/// Parameter, gradient and state of one step, each dense and in the same order.
+pub(crate) struct Buffers<'a, E: Element> {
+    pub param: &'a mut [E],
+    pub grad: &'a [E],
+    pub slots: [&'a mut [E::Compute]; MAX_SLOTS],
+}
+
+/// [`Buffers`] of any precision.
+pub(crate) enum AnyBuffers<'a> {
+    F32(Buffers<'a, f32>),
+    F64(Buffers<'a, f64>),
+    F16(Buffers<'a, f16>),
+    Bf16(Buffers<'a, bf16>),
+}
+
+/// Runs `work` with the widest vector instructions of the machine. They change the speed, not the
+/// numbers: nothing is contracted into a fused multiply-add or reordered.
+#[inline(always)]
+pub(crate) fn dispatch<T>(work: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || work(),
+    )
+}
+
+/// Runs the step over memory if backend and precision allow it; hands the gradient back otherwise.
+pub(crate) fn step(
+    engine: &dyn Engine,
+    clock: &mut Clock,
+    param: &mut DispatchTensor,
+    grad: DispatchTensor,
+    state: &mut [DispatchTensor],
+) -> Option<DispatchTensor> {
+    if state.len() > MAX_SLOTS {
+        return Some(grad);
+    }
+    #[allow(unreachable_patterns)]
+    match param.kind {
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(_) => flex::step(engine, clock, param, grad, state),
+        #[cfg(feature = "ndarray")]
+        DispatchTensorKind::NdArray(_) => ndarray::step(engine, clock, param, grad, state),
+        _ => Some(grad),
+    }
+}

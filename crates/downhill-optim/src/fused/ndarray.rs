@@ -1,0 +1,121 @@
+use burn::backend::ndarray::{NdArrayTensor, SharedArray};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{BackendTensor, Dispatch, DispatchTensor, DispatchTensorKind, TensorMetadata};
+use burn::tensor::{DType, Element as BurnElement};
+use downhill_rule::Clock;
+
+use super::{AnyBuffers, Buffers, Element, MAX_SLOTS};
+use crate::engine::Engine;
+
+/// The step over memory, on the NdArray backend.
+pub(super) fn step(
+    engine: &dyn Engine,
+    clock: &mut Clock,
+    param: &mut DispatchTensor,
+    grad: DispatchTensor,
+    state: &mut [DispatchTensor],
+) -> Option<DispatchTensor> {
+    let dtype = param.dtype();
+    if grad.dtype() != dtype {
+        return Some(grad);
+    }
+    let shape = param.shape();
+    let shape = shape.as_slice();
+    match dtype {
+        DType::F32 => run::<f32>(param, grad, state, |buffers| {
+            engine.step_buffers(clock, shape, AnyBuffers::F32(buffers));
+        }),
+        DType::F64 => run::<f64>(param, grad, state, |buffers| {
+            engine.step_buffers(clock, shape, AnyBuffers::F64(buffers));
+        }),
+        _ => Some(grad),
+    }
+}
+
+/// The precisions of NdArray's float tensors.
+trait Precision: Element<Compute = Self> + BurnElement {
+    fn array(tensor: NdArrayTensor) -> SharedArray<Self>;
+    fn tensor(array: SharedArray<Self>) -> NdArrayTensor;
+}
+
+macro_rules! precision {
+    ($($real:ty, $variant:ident);*) => {$(
+        impl Precision for $real {
+            fn array(tensor: NdArrayTensor) -> SharedArray<Self> {
+                match tensor {
+                    NdArrayTensor::$variant(storage) => storage.into_shared(),
+                    other => unreachable!("checked to be {}: {:?}", stringify!($real), other.dtype()),
+                }
+            }
+            fn tensor(array: SharedArray<Self>) -> NdArrayTensor {
+                NdArrayTensor::from(array)
+            }
+        }
+    )*};
+}
+
+precision!(f32, F32; f64, F64);
+
+fn run<E: Precision>(
+    param: &mut DispatchTensor,
+    grad: DispatchTensor,
+    state: &mut [DispatchTensor],
+    step: impl FnOnce(Buffers<'_, E>),
+) -> Option<DispatchTensor> {
+    for tensor in state.iter_mut() {
+        if tensor.dtype() != E::dtype() {
+            *tensor = Dispatch::float_cast(tensor.clone(), E::dtype().into());
+        }
+    }
+    let mut moved = take::<E>(param);
+    let mut arrays: [Option<SharedArray<E>>; MAX_SLOTS] = Default::default();
+    for (array, tensor) in arrays.iter_mut().zip(state.iter_mut()) {
+        *array = Some(take::<E>(tensor));
+    }
+    let grad = standard(owned::<E>(grad));
+    let slots = arrays.each_mut().map(|array| match array {
+        Some(array) => array.as_slice_mut().expect("made standard when taken"),
+        None => &mut [],
+    });
+    step(Buffers {
+        param: moved.as_slice_mut().expect("made standard when taken"),
+        grad: grad.as_slice().expect("made standard above"),
+        slots,
+    });
+    put(param, moved);
+    for (tensor, array) in state.iter_mut().zip(arrays) {
+        if let Some(array) = array {
+            put(tensor, array);
+        }
+    }
+    None
+}
+
+/// Moves the array out of the tensor, so that it is not shared with it.
+fn take<E: Precision>(tensor: &mut DispatchTensor) -> SharedArray<E> {
+    let hollow = SharedArray::from_shape_vec(vec![0], Vec::new()).expect("no elements fit no shape");
+    let hollow = DispatchTensor {
+        kind: DispatchTensorKind::NdArray(BackendTensor::Float(E::tensor(hollow))),
+        autodiff: tensor.autodiff,
+    };
+    standard(owned(core::mem::replace(tensor, hollow)))
+}
+
+fn put<E: Precision>(tensor: &mut DispatchTensor, array: SharedArray<E>) {
+    tensor.kind = DispatchTensorKind::NdArray(BackendTensor::Float(E::tensor(array)));
+}
+
+fn owned<E: Precision>(tensor: DispatchTensor) -> SharedArray<E> {
+    #[allow(unreachable_patterns)]
+    match tensor.kind {
+        DispatchTensorKind::NdArray(BackendTensor::Float(tensor)) => E::array(tensor),
+        _ => unreachable!("the step is dispatched on the parameter's backend, which its gradient and state share"),
+    }
+}
+
+fn standard<E: Precision>(array: SharedArray<E>) -> SharedArray<E> {
+    match array.is_standard_layout() {
+        true => array,
+        false => array.as_standard_layout().into_owned().into_shared(),
+    }
+}

@@ -1,0 +1,62 @@
+//! Optimizer rules as optimizers of the Burn framework.
+//!
+//! A rule of [`downhill_rule`] becomes a [`burn::optim::Optimizer`] through [`RuleOptimizer`]: on
+//! Burn's CPU backends (Flex, NdArray) it runs as one fused, in-place, multithreaded pass over
+//! memory, on every other backend as tensor operations.
+//!
+//! Three ways in:
+//!
+//! * a config, a drop-in for burn-optim's: [`AdamWConfig`], [`NAdamConfig`], ...;
+//! * a name or a piece of JSON: [`OptimizerConfig`];
+//! * a rule of your own: [`RuleOptimizer::new`].
+#![cfg_attr(
+    feature = "flex",
+    doc = r##"
+```
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Distribution, Tensor};
+use downhill_optim::NAdamConfig;
+
+let device = Device::flex().autodiff();
+let mut model: Linear = LinearConfig::new(4, 1).init(&device);
+let mut optim = NAdamConfig::new().with_weight_decay(1e-2).init();
+
+let x = Tensor::<2>::random([16, 4], Distribution::Default, &device);
+let loss = model.forward(x).square().mean();
+let grads = GradientsParams::from_grads(loss.backward(), &model);
+model = optim.step(2e-3, model, grads);
+```
+"##
+)]
+//!
+//! # State
+//!
+//! Every parameter has named state tensors (torch's names), a step counter and, where a rule needs
+//! them, host scalars. They are part of [`burn::optim::ModuleOptimizer`]'s record, in the
+//! parameter's precision; f16 and bf16 parameters are computed in f32 and have f32 state.
+//!
+//! # Feature flags
+//!
+//! `flex` and `ndarray` compile the fused passes of those backends (and switch the backend on in
+//! Burn). Without them the crate compiles too, and runs as tensor operations.
+#![forbid(unsafe_code)]
+
+mod config;
+mod configs;
+mod engine;
+mod fused;
+mod optimizer;
+mod record;
+mod registry;
+mod state;
+mod tensor;
+
+pub use config::{ConfigError, OptimizerInfo};
+pub use configs::*;
+pub use downhill_rule as rule;
+pub use optimizer::RuleOptimizer;
+pub use record::{canonical_bytes, state_bytes};
+pub use registry::OptimizerConfig;
+pub use state::RuleState;

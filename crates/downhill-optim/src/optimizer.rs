@@ -1,0 +1,213 @@
+use std::sync::Arc;
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
+use burn::optim::{LearningRate, Optimizer};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
+use downhill_rule::factored::FactoredRule;
+use downhill_rule::{Clock, Rule};
+
+use crate::engine::{Elementwise, Engine, Factored};
+use crate::fused;
+use crate::state::{Layout, RuleState, Tensors};
+use crate::tensor::TensorValue;
+
+/// The one [`Optimizer`] of this library: it runs any [`Rule`] on any backend.
+///
+/// On Flex and NdArray a step is one pass over memory, in place when the parameter's and the
+/// state's buffers are not shared (with a module that is moved into
+/// [`ModuleOptimizer::step`](burn::optim::ModuleOptimizer::step) they are not). Elsewhere it is a
+/// chain of tensor operations.
+///
+/// ```
+/// use burn::optim::ModuleOptimizer;
+/// use downhill_optim::RuleOptimizer;
+/// use downhill_optim::rule::{Adam, Cautious};
+///
+/// let optim: ModuleOptimizer = RuleOptimizer::new(Cautious(Adam::default())).into();
+/// ```
+///
+/// # Panics
+///
+/// [`step`](Optimizer::step) panics, before anything is written, if the learning rate is negative
+/// or not finite, if the gradient has not the parameter's shape, or if a loaded state tensor has not
+/// the shape that the rule needs. A state that another rule saved is replaced by a fresh one, as
+/// Burn does with states that it cannot read.
+#[derive(Clone)]
+pub struct RuleOptimizer {
+    engine: Arc<dyn Engine>,
+}
+
+impl core::fmt::Debug for RuleOptimizer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let slots = self.engine.slots(&[1]);
+        let names: Vec<_> = slots.iter().map(|(slot, _)| slot.name).collect();
+        f.debug_struct("RuleOptimizer")
+            .field("state", &names)
+            .finish()
+    }
+}
+
+impl RuleOptimizer {
+    /// An optimizer that runs `rule`.
+    pub fn new(rule: impl Rule) -> Self {
+        Self {
+            engine: Arc::new(Elementwise(rule)),
+        }
+    }
+
+    /// An optimizer that runs a rule with a factored second moment.
+    pub fn factored(rule: impl FactoredRule) -> Self {
+        Self {
+            engine: Arc::new(Factored(rule)),
+        }
+    }
+
+    fn fresh_state(&self, shape: &[usize], param: &DispatchTensor) -> RuleState {
+        let slots = self.engine.slots(shape);
+        let memory = self.engine.memory();
+        let dtype = FloatDType::from(state_dtype(param.dtype()));
+        let device = param.device();
+        let layout = Layout {
+            tensors: unique(slots.iter().map(|(slot, _)| slot.name)),
+            scalars: unique(memory.iter().map(|slot| slot.name)),
+        };
+        let tensors = slots.into_iter().map(|(slot, shape)| {
+            let shape = Shape::from(shape);
+            match slot.initial {
+                0.0 => Dispatch::float_zeros(shape, &device, dtype),
+                initial => Dispatch::float_full(shape, Scalar::Float(initial), &device, dtype),
+            }
+        });
+        RuleState {
+            layout: Arc::new(layout),
+            step: 0,
+            memory: memory.iter().map(|slot| slot.initial).collect(),
+            tensors: Tensors::Device(tensors.collect()),
+        }
+    }
+
+    /// Whether `state` is what this rule would have made; a loaded state adopts no names, so they
+    /// are compared once, after loading.
+    fn fits(&self, shape: &[usize], state: &RuleState) -> bool {
+        let slots = self.engine.slots(shape);
+        let memory = self.engine.memory();
+        let Tensors::Host(data) = &state.tensors else {
+            return true;
+        };
+        if unique(slots.iter().map(|(slot, _)| slot.name)) != state.layout.tensors
+            || unique(memory.iter().map(|slot| slot.name)) != state.layout.scalars
+        {
+            return false;
+        }
+        for ((slot, shape), data) in slots.iter().zip(data) {
+            assert_eq!(
+                data.shape().as_slice(),
+                shape.as_slice(),
+                "the loaded state `{}` does not fit its parameter: its shape must be {:?}",
+                slot.name,
+                shape,
+            );
+        }
+        true
+    }
+
+    /// The step, without the parameter's rank.
+    fn advance(
+        &self,
+        lr: LearningRate,
+        mut param: DispatchTensor,
+        grad: DispatchTensor,
+        state: Option<RuleState>,
+    ) -> (DispatchTensor, RuleState) {
+        assert!(
+            lr.is_finite() && lr >= 0.0,
+            "the learning rate must be finite and at least 0, got {lr}"
+        );
+        let shape = param.shape();
+        assert_eq!(
+            shape,
+            grad.shape(),
+            "a gradient must have its parameter's shape"
+        );
+        let shape = shape.as_slice();
+        let mut state = state
+            .filter(|state| self.fits(shape, state))
+            .unwrap_or_else(|| self.fresh_state(shape, &param));
+        if matches!(state.tensors, Tensors::Host(_)) {
+            state.on_device(&param.device());
+        }
+        state.step = state.step.saturating_add(1);
+        let mut memory = core::mem::take(&mut state.memory);
+        let mut clock = Clock {
+            lr,
+            step: state.step,
+            memory: &mut memory,
+        };
+        let Tensors::Device(tensors) = &mut state.tensors else {
+            unreachable!("put on the device above")
+        };
+        let left = fused::step(&*self.engine, &mut clock, &mut param, grad, tensors);
+        if let Some(grad) = left {
+            let dtype = param.dtype();
+            let working = state_dtype(dtype);
+            let cast = |tensor: DispatchTensor, to: DType| match tensor.dtype() == to {
+                true => tensor,
+                false => Dispatch::float_cast(tensor, to.into()),
+            };
+            for tensor in tensors.iter_mut() {
+                if tensor.dtype() != working {
+                    *tensor = Dispatch::float_cast(tensor.clone(), working.into());
+                }
+            }
+            let value = TensorValue(cast(param, working));
+            let grad = TensorValue(cast(grad, working));
+            let moved = self.engine.step_tensors(&mut clock, value, grad, tensors);
+            param = cast(moved.0, dtype);
+        }
+        state.memory = memory;
+        (param, state)
+    }
+}
+
+/// The precision of arithmetic and state: 16-bit parameters are too coarse for moving averages.
+fn state_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}
+
+/// Names with a number after each repetition, as nested rules of one kind give.
+fn unique(names: impl Iterator<Item = &'static str>) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for name in names {
+        let mut candidate = name.to_string();
+        let mut count = 1;
+        while unique.contains(&candidate) {
+            count += 1;
+            candidate = format!("{name}_{count}");
+        }
+        unique.push(candidate);
+    }
+    unique
+}
+
+impl Optimizer for RuleOptimizer {
+    type State<const D: usize> = RuleState;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        state: Option<RuleState>,
+    ) -> (Tensor<D>, Option<RuleState>) {
+        let (param, state) = self.advance(lr, tensor.into_dispatch(), grad.into_dispatch(), state);
+        (Tensor::from_dispatch(param), Some(state))
+    }
+
+    fn to_device<const D: usize>(state: RuleState, device: &Device) -> RuleState {
+        state.to_device(device)
+    }
+}

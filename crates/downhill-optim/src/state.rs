@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, read_sync};
+use burn::optim::{RecordState, StateSink, StateSource, join_path};
+use burn::tensor::{Device, TensorData};
+use burn_pack::Scalar;
+use serde::{Deserialize, Serialize};
+
+/// The state of one parameter: named tensors, named host scalars and the step counter.
+///
+/// It has no rank and no device of its own: a record that was loaded stays on the host until the
+/// first step puts it, in its own precision, beside the parameter.
+#[derive(Clone, Debug)]
+pub struct RuleState {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) step: u64,
+    pub(crate) memory: Vec<f64>,
+    pub(crate) tensors: Tensors,
+}
+
+/// Names of the state's tensors and scalars, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Layout {
+    pub tensors: Vec<String>,
+    pub scalars: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Tensors {
+    Host(Vec<TensorData>),
+    Device(Vec<DispatchTensor>),
+}
+
+impl RuleState {
+    /// The number of steps taken.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Names and values of the state tensors, read back from their device.
+    pub fn tensors(&self) -> Vec<(String, TensorData)> {
+        let names = self.layout.tensors.iter().cloned();
+        names.zip(self.data()).collect()
+    }
+
+    /// Names and values of the host scalars.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        let names = self.layout.scalars.iter().cloned();
+        names.zip(self.memory.iter().copied()).collect()
+    }
+
+    pub(crate) fn to_device(mut self, device: &Device) -> Self {
+        if let Tensors::Device(tensors) = &mut self.tensors {
+            let target = device.as_dispatch();
+            if tensors.iter().any(|tensor| tensor.device() != *target) {
+                *tensors = core::mem::take(tensors)
+                    .into_iter()
+                    .map(|tensor| Dispatch::float_to_device(tensor, target))
+                    .collect();
+            }
+        }
+        self
+    }
+
+    /// The tensors, put on `device` if they were still on the host.
+    pub(crate) fn on_device(&mut self, device: &DispatchDevice) -> &mut Vec<DispatchTensor> {
+        if let Tensors::Host(data) = &mut self.tensors {
+            let tensors = core::mem::take(data)
+                .into_iter()
+                .map(|data| Dispatch::float_from_data(data, device))
+                .collect();
+            self.tensors = Tensors::Device(tensors);
+        }
+        match &mut self.tensors {
+            Tensors::Device(tensors) => tensors,
+            Tensors::Host(_) => unreachable!("moved to the device above"),
+        }
+    }
+
+    fn data(&self) -> Vec<TensorData> {
+        match &self.tensors {
+            Tensors::Host(data) => data.clone(),
+            Tensors::Device(tensors) => tensors.iter().cloned().map(read).collect(),
+        }
+    }
+}
+
+fn read(tensor: DispatchTensor) -> TensorData {
+    read_sync(Dispatch::float_into_data(tensor))
+        .expect("reading a tensor back fails only when its device is lost")
+}
+
+const LAYOUT: &str = "layout";
+const STEP: &str = "step";
+
+impl RecordState for RuleState {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        // Burn's records find a tensor by its name alone, so the names themselves are saved.
+        let layout = serde_json::to_vec(&*self.layout).expect("strings serialise");
+        let len = layout.len();
+        out.push_tensor(prefix, LAYOUT, TensorData::new(layout, [len]));
+        out.push_scalar(prefix, STEP, Scalar::from(self.step));
+        for (name, value) in self.scalars() {
+            out.push_scalar(prefix, &name, Scalar::from(value));
+        }
+        let prefix = join_path(prefix, "state");
+        for (name, data) in self.tensors() {
+            out.push_tensor(&prefix, &name, data);
+        }
+    }
+
+    fn state_unflatten(prefix: &str, src: &mut StateSource, _device: &Device) -> Option<Self> {
+        let layout = src.take_tensor(prefix, LAYOUT)?;
+        let layout: Layout = serde_json::from_slice(layout.as_bytes()).ok()?;
+        let step = u64::try_from(src.take_scalar(prefix, STEP)?).ok()?;
+        let memory = layout
+            .scalars
+            .iter()
+            .map(|name| f64::try_from(src.take_scalar(prefix, name)?).ok())
+            .collect::<Option<_>>()?;
+        let prefix = join_path(prefix, "state");
+        let tensors = layout
+            .tensors
+            .iter()
+            .map(|name| src.take_tensor(&prefix, name))
+            .collect::<Option<_>>()?;
+        Some(Self {
+            layout: Arc::new(layout),
+            step,
+            memory,
+            tensors: Tensors::Host(tensors),
+        })
+    }
+}

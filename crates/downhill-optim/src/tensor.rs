@@ -1,0 +1,117 @@
+//! Carrier of a rule that is a whole tensor, of whatever rank and backend.
+
+use core::ops::{Add, Div, Mul, Sub};
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
+use burn::tensor::{BoolDType, FloatDType};
+use downhill_rule::Value;
+
+/// A float tensor without its rank: Burn's tensors have the rank in their type, and a rule would be
+/// compiled once for each.
+#[derive(Clone)]
+pub(crate) struct TensorValue(pub DispatchTensor);
+
+impl TensorValue {
+    /// The mean over `dim`, which stays with length 1.
+    pub fn mean_dim(self, dim: usize) -> Self {
+        Self(Dispatch::float_mean_dim(self.0, dim))
+    }
+
+    /// The mean over everything, in a shape that broadcasts against this tensor.
+    pub fn mean(self) -> Self {
+        let rank = self.0.shape().num_dims();
+        let mean = Dispatch::float_mean(self.0);
+        Self(Dispatch::float_reshape(mean, Shape::from(vec![1; rank])))
+    }
+
+    pub fn recip(self) -> Self {
+        Self(Dispatch::float_recip(self.0))
+    }
+}
+
+macro_rules! binary {
+    ($($trait:ident, $method:ident, $op:ident);*) => {$(
+        impl $trait for TensorValue {
+            type Output = Self;
+            fn $method(self, other: Self) -> Self {
+                Self(Dispatch::$op(self.0, other.0))
+            }
+        }
+    )*};
+}
+
+binary!(Add, add, float_add; Sub, sub, float_sub; Mul, mul, float_mul; Div, div, float_div);
+
+// Factors of 1 and terms of 0 are settings that are off: skipping them keeps kernels out of the
+// chain, and leaves a tensor's buffer unshared.
+impl Value for TensorValue {
+    fn scale(self, factor: f64) -> Self {
+        if factor == 1.0 {
+            return self;
+        }
+        Self(Dispatch::float_mul_scalar(self.0, Scalar::Float(factor)))
+    }
+
+    fn offset(self, term: f64) -> Self {
+        if term == 0.0 {
+            return self;
+        }
+        Self(Dispatch::float_add_scalar(self.0, Scalar::Float(term)))
+    }
+
+    fn add_scaled(self, other: &Self, factor: f64) -> Self {
+        if factor == 0.0 {
+            return self;
+        }
+        self + other.clone().scale(factor)
+    }
+
+    fn sqrt(self) -> Self {
+        Self(Dispatch::float_sqrt(self.0))
+    }
+
+    fn abs(self) -> Self {
+        Self(Dispatch::float_abs(self.0))
+    }
+
+    fn sign(self) -> Self {
+        // Backends disagree on the sign of a NaN.
+        let bool_dtype = bool_dtype(&self.0);
+        let nan = Dispatch::float_is_nan(self.0.clone(), bool_dtype);
+        let sign = Dispatch::float_sign(self.0);
+        Self(Dispatch::float_mask_fill(sign, nan, Scalar::Float(f64::NAN)))
+    }
+
+    fn heaviside(self) -> Self {
+        let bool_dtype = bool_dtype(&self.0);
+        let dtype = float_dtype(&self.0);
+        let positive = Dispatch::float_greater_elem(self.0, Scalar::Float(0.0), bool_dtype);
+        Self(<Dispatch as burn::backend::ops::BoolTensorOps<Dispatch>>::bool_into_float(positive, dtype))
+    }
+
+    fn maximum(self, other: Self) -> Self {
+        let bool_dtype = bool_dtype(&self.0);
+        let larger = Dispatch::float_greater(self.0.clone(), other.0.clone(), bool_dtype);
+        Self(Dispatch::float_mask_where(other.0, larger, self.0))
+    }
+
+    fn clamp_min(self, floor: f64) -> Self {
+        Self(Dispatch::float_clamp_min(self.0, Scalar::Float(floor)))
+    }
+
+    fn clamp_max(self, ceiling: f64) -> Self {
+        if ceiling == f64::INFINITY {
+            return self;
+        }
+        Self(Dispatch::float_clamp_max(self.0, Scalar::Float(ceiling)))
+    }
+}
+
+fn bool_dtype(tensor: &DispatchTensor) -> BoolDType {
+    burn::backend::get_device_settings::<Dispatch>(&tensor.device()).bool_dtype
+}
+
+pub(crate) fn float_dtype(tensor: &DispatchTensor) -> FloatDType {
+    tensor.dtype().into()
+}

@@ -1,0 +1,132 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+
+/// Which of the algorithms called NAdam; see [`NAdam`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NAdamVariant {
+    /// `torch.optim.NAdam`; Keras's too, with `momentum_decay` 1 and epsilon 1e-7.
+    Torch,
+    /// Dozat's Algorithm 2: the momentum schedule also drives the first moment.
+    Dozat,
+    /// `optax.nadam`: constant momentum, `momentum_decay` is not used.
+    Optax,
+}
+
+/// NAdam: [`Adam`](crate::Adam) with Nesterov's look-ahead.
+///
+/// ```text
+/// mu_t = beta_1·(1 - 0.5·0.96^(t·momentum_decay))        P_t = mu_1·…·mu_t
+/// m ← beta_1·m + (1 - beta_1)·g                           torch, optax
+/// m ← mu_t·m + (1 - mu_t)·g                               Dozat
+/// v ← beta_2·v + (1 - beta_2)·g²
+/// u = [mu_{t+1}·m/(1 - P_{t+1}) + (1 - mu_t)·g/(1 - P_t)] / (sqrt(v/(1 - beta_2^t)) + epsilon)
+/// ```
+///
+/// optax keeps `mu_t = beta_1`, so that `P_t = beta_1^t`. State: `exp_avg` (m), `exp_avg_sq` (v),
+/// and the scalar `mu_product` (P_t) where the momentum has a schedule. Source: Dozat, *Incorporating
+/// Nesterov Momentum into Adam*, ICLR 2016 workshop; the factor `beta_2` that one version of it puts
+/// on v is a misprint and is left out, as everywhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NAdam {
+    /// Decay of the mean of the gradient, in `[0, 1)`.
+    pub beta_1: f64,
+    /// Decay of the mean of its square, in `[0, 1)`.
+    pub beta_2: f64,
+    /// Added to the root, above 0.
+    pub epsilon: f64,
+    /// How fast the momentum grows to `beta_1`, at least 0.
+    pub momentum_decay: f64,
+    /// Which algorithm.
+    pub variant: NAdamVariant,
+}
+
+impl Default for NAdam {
+    fn default() -> Self {
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            momentum_decay: 4e-3,
+            variant: NAdamVariant::Torch,
+        }
+    }
+}
+
+impl NAdam {
+    fn mu(&self, t: f64) -> f64 {
+        self.beta_1 * (1.0 - 0.5 * 0.96_f64.powf(t * self.momentum_decay))
+    }
+}
+
+/// `u = (ahead·m + now·g) / (sqrt(v)·debias + epsilon)`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NAdamCoefs {
+    keep: f64,
+    beta_2: f64,
+    epsilon: f64,
+    ahead: f64,
+    now: f64,
+    debias_2_root: f64,
+}
+
+impl Rule for NAdam {
+    type State<V: Value> = [V; 2];
+    type Coefs = NAdamCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
+    }
+
+    fn memory(&self) -> Vec<Slot> {
+        match self.variant {
+            NAdamVariant::Optax => Vec::new(),
+            NAdamVariant::Torch | NAdamVariant::Dozat => vec![Slot::filled("mu_product", 1.0)],
+        }
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<NAdamCoefs> {
+        let t = clock.t();
+        let (keep, ahead, now) = match self.variant {
+            NAdamVariant::Optax => (
+                self.beta_1,
+                self.beta_1 / bias_correction(self.beta_1, t + 1.0),
+                (1.0 - self.beta_1) / bias_correction(self.beta_1, t),
+            ),
+            variant => {
+                let (mu, mu_next) = (self.mu(t), self.mu(t + 1.0));
+                let product = clock.memory[0] * mu;
+                clock.memory[0] = product;
+                let keep = if variant == NAdamVariant::Dozat {
+                    mu
+                } else {
+                    self.beta_1
+                };
+                (
+                    keep,
+                    mu_next / (1.0 - product * mu_next),
+                    (1.0 - mu) / (1.0 - product),
+                )
+            }
+        };
+        let coefs = NAdamCoefs {
+            keep,
+            beta_2: self.beta_2,
+            epsilon: self.epsilon,
+            ahead,
+            now,
+            debias_2_root: bias_correction(self.beta_2, t).sqrt().recip(),
+        };
+        Step::new(clock.lr, coefs)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(coefs: &NAdamCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+        let m = ema(m, grad.clone(), coefs.keep);
+        let v = ema(v, grad.clone().square(), coefs.beta_2);
+        let ahead = m.clone().scale(coefs.ahead) + grad.scale(coefs.now);
+        let root = v.clone().sqrt().scale(coefs.debias_2_root);
+        (ahead / root.offset(coefs.epsilon), [m, v])
+    }
+}

@@ -1,0 +1,176 @@
+use crate::Value;
+
+/// How one element of a parameter moves: the whole of an optimizer, written once.
+///
+/// At each step a driver calls [`prepare`](Self::prepare) once per parameter on the host, then
+/// for every element
+///
+/// ```text
+/// g        = sign·grad + l2·param          coupled decay, maximisation: settings of the Step
+/// param    = retain·param                  decoupled decay
+/// u, state = direction(coefs, param, g, state)
+/// param    = param - rate·u
+/// ```
+///
+/// so a rule states only its direction `u`; [`advance`](Self::advance) is that element loop's
+/// body. Rules compose at compile time: [`Cautious`](crate::Cautious) or
+/// [`WeightDecay`](crate::WeightDecay) around a rule is again a rule, and runs as one pass.
+pub trait Rule: Clone + Send + Sync + 'static {
+    /// State of one element: `[V; N]`, or nested pairs of such.
+    type State<V: Value>: Slots<V>;
+    /// Host numbers that [`direction`](Self::direction) needs, computed once per step.
+    type Coefs: Copy + Send + Sync;
+
+    /// Name and initial value of each element of [`State`](Self::State), in its order.
+    fn slots(&self) -> Vec<Slot>;
+
+    /// Scalars kept per parameter between steps, for what is not a function of the step count.
+    fn memory(&self) -> Vec<Slot> {
+        Vec::new()
+    }
+
+    /// What the host computes for one step of one parameter.
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs>;
+
+    /// The direction of descent, and the new state.
+    fn direction<V: Value>(
+        coefs: &Self::Coefs,
+        param: &V,
+        grad: V,
+        state: Self::State<V>,
+    ) -> (V, Self::State<V>);
+
+    /// One step of one element: see the trait's description.
+    #[inline(always)]
+    fn advance<V: Value>(
+        step: &Step<Self::Coefs>,
+        param: V,
+        grad: V,
+        state: Self::State<V>,
+    ) -> (V, Self::State<V>) {
+        let grad = grad.scale(step.sign).add_scaled(&param, step.l2);
+        let param = param.scale(step.retain);
+        let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
+        (param - direction.scale(step.rate), state)
+    }
+}
+
+/// Name and initial value of one state tensor, or of one scalar of the memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slot {
+    /// The name under which it is saved; torch's where torch has it.
+    pub name: &'static str,
+    /// The value of every element before the first step.
+    pub initial: f64,
+}
+
+impl Slot {
+    /// A slot that starts at zero.
+    pub fn zeros(name: &'static str) -> Self {
+        Self::filled(name, 0.0)
+    }
+
+    /// A slot that starts at `initial`.
+    pub fn filled(name: &'static str, initial: f64) -> Self {
+        Self { name, initial }
+    }
+}
+
+/// What a rule is told at each step of one parameter.
+#[derive(Debug)]
+pub struct Clock<'a> {
+    /// The learning rate.
+    pub lr: f64,
+    /// The number of this step; the first is 1.
+    pub step: u64,
+    /// The scalars that [`Rule::memory`] named.
+    pub memory: &'a mut [f64],
+}
+
+impl Clock<'_> {
+    /// The number of this step as a float.
+    pub fn t(&self) -> f64 {
+        self.step as f64
+    }
+}
+
+/// The host's part of one step; see [`Rule`] for how it is used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step<C> {
+    /// Multiplies the direction: the learning rate, unless the rule keeps it inside its state.
+    pub rate: f64,
+    /// Multiplies the parameter before it moves: `1 - lr·weight_decay` for decoupled decay.
+    pub retain: f64,
+    /// Multiplies the parameter that is added to the gradient: coupled (L2) decay.
+    pub l2: f64,
+    /// 1 to minimise, -1 to maximise.
+    pub sign: f64,
+    /// The rule's own numbers.
+    pub coefs: C,
+}
+
+impl<C> Step<C> {
+    /// A step without decay, minimising.
+    pub fn new(rate: f64, coefs: C) -> Self {
+        Self {
+            rate,
+            retain: 1.0,
+            l2: 0.0,
+            sign: 1.0,
+            coefs,
+        }
+    }
+
+    /// The same step with other coefficients.
+    pub fn map<D>(self, f: impl FnOnce(C) -> D) -> Step<D> {
+        Step {
+            rate: self.rate,
+            retain: self.retain,
+            l2: self.l2,
+            sign: self.sign,
+            coefs: f(self.coefs),
+        }
+    }
+}
+
+/// A fixed number of state values: `[V; N]`, or nested pairs of such.
+pub trait Slots<V>: Sized {
+    /// How many values there are.
+    const LEN: usize;
+    /// Builds the state from its values, in order.
+    fn gather(next: &mut impl FnMut() -> V) -> Self;
+    /// Hands out the values, in the same order.
+    fn scatter(self, put: &mut impl FnMut(V));
+}
+
+impl<V, const N: usize> Slots<V> for [V; N] {
+    const LEN: usize = N;
+
+    #[inline(always)]
+    fn gather(next: &mut impl FnMut() -> V) -> Self {
+        core::array::from_fn(|_| next())
+    }
+
+    #[inline(always)]
+    fn scatter(self, put: &mut impl FnMut(V)) {
+        for value in self {
+            put(value);
+        }
+    }
+}
+
+impl<V, A: Slots<V>, B: Slots<V>> Slots<V> for (A, B) {
+    const LEN: usize = A::LEN + B::LEN;
+
+    #[inline(always)]
+    fn gather(next: &mut impl FnMut() -> V) -> Self {
+        let first = A::gather(next);
+        (first, B::gather(next))
+    }
+
+    #[inline(always)]
+    fn scatter(self, put: &mut impl FnMut(V)) {
+        self.0.scatter(put);
+        self.1.scatter(put);
+    }
+}

@@ -1,0 +1,53 @@
+use crate::Value;
+
+/// The exponential moving average `beta·average + (1 - beta)·value`.
+///
+/// ```
+/// assert_eq!(downhill_rule::ema(1.0_f64, 3.0, 0.75), 1.5);
+/// ```
+#[inline(always)]
+pub fn ema<V: Value>(average: V, value: V, beta: f64) -> V {
+    average.scale(beta) + value.scale(1.0 - beta)
+}
+
+/// `1 - beta^t`, by which an average that started at zero is divided; exact where `beta` is close
+/// to 1 and the power close to 1.
+///
+/// ```
+/// assert_eq!(downhill_rule::bias_correction(0.5, 2.0), 0.75);
+/// ```
+pub fn bias_correction(beta: f64, t: f64) -> f64 {
+    -(t * beta.ln()).exp_m1()
+}
+
+/// The small number that keeps a root away from zero, and where it stands:
+/// `sqrt(x) + outside` or `sqrt(x + inside)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Epsilon {
+    inside: f64,
+    outside: f64,
+}
+
+impl Epsilon {
+    /// `sqrt(x) + epsilon`, as in PyTorch.
+    pub fn outside(epsilon: f64) -> Self {
+        Self {
+            inside: 0.0,
+            outside: epsilon,
+        }
+    }
+
+    /// `sqrt(x + epsilon)`, as in optax and Keras.
+    pub fn inside(epsilon: f64) -> Self {
+        Self {
+            inside: epsilon,
+            outside: 0.0,
+        }
+    }
+
+    /// The guarded root of `x`.
+    #[inline(always)]
+    pub fn root<V: Value>(&self, x: V) -> V {
+        x.offset(self.inside).sqrt().offset(self.outside)
+    }
+}

@@ -1,0 +1,368 @@
+//! Trains a small neural network with several optimizers and compares them.
+//!
+//! ```text
+//! cargo run --release --example mlp
+//! cargo run --release --example mlp -- --optimizer sgd,adam --lr 0.01 --plot loss.svg
+//! cargo run --release --example mlp -- --help
+//! ```
+#![forbid(unsafe_code)]
+
+#[path = "mlp/device.rs"]
+mod device;
+#[path = "mlp/plot.rs"]
+mod plot;
+
+use std::{
+    fmt::Display,
+    fs,
+    io::{self, ErrorKind, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use burn::{module::Module, optim::GradientsParams, tensor::Device};
+use clap::{CommandFactory, Parser, error::ErrorKind as UsageError};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use downhill::{
+    optim::{OptimizerConfig, state_bytes},
+    problems::{
+        data::{DataSource, Split},
+        mlp::MlpConfig,
+        numpy::RandomState,
+    },
+};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use device::{DeviceName, Unavailable};
+use plot::{Curve, PlotFile};
+
+/// Trains a small neural network with several optimizers and compares them.
+///
+/// The network is a multi-layer perceptron with one hidden layer of tanh units. It learns to
+/// classify handwritten digits, or data of your own. Every optimizer starts from the same
+/// weights and sees the same batches, and the same seed gives the same numbers again.
+#[derive(Parser)]
+#[command(name = "mlp", allow_negative_numbers = true, after_help = after_help())]
+struct Args {
+    /// Optimizers to compare, separated by commas (listed below)
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "sgd,adam,nadam"
+    )]
+    #[arg(value_parser = OptimizerConfig::by_name)]
+    optimizer: Vec<OptimizerConfig>,
+
+    /// One optimizer with settings of your own, as JSON, e.g. {"name": "adam", "beta_1": 0.8}
+    #[arg(long, value_name = "FILE.json", conflicts_with = "optimizer", value_parser = read_config)]
+    config: Option<OptimizerConfig>,
+
+    /// Learning rate of all optimizers [default: each one's own]
+    #[arg(long, value_parser = learning_rate, allow_hyphen_values = true)]
+    lr: Option<f64>,
+
+    /// How often each training sample is seen
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+
+    /// Training samples per step
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    batch_size: u32,
+
+    /// Units of the hidden layer
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65536))]
+    hidden: u32,
+
+    /// Decides the initial weights and the order of the samples
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u32,
+
+    /// What to learn: digits (handwritten, 8x8 pixels), deck (random numbers: nothing to learn),
+    /// or csv:PATH (rows of numbers, the class 0, 1, ... in the last column)
+    #[arg(long, value_name = "digits|deck|csv:PATH", default_value = "digits")]
+    data: DataSource,
+
+    /// What to compute on; all but flex need a cargo feature of the same name [default: the first
+    /// of cuda, metal, rocm, vulkan, webgpu, wgpu, cpu, flex, ndarray that was compiled in]
+    #[arg(long, value_name = "NAME")]
+    device: Option<DeviceName>,
+
+    /// Draw the training loss of each epoch into this file
+    #[arg(long, value_name = "FILE.svg|FILE.png")]
+    plot: Option<PlotFile>,
+
+    /// Print one JSON object per optimizer instead of a table, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+fn after_help() -> String {
+    let mut help = String::from("Optimizers and their default learning rates:\n");
+    for info in OptimizerConfig::all() {
+        let rate = info.default_learning_rate;
+        help += &format!("  {:<18} {rate:<7} {}\n", info.name, info.description);
+    }
+    help + "
+JSON keys:
+  optimizer, device, data, epochs
+  train_loss         mean cross-entropy of all training samples after the last epoch
+  test_accuracy      share of the test samples (a fifth of the data) classified right, 0 to 1
+  seconds            time of all training steps
+  optimizer_seconds  the part of it spent in the optimizer
+  state_bytes        memory that the optimizer keeps between steps
+  parameters         numbers that the network learns
+
+Exit status: 0 if all went well, 1 if a run failed (for one, because its loss became infinite or
+NaN), 2 if the command line or a file it names is wrong."
+}
+
+fn read_config(path: &str) -> Result<OptimizerConfig, String> {
+    let json = fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
+    OptimizerConfig::from_json(&json).map_err(|error| error.to_string())
+}
+
+fn learning_rate(text: &str) -> Result<f64, &'static str> {
+    match text.parse::<f64>() {
+        Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(lr),
+        _ => Err("a learning rate is a number above 0, for example 0.001"),
+    }
+}
+
+/// What is reported about one optimizer.
+#[derive(Serialize)]
+struct Report {
+    optimizer: &'static str,
+    device: &'static str,
+    data: String,
+    epochs: u32,
+    train_loss: f64,
+    test_accuracy: f64,
+    seconds: f64,
+    optimizer_seconds: f64,
+    state_bytes: usize,
+    parameters: usize,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(code) => code,
+        // Whoever read the output, `head` for one, has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(format!("cannot write the output: {error}")),
+    }
+}
+
+/// Ends like clap does when it finds the mistake itself.
+fn usage(message: impl Display) -> ! {
+    Args::command()
+        .error(UsageError::ValueValidation, message)
+        .exit()
+}
+
+fn fail(message: impl Display) -> ExitCode {
+    // `eprintln!` would panic if standard error is closed.
+    let _ = writeln!(io::stderr(), "error: {message}");
+    ExitCode::FAILURE
+}
+
+fn run(args: &Args) -> io::Result<ExitCode> {
+    let optimizers = match &args.config {
+        Some(config) => std::slice::from_ref(config),
+        None => &args.optimizer,
+    };
+    let data = args.data.load().unwrap_or_else(|error| usage(error));
+    let device_name = args.device.unwrap_or_default();
+    let device = match device_name.open() {
+        Ok(device) => device.autodiff(),
+        Err(error @ Unavailable::NotCompiledIn(_)) => usage(error),
+        Err(error) => return Ok(fail(error)),
+    };
+    let model = MlpConfig::new(
+        data.train.inputs(),
+        args.hidden as usize,
+        data.train.classes(),
+    );
+
+    let mut stdout = io::stdout();
+    if !args.json {
+        writeln!(
+            stdout,
+            "Device {}, data {} ({} samples to train on, {} to test), model {}-{}-{} ({} parameters)",
+            device_name,
+            args.data,
+            HumanCount(data.train.samples() as u64),
+            HumanCount(data.test.samples() as u64),
+            model.inputs,
+            model.hidden,
+            model.classes,
+            HumanCount(model.init(0, &device).num_params() as u64),
+        )?;
+    }
+
+    let mut code = ExitCode::SUCCESS;
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header([
+            "Optimizer",
+            "Learning rate",
+            "Training loss",
+            "Test accuracy",
+            "Time",
+            "Optimizer time",
+            "State",
+        ]);
+    let mut curves = Vec::new();
+    for optimizer in optimizers {
+        let name = optimizer.name();
+        let lr = args.lr.unwrap_or_else(|| optimizer.default_learning_rate());
+        let mut losses = Vec::new();
+        let result = train(args, optimizer, lr, &model, &data, &device, &mut losses);
+        let failed = if result.is_err() { " (failed)" } else { "" };
+        curves.push(Curve {
+            name: format!("{name}{failed}"),
+            losses,
+        });
+        let run = match result {
+            Ok(run) => run,
+            Err(message) => {
+                code = fail(format!("{name}: {message}"));
+                table.add_row([name, &number(lr), "failed", "", "", "", ""]);
+                continue;
+            }
+        };
+        let report = Report {
+            optimizer: name,
+            device: device_name.name(),
+            data: args.data.to_string(),
+            epochs: args.epochs,
+            train_loss: run.train_loss,
+            test_accuracy: run.test_accuracy,
+            seconds: run.time.as_secs_f64(),
+            optimizer_seconds: run.optimizer_time.as_secs_f64(),
+            state_bytes: run.state_bytes,
+            parameters: run.parameters,
+        };
+        if args.json {
+            writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+        }
+        table.add_row([
+            name.to_string(),
+            number(lr),
+            number(report.train_loss),
+            format!("{:.1} %", 100.0 * report.test_accuracy),
+            format!("{:.2} s", report.seconds),
+            format!("{:.2} s", report.optimizer_seconds),
+            HumanBytes(report.state_bytes as u64).to_string(),
+        ]);
+    }
+    if !args.json {
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(stdout, "{table}")?;
+    }
+    if let Some(file) = &args.plot {
+        let title = format!("Training loss on {} ({device_name})", args.data);
+        if let Err(error) = file.draw(&title, &curves) {
+            code = fail(format!("cannot write {file}: {error}"));
+        }
+    }
+    Ok(code)
+}
+
+/// Four significant digits at most.
+fn number(x: f64) -> String {
+    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
+    if (1e-4..1e5).contains(&rounded.abs()) {
+        rounded.to_string()
+    } else {
+        format!("{rounded:e}")
+    }
+}
+
+/// A finished training run.
+struct Run {
+    train_loss: f64,
+    test_accuracy: f64,
+    time: Duration,
+    optimizer_time: Duration,
+    state_bytes: usize,
+    parameters: usize,
+}
+
+/// Trains one model. `losses` gets the loss on the training data before the first epoch and after each.
+fn train(
+    args: &Args,
+    optimizer: &OptimizerConfig,
+    lr: f64,
+    model: &MlpConfig,
+    data: &Split,
+    device: &Device,
+    losses: &mut Vec<f64>,
+) -> Result<Run, String> {
+    let mut model = model.init(args.seed, device);
+    let mut optim = optimizer.try_init().map_err(|error| error.to_string())?;
+    let mut random = RandomState::new(args.seed);
+    let mut time = Duration::ZERO;
+    let mut optimizer_time = Duration::ZERO;
+    // The device works on while the program goes on; a time needs it to be done.
+    let wait = || device.sync().map_err(|error| error.to_string());
+
+    let progress = progress_bar(optimizer.name(), args.epochs);
+    losses.push(model.evaluate(&data.train).loss);
+    for epoch in 1..=args.epochs {
+        let start = Instant::now();
+        for batch in data
+            .train
+            .batches(args.batch_size as usize, &mut random, device)
+        {
+            let gradients = model.loss(&batch).backward();
+            let gradients = GradientsParams::from_grads(gradients, &model);
+            wait()?;
+            let step_start = Instant::now();
+            model = optim.step(lr, model, gradients);
+            wait()?;
+            optimizer_time += step_start.elapsed();
+        }
+        time += start.elapsed();
+
+        let loss = model.evaluate(&data.train).loss;
+        if !loss.is_finite() {
+            progress.abandon_with_message("failed");
+            return Err(format!(
+                "the loss became {loss} in epoch {epoch}; a learning rate below {} may help (--lr)",
+                number(lr)
+            ));
+        }
+        losses.push(loss);
+        progress.set_message(format!("loss {loss:.4}"));
+        progress.inc(1);
+    }
+    progress.finish();
+
+    Ok(Run {
+        train_loss: model.evaluate(&data.train).loss,
+        test_accuracy: model.evaluate(&data.test).accuracy,
+        time,
+        optimizer_time,
+        state_bytes: state_bytes(&optim).map_err(|error| error.to_string())?,
+        parameters: model.num_params(),
+    })
+}
+
+/// On standard error, and only if that is a terminal.
+fn progress_bar(name: &'static str, epochs: u32) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{prefix:<16} {wide_bar} epoch {pos}/{len}  {msg:<12}");
+    ProgressBar::new(epochs.into())
+        .with_style(style.expect("the template is a constant"))
+        .with_prefix(name)
+}

@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub use downhill_optim as optim;
+pub use downhill_problems as problems;
+pub use downhill_rule as rule;

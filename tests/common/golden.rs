@@ -1,0 +1,168 @@
+//! The golden numbers: what PyTorch, optax and the papers compute, made by
+//! `tools/golden/generate.py`.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::DType;
+use downhill::optim::{OptimizerConfig, RuleOptimizer};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Subject, TestDevice};
+
+pub const FILES: [&str; 8] = [
+    "sgd", "adagrad", "rmsprop", "adam", "adamw", "nadam", "adafactor", "slides",
+];
+
+#[derive(Deserialize)]
+struct File {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+pub struct Case {
+    #[serde(skip)]
+    pub file: String,
+    pub case: String,
+    pub source: String,
+    pub config: Value,
+    pub learning_rate: f64,
+    pub shape: Vec<usize>,
+    pub grad_scale: f64,
+    pub seed: u64,
+    params: BTreeMap<u64, Vec<f64>>,
+    state: BTreeMap<String, Vec<f64>>,
+}
+
+/// The cases of one file of `tests/golden/`.
+pub fn cases(file: &str) -> Vec<Case> {
+    let path = format!("{}/tests/golden/{file}.json", env!("CARGO_MANIFEST_DIR"));
+    let json = std::fs::read_to_string(&path).expect("the golden files are committed");
+    let mut cases = serde_json::from_str::<File>(&json).expect(&path).cases;
+    for case in &mut cases {
+        case.file = file.to_string();
+    }
+    assert!(!cases.is_empty(), "{path} has no cases");
+    cases
+}
+
+/// The generator that the golden scripts share with these tests.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    /// Uniform in `[-1, 1)`, times `scale`, as an f32.
+    fn next(&mut self, scale: f64) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        let uniform = (z >> 11) as f64 / 2f64.powi(53) * 2.0 - 1.0;
+        f64::from((uniform * scale) as f32)
+    }
+}
+
+/// The largest magnitude that each tensor had on the way: what its rounding errors are relative to.
+#[derive(Default)]
+struct Largest(BTreeMap<String, f64>);
+
+impl Largest {
+    fn see(&mut self, name: &str, values: &[f64]) {
+        let largest = self.0.entry(name.to_string()).or_default();
+        *largest = values.iter().fold(*largest, |max, x| max.max(x.abs()));
+    }
+
+    fn of(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+}
+
+impl Case {
+    pub fn label(&self) -> String {
+        format!(
+            "{} `{}` {:?} scale {} ({})",
+            self.file, self.case, self.shape, self.grad_scale, self.source
+        )
+    }
+
+    pub fn optimizer(&self) -> RuleOptimizer {
+        let config = OptimizerConfig::from_json(&self.config.to_string());
+        let built = config.and_then(|config| config.try_build());
+        built.unwrap_or_else(|error| panic!("{}: {error}", self.label()))
+    }
+
+    /// Runs `optim` on the case's gradients and compares everything with the reference; the first
+    /// difference is the error.
+    pub fn check(
+        &self,
+        optim: RuleOptimizer,
+        device: &TestDevice,
+        dtype: DType,
+    ) -> Result<(), String> {
+        let len = self.shape.iter().product();
+        let mut numbers = SplitMix64(self.seed);
+        let mut draw = |scale| (0..len).map(|_| numbers.next(scale)).collect::<Vec<_>>();
+        let mut subject = Subject::new(optim, &device.device, dtype, &self.shape, &draw(1.0));
+        let mut largest = Largest::default();
+        largest.see("param", &subject.param());
+        for t in 1..=60 {
+            let lr = self.learning_rate / (1.0 + 0.01 * (t - 1) as f64);
+            subject.step(lr, &draw(self.grad_scale));
+            largest.see("param", &subject.param());
+            for (name, values) in subject.named_state() {
+                largest.see(&name, &values);
+            }
+            let largest = largest.of("param");
+            if let Some(expected) = self.params.get(&t) {
+                let what = format!("parameter after step {t}");
+                self.compare(&what, &subject.param(), expected, largest, device, dtype)?;
+            }
+        }
+        let mut state: BTreeMap<_, _> = subject.named_state().into_iter().collect();
+        for (name, expected) in &self.state {
+            let found = state
+                .remove(name)
+                .ok_or_else(|| format!("{}: no state `{name}`", self.label()))?;
+            self.compare(name, &found, expected, largest.of(name), device, dtype)?;
+        }
+        match state.keys().next() {
+            Some(name) => Err(format!("{}: unexpected state `{name}`", self.label())),
+            None => Ok(()),
+        }
+    }
+
+    fn compare(
+        &self,
+        what: &str,
+        found: &[f64],
+        expected: &[f64],
+        largest: f64,
+        device: &TestDevice,
+        dtype: DType,
+    ) -> Result<(), String> {
+        assert_eq!(found.len(), expected.len(), "{}: {what}", self.label());
+        // A few units in the last place of the largest number on the way, for what has cancelled.
+        let (relative, absolute) = match dtype {
+            DType::F64 => (1e-10, 8.0 * f64::EPSILON * largest),
+            DType::F32 => (
+                device.f32_tolerance,
+                8.0 * f64::from(f32::EPSILON) * largest,
+            ),
+            other => panic!("there are no golden numbers in {other:?}"),
+        };
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let difference = (found - expected).abs();
+            let within = difference <= relative * expected.abs() + absolute;
+            if !within {
+                return Err(format!(
+                    "{} on {} in {dtype:?}: {what}[{i}] is {found:e}, the reference has {expected:e} \
+                     (relative {:.1e}, largest {largest:.1e})",
+                    self.label(),
+                    device.name,
+                    difference / expected.abs(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,592 @@
+//! The example `mlp`, run as its users run it.
+#![cfg(feature = "flex")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// Cargo builds the examples before it runs the tests, next to the test programs' folder.
+fn mlp(args: &[&str]) -> Command {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("examples");
+    path.push(format!("mlp{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo test`, or `cargo build --example mlp` first",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    command.args(args).env("RUST_BACKTRACE", "1");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    mlp(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Runs with `--device flex --json`, which must go well and print nothing else.
+#[track_caller]
+fn reports(args: &[&str]) -> Vec<Value> {
+    reports_on("flex", args)
+}
+
+#[track_caller]
+fn reports_on(device: &str, args: &[&str]) -> Vec<Value> {
+    let output = run(&[&["--device", device, "--json"], args].concat());
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    let lines = text(&output.stdout).lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The error message of a run that must end with this exit code, in words and without a report.
+#[track_caller]
+fn complaint(code: i32, args: &[&str]) -> String {
+    let output = run(args);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(message.starts_with("error: "), "{message}");
+    for noise in ["panicked", "backtrace", "\u{1b}["] {
+        assert!(!message.contains(noise), "{message}");
+    }
+    if code == 2 {
+        assert_eq!(text(&output.stdout), "");
+        assert!(
+            message.contains("For more information, try '--help'."),
+            "{message}"
+        );
+    }
+    message.to_string()
+}
+
+#[track_caller]
+fn assert_complains(code: i32, args: &[&str], expected: &[&str]) {
+    let message = complaint(code, args);
+    for part in expected {
+        assert!(message.contains(part), "'{part}' is not in: {message}");
+    }
+}
+
+/// A folder that is removed again.
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("downhill-mlp-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, contents: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, contents).unwrap();
+        path.to_str().unwrap().to_string()
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_string()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_defaults_learn_the_digits_and_report_it_as_json() {
+    let reports = reports(&[]);
+    let names: Vec<&str> = reports
+        .iter()
+        .map(|report| report["optimizer"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["sgd", "adam", "nadam"]);
+    for report in &reports {
+        let mut keys: Vec<&str> = report
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        keys.sort();
+        assert_eq!(
+            keys,
+            [
+                "data",
+                "device",
+                "epochs",
+                "optimizer",
+                "optimizer_seconds",
+                "parameters",
+                "seconds",
+                "state_bytes",
+                "test_accuracy",
+                "train_loss"
+            ]
+        );
+        assert_eq!(report["device"], "flex");
+        assert_eq!(report["data"], "digits");
+        assert_eq!(report["epochs"], 50);
+        assert_eq!(report["parameters"], 64 * 64 + 64 + 64 * 10 + 10);
+        let seconds = report["seconds"].as_f64().unwrap();
+        let optimizer_seconds = report["optimizer_seconds"].as_f64().unwrap();
+        assert!(0.0 < optimizer_seconds && optimizer_seconds < seconds);
+    }
+    for report in &reports[1..] {
+        assert!(
+            report["test_accuracy"].as_f64().unwrap() >= 0.95,
+            "{report}"
+        );
+        assert!(report["train_loss"].as_f64().unwrap() < 0.1, "{report}");
+        // Two moments in single precision.
+        assert_eq!(
+            report["state_bytes"],
+            2 * 4 * report["parameters"].as_u64().unwrap()
+        );
+    }
+    let sgd = &reports[0];
+    assert!(sgd["train_loss"].as_f64().unwrap() < 10f64.ln(), "{sgd}");
+}
+
+/// All of a report but the times.
+fn numbers(mut report: Value) -> Value {
+    let object = report.as_object_mut().unwrap();
+    object.remove("seconds").unwrap();
+    object.remove("optimizer_seconds").unwrap();
+    report
+}
+
+#[test]
+fn the_same_seed_gives_the_same_numbers() {
+    let train = |seed: &str| -> Vec<Value> {
+        let args = ["--optimizer", "adam,sgd", "--epochs", "3", "--seed", seed];
+        reports(&args).into_iter().map(numbers).collect()
+    };
+    let first = train("1");
+    assert_eq!(first, train("1"));
+    let other = train("2");
+    assert_ne!(first[0]["train_loss"], other[0]["train_loss"]);
+}
+
+#[test]
+fn every_option_has_an_effect() {
+    let loss = |args: &[&str]| -> f64 {
+        let common = ["--optimizer", "adam", "--epochs", "2"];
+        let reports = reports(&[&common, args].concat());
+        reports[0]["train_loss"].as_f64().unwrap()
+    };
+    let plain = loss(&[]);
+    for args in [
+        ["--lr", "0.01"],
+        ["--batch-size", "64"],
+        ["--hidden", "16"],
+        ["--seed", "7"],
+        ["--data", "deck"],
+    ] {
+        assert_ne!(loss(&args), plain, "{args:?}");
+    }
+}
+
+#[test]
+fn a_config_file_sets_the_optimizer() {
+    let folder = TempDir::new("config");
+    let train = |json: &str| {
+        let file = folder.file("optimizer.json", json);
+        numbers(reports(&["--epochs", "2", "--config", &file]).remove(0))
+    };
+    let adam = train(r#"{"name": "adam"}"#);
+    let by_name = reports(&["--epochs", "2", "--optimizer", "adam"]).remove(0);
+    assert_eq!(adam, numbers(by_name));
+    let other = train(r#"{"name": "adam", "beta_1": 0.5}"#);
+    assert_eq!(other["optimizer"], "adam");
+    assert_ne!(other["train_loss"], adam["train_loss"]);
+}
+
+#[test]
+fn the_table_shows_device_data_model_and_every_optimizer() {
+    let output = run(&[
+        "--device",
+        "flex",
+        "--epochs",
+        "1",
+        "--optimizer",
+        "adam,nadam",
+    ]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stderr),
+        "",
+        "no progress bar unless on a terminal"
+    );
+    let stdout = text(&output.stdout);
+    assert!(
+        !stdout.contains('\u{1b}'),
+        "no control sequences unless on a terminal"
+    );
+    let first = stdout.lines().next().unwrap();
+    for part in ["flex", "digits", "1,435", "362", "64-64-10", "4,810"] {
+        assert!(first.contains(part), "'{part}' is not in: {first}");
+    }
+    for part in ["Test accuracy", "Training loss", " adam ", " nadam ", " %"] {
+        assert!(stdout.contains(part), "'{part}' is not in: {stdout}");
+    }
+}
+
+#[test]
+fn a_csv_file_is_learned_from_end_to_end() {
+    // Two classes, told apart by the sum of two features whose scales differ a thousandfold.
+    let mut csv = String::from("small,large,class\n");
+    for i in 0..200 {
+        let (x, y) = (f64::from(i % 20) - 9.5, f64::from(i / 20 % 10) - 4.5);
+        csv += &format!("{x},{},{}\n", 1000.0 * y, u8::from(x + 2.0 * y > 0.0));
+    }
+    let folder = TempDir::new("csv");
+    let file = folder.file("train.csv", &csv);
+    let source = format!("csv:{file}");
+    let args = [
+        "--data",
+        &source,
+        "--optimizer",
+        "adam",
+        "--lr",
+        "0.02",
+        "--batch-size",
+        "16",
+    ];
+    let report = reports(&args).remove(0);
+    assert_eq!(report["data"], source.as_str());
+    assert_eq!(report["parameters"], 2 * 64 + 64 + 64 * 2 + 2);
+    assert!(
+        report["test_accuracy"].as_f64().unwrap() >= 0.95,
+        "{report}"
+    );
+}
+
+#[test]
+fn the_plot_is_an_svg_with_a_line_and_a_label_for_each_optimizer() {
+    let folder = TempDir::new("svg");
+    let file = folder.path("loss.svg");
+    reports(&[
+        "--epochs",
+        "7",
+        "--optimizer",
+        "adam,nadam,sgd",
+        "--plot",
+        &file,
+    ]);
+    let svg = fs::read_to_string(file).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+
+    // A curve has a point before the first epoch and one after each.
+    let curves: Vec<Vec<(i32, i32)>> = svg
+        .split("<polyline")
+        .skip(1)
+        .map(|line| {
+            let points = line
+                .split("points=\"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap();
+            let points = points.split_whitespace();
+            points
+                .map(|point| {
+                    let (x, y) = point.split_once(',').unwrap();
+                    (x.parse().unwrap(), y.parse().unwrap())
+                })
+                .collect()
+        })
+        .filter(|points: &Vec<_>| points.len() == 8)
+        .collect();
+    assert_eq!(curves.len(), 3);
+    for curve in &curves {
+        assert_eq!(curve[0], curves[0][0], "all start from the same weights");
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        // Downwards on the page is towards a smaller loss.
+        assert!(curve[7].1 > curve[0].1, "{curve:?}");
+    }
+    // Adam leaves plain gradient descent behind.
+    assert!(curves[0][7].1 > curves[2][7].1 + 50);
+
+    let labels: Vec<&str> = svg
+        .split("<text")
+        .skip(1)
+        .map(|text| text.split(['>', '<']).nth(1).unwrap().trim())
+        .collect();
+    for label in [
+        "adam",
+        "nadam",
+        "sgd",
+        "Epoch",
+        "0",
+        "7",
+        "Training loss on digits (flex)",
+    ] {
+        assert!(labels.contains(&label), "'{label}' is not in {labels:?}");
+    }
+    assert!(labels.iter().any(|label| label.contains("log scale")));
+}
+
+#[test]
+fn the_plot_is_a_png_if_its_name_says_so() {
+    let folder = TempDir::new("png");
+    let file = folder.path("loss.PNG");
+    reports(&["--epochs", "2", "--optimizer", "adam", "--plot", &file]);
+    let png = fs::read(file).unwrap();
+    assert_eq!(png[..8], *b"\x89PNG\r\n\x1a\n");
+    let size = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    assert_eq!((size(16), size(20)), (960, 540));
+    assert!(png.len() > 10_000, "a drawing, not an empty page");
+}
+
+#[test]
+fn help_lists_options_optimizers_and_exit_status() {
+    for flag in ["-h", "--help"] {
+        let output = run(&[flag]);
+        assert_eq!(output.status.code(), Some(0));
+        let help = text(&output.stdout);
+        for part in [
+            "--optimizer",
+            "--config",
+            "--lr",
+            "--epochs",
+            "--batch-size",
+            "--hidden",
+            "--seed",
+            "--data",
+            "--device",
+            "--plot",
+            "--json",
+            "nadam",
+            "adafactor",
+            "optimizer_seconds",
+            "Exit status",
+        ] {
+            assert!(help.contains(part), "'{part}' is not in: {help}");
+        }
+    }
+}
+
+#[test]
+fn wrong_options_are_usage_errors() {
+    assert_complains(
+        2,
+        &["--optimizer", "adan"],
+        &["adan", "did you mean `adam`?"],
+    );
+    assert_complains(
+        2,
+        &["--optimizer", "adam,nadm"],
+        &["'nadm'", "did you mean `nadam`?"],
+    );
+    assert_complains(2, &["--optimizer", ""], &["--optimizer"]);
+    for lr in ["-0.1", "-1e-3", "0", "nan", "inf", "fast"] {
+        assert_complains(
+            2,
+            &["--lr", lr],
+            &[lr, "--lr", "a learning rate is a number above 0"],
+        );
+    }
+    assert_complains(2, &["--epochs", "0"], &["--epochs", "0 is not in 1.."]);
+    assert_complains(2, &["--epochs", "-3"], &["--epochs", "-3 is not in 1.."]);
+    assert_complains(
+        2,
+        &["--batch-size", "0"],
+        &["--batch-size", "0 is not in 1.."],
+    );
+    assert_complains(2, &["--hidden", "0"], &["--hidden", "0 is not in 1.."]);
+    assert_complains(2, &["--seed", "4294967296"], &["--seed"]);
+    assert_complains(2, &["--frobnicate"], &["--frobnicate"]);
+    assert_complains(2, &["digits"], &["unexpected argument 'digits'"]);
+    assert_complains(
+        2,
+        &["--data", "mnist"],
+        &["unknown data 'mnist'", "csv:PATH"],
+    );
+    assert_complains(2, &["--data", "csv:"], &["csv:train.csv"]);
+    assert_complains(2, &["--plot", "loss.pdf"], &["ends in .svg or .png"]);
+    assert_complains(
+        2,
+        &["--plot", "no/such/folder/loss.svg"],
+        &["there is no folder no/such/folder"],
+    );
+}
+
+#[test]
+fn a_device_is_unknown_or_names_the_feature_that_it_needs() {
+    assert_complains(
+        2,
+        &["--device", "gpu"],
+        &["'gpu'", "possible values", "flex", "wgpu", "cuda"],
+    );
+    let absent = [
+        ("ndarray", cfg!(feature = "ndarray")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("webgpu", cfg!(feature = "webgpu")),
+        ("metal", cfg!(feature = "metal")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("rocm", cfg!(feature = "rocm")),
+        ("cpu", cfg!(feature = "cpu")),
+    ];
+    for (name, _) in absent.iter().filter(|(_, compiled_in)| !compiled_in) {
+        let command = format!("--features {name} -- --device {name}");
+        assert_complains(2, &["--device", name], &["is not compiled in", &command]);
+    }
+}
+
+#[test]
+#[cfg(feature = "ndarray")]
+fn ndarray_computes_what_flex_computes() {
+    let args = ["--epochs", "2", "--optimizer", "adam"];
+    let flex = reports(&args).remove(0);
+    let ndarray = reports_on("ndarray", &args).remove(0);
+    assert_eq!(ndarray["device"], "ndarray");
+    let loss = |report: &Value| report["train_loss"].as_f64().unwrap();
+    assert!((loss(&flex) - loss(&ndarray)).abs() < 1e-4);
+}
+
+/// Without an adapter there is a message; with one, the numbers of the CPU.
+#[test]
+#[cfg(feature = "wgpu")]
+fn wgpu_works_or_says_why_not() {
+    let args = ["--json", "--epochs", "1", "--optimizer", "adam", "--device"];
+    let output = run(&[&args[..], &["wgpu"]].concat());
+    let message = text(&output.stderr);
+    if output.status.success() {
+        let report: Value = serde_json::from_str(text(&output.stdout)).unwrap();
+        assert_eq!(report["device"], "wgpu");
+        let flex = reports(&args[1..5]).remove(0);
+        let loss = |report: &Value| report["train_loss"].as_f64().unwrap();
+        assert!((loss(&flex) - loss(&report)).abs() < 1e-3);
+    } else {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            message.starts_with("error: device wgpu does not work"),
+            "{message}"
+        );
+        assert!(!message.contains("panicked"), "{message}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_usage_errors() {
+    assert_complains(
+        2,
+        &["--config", "none.json"],
+        &["none.json", "cannot read it"],
+    );
+    assert_complains(2, &["--data", "csv:none.csv"], &["cannot read none.csv"]);
+
+    let folder = TempDir::new("files");
+    let config = folder.file("bad.json", r#"{"name": "adam", "beta_2": 1.5}"#);
+    assert_complains(
+        2,
+        &["--config", &config],
+        &["bad.json", "adam", "beta_2", "1.5"],
+    );
+    let config = folder.file("typo.json", r#"{"name": "adam", "bet_1": 0.5}"#);
+    assert_complains(
+        2,
+        &["--config", &config],
+        &["bet_1", "did you mean `beta_1`?"],
+    );
+    let config = folder.file("broken.json", "{");
+    assert_complains(2, &["--config", &config], &["broken.json", "line 1"]);
+    let config = folder.file("good.json", r#"{"name": "adam"}"#);
+    assert_complains(
+        2,
+        &["--config", &config, "--optimizer", "sgd"],
+        &["cannot be used with"],
+    );
+
+    let csv = format!("csv:{}", folder.file("ragged.csv", "1,2,0\n1,2,3,1\n"));
+    assert_complains(
+        2,
+        &["--data", &csv],
+        &["ragged.csv, line 2: expected 3 fields as in the first row, found 4"],
+    );
+    let csv = format!("csv:{}", folder.file("text.csv", "1,2,0\n1,x,1\n"));
+    assert_complains(
+        2,
+        &["--data", &csv],
+        &["text.csv, line 2, column 2: expected a number, found 'x'"],
+    );
+}
+
+#[test]
+fn a_loss_that_is_not_finite_fails_the_run_and_not_the_others() {
+    let folder = TempDir::new("failed");
+    let plot = folder.path("loss.svg");
+    // Adam's steps are about this long, those of gradient descent are a hundred times shorter: only
+    // Adam's sums are beyond single precision.
+    let args = ["--device", "flex", "--epochs", "1", "--lr", "1e35"];
+    let args = [&args[..], &["--optimizer", "adam,sgd", "--plot", &plot]].concat();
+    let output = run(&[&args[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert_eq!(
+        message,
+        "error: adam: the loss became inf in epoch 1; a learning rate below 1e35 may help (--lr)\n"
+    );
+    let report: Value = serde_json::from_str(text(&output.stdout)).unwrap();
+    assert_eq!(report["optimizer"], "sgd");
+    let svg = fs::read_to_string(&plot).unwrap();
+    assert!(svg.contains("adam (failed)") && !svg.contains("sgd (failed)"));
+
+    let output = run(&args);
+    assert_eq!(output.status.code(), Some(1));
+    let table = text(&output.stdout);
+    let row = |name: &str| table.lines().find(|line| line.contains(name)).unwrap();
+    assert!(row(" adam ").contains(" failed "), "{table}");
+    assert!(!row(" sgd ").contains(" failed "), "{table}");
+}
+
+#[test]
+fn a_plot_that_cannot_be_written_fails_after_the_results() {
+    let folder = TempDir::new("unwritable");
+    let path = folder.path("loss.png");
+    fs::create_dir(Path::new(&path)).unwrap();
+    let output = run(&[
+        "--device", "flex", "--epochs", "1", "--json", "--plot", &path,
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout).lines().count(), 3);
+    let message = text(&output.stderr);
+    assert!(message.starts_with("error: cannot write "), "{message}");
+    assert!(message.contains("loss.png"), "{message}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let args = ["--device", "flex", "--epochs", "1", "--json"];
+    let mut child = mlp(&args)
+        .args(["--optimizer", "sgd,sgd,sgd,sgd,sgd,sgd"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.starts_with('{'), "{line}");
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
