@@ -13,7 +13,7 @@ mod device;
 mod plot;
 
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     fs,
     io::{self, ErrorKind, Write},
     process::ExitCode,
@@ -31,7 +31,7 @@ use downhill::{
         numpy::RandomState,
     },
 };
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use device::{DeviceName, Unavailable};
@@ -104,21 +104,33 @@ struct Args {
 fn after_help() -> String {
     let mut help = String::from("Optimizers and their default learning rates:\n");
     for info in OptimizerConfig::all() {
-        let rate = info.default_learning_rate;
-        help += &format!("  {:<18} {rate:<7} {}\n", info.name, info.description);
+        let mut line = format!("  {:<16} {:<6}", info.name, info.default_learning_rate);
+        for word in info.description.split_whitespace() {
+            if line.len() + 1 + word.len() > 80 {
+                help += &line;
+                line = format!("\n{:25}", "");
+            }
+            line = line + " " + word;
+        }
+        help += &line;
+        help += "\n";
     }
     help + "
 JSON keys:
   optimizer, device, data, epochs
-  train_loss         mean cross-entropy of all training samples after the last epoch
-  test_accuracy      share of the test samples (a fifth of the data) classified right, 0 to 1
+  train_loss         mean cross-entropy of the training samples at the end
+  test_accuracy      share of the test samples that are classified right, 0 to 1
   seconds            time of all training steps
   optimizer_seconds  the part of it spent in the optimizer
   state_bytes        memory that the optimizer keeps between steps
   parameters         numbers that the network learns
 
-Exit status: 0 if all went well, 1 if a run failed (for one, because its loss became infinite or
-NaN), 2 if the command line or a file it names is wrong."
+A fifth of the data is set aside for the test.
+
+Exit status:
+  0  all went well
+  1  a run failed, for example because its loss became infinite
+  2  the command line, or a file that it names, is wrong"
 }
 
 fn read_config(path: &str) -> Result<OptimizerConfig, String> {
@@ -183,28 +195,22 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         Err(error @ Unavailable::NotCompiledIn(_)) => usage(error),
         Err(error) => return Ok(fail(error)),
     };
-    let model = MlpConfig::new(
-        data.train.inputs(),
-        args.hidden as usize,
-        data.train.classes(),
-    );
+    let experiment = Experiment {
+        args,
+        device_name,
+        device,
+        model: MlpConfig::new(
+            data.train.inputs(),
+            args.hidden as usize,
+            data.train.classes(),
+        ),
+        data,
+    };
 
     let mut stdout = io::stdout();
     if !args.json {
-        writeln!(
-            stdout,
-            "Device {}, data {} ({} samples to train on, {} to test), model {}-{}-{} ({} parameters)",
-            device_name,
-            args.data,
-            HumanCount(data.train.samples() as u64),
-            HumanCount(data.test.samples() as u64),
-            model.inputs,
-            model.hidden,
-            model.classes,
-            HumanCount(model.init(0, &device).num_params() as u64),
-        )?;
+        writeln!(stdout, "{experiment}")?;
     }
-
     let mut code = ExitCode::SUCCESS;
     let mut table = Table::new();
     table
@@ -216,52 +222,41 @@ fn run(args: &Args) -> io::Result<ExitCode> {
             "Training loss",
             "Test accuracy",
             "Time",
-            "Optimizer time",
+            "Step time",
             "State",
         ]);
     let mut curves = Vec::new();
     for optimizer in optimizers {
         let name = optimizer.name();
-        let lr = args.lr.unwrap_or_else(|| optimizer.default_learning_rate());
+        let lr = args.lr.unwrap_or(optimizer.default_learning_rate());
         let mut losses = Vec::new();
-        let result = train(args, optimizer, lr, &model, &data, &device, &mut losses);
+        let result = experiment.train(optimizer, lr, &mut losses);
+
         let failed = if result.is_err() { " (failed)" } else { "" };
         curves.push(Curve {
             name: format!("{name}{failed}"),
             losses,
         });
-        let run = match result {
-            Ok(run) => run,
+        match result {
             Err(message) => {
                 code = fail(format!("{name}: {message}"));
                 table.add_row([name, &number(lr), "failed", "", "", "", ""]);
-                continue;
             }
-        };
-        let report = Report {
-            optimizer: name,
-            device: device_name.name(),
-            data: args.data.to_string(),
-            epochs: args.epochs,
-            train_loss: run.train_loss,
-            test_accuracy: run.test_accuracy,
-            seconds: run.time.as_secs_f64(),
-            optimizer_seconds: run.optimizer_time.as_secs_f64(),
-            state_bytes: run.state_bytes,
-            parameters: run.parameters,
-        };
-        if args.json {
-            writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+            Ok(report) if args.json => writeln!(stdout, "{}", serde_json::to_string(&report)?)?,
+            Ok(report) => {
+                let row = [
+                    name.to_string(),
+                    number(lr),
+                    number(report.train_loss),
+                    format!("{:.1} %", 100.0 * report.test_accuracy),
+                    format!("{:.2} s", report.seconds),
+                    format!("{:.2} s", report.optimizer_seconds),
+                    DecimalBytes(report.state_bytes as u64).to_string(),
+                ];
+                // A narrow terminal must not part a number from its unit.
+                table.add_row(row.map(|cell| cell.replace(' ', "\u{a0}")));
+            }
         }
-        table.add_row([
-            name.to_string(),
-            number(lr),
-            number(report.train_loss),
-            format!("{:.1} %", 100.0 * report.test_accuracy),
-            format!("{:.2} s", report.seconds),
-            format!("{:.2} s", report.optimizer_seconds),
-            HumanBytes(report.state_bytes as u64).to_string(),
-        ]);
     }
     if !args.json {
         for column in table.column_iter_mut().skip(1) {
@@ -288,80 +283,104 @@ fn number(x: f64) -> String {
     }
 }
 
-/// A finished training run.
-struct Run {
-    train_loss: f64,
-    test_accuracy: f64,
-    time: Duration,
-    optimizer_time: Duration,
-    state_bytes: usize,
-    parameters: usize,
+/// What all optimizers have in common.
+struct Experiment<'a> {
+    args: &'a Args,
+    device_name: DeviceName,
+    device: Device,
+    data: Split,
+    model: MlpConfig,
 }
 
-/// Trains one model. `losses` gets the loss on the training data before the first epoch and after each.
-fn train(
-    args: &Args,
-    optimizer: &OptimizerConfig,
-    lr: f64,
-    model: &MlpConfig,
-    data: &Split,
-    device: &Device,
-    losses: &mut Vec<f64>,
-) -> Result<Run, String> {
-    let mut model = model.init(args.seed, device);
-    let mut optim = optimizer.try_init().map_err(|error| error.to_string())?;
-    let mut random = RandomState::new(args.seed);
-    let mut time = Duration::ZERO;
-    let mut optimizer_time = Duration::ZERO;
-    // The device works on while the program goes on; a time needs it to be done.
-    let wait = || device.sync().map_err(|error| error.to_string());
-
-    let progress = progress_bar(optimizer.name(), args.epochs);
-    losses.push(model.evaluate(&data.train).loss);
-    for epoch in 1..=args.epochs {
-        let start = Instant::now();
-        for batch in data
-            .train
-            .batches(args.batch_size as usize, &mut random, device)
-        {
-            let gradients = model.loss(&batch).backward();
-            let gradients = GradientsParams::from_grads(gradients, &model);
-            wait()?;
-            let step_start = Instant::now();
-            model = optim.step(lr, model, gradients);
-            wait()?;
-            optimizer_time += step_start.elapsed();
-        }
-        time += start.elapsed();
-
-        let loss = model.evaluate(&data.train).loss;
-        if !loss.is_finite() {
-            progress.abandon_with_message("failed");
-            return Err(format!(
-                "the loss became {loss} in epoch {epoch}; a learning rate below {} may help (--lr)",
-                number(lr)
-            ));
-        }
-        losses.push(loss);
-        progress.set_message(format!("loss {loss:.4}"));
-        progress.inc(1);
+impl Display for Experiment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let MlpConfig {
+            inputs,
+            hidden,
+            classes,
+        } = self.model;
+        let parameters = self.model.init(0, &self.device).num_params();
+        write!(
+            f,
+            "device {} | {}: {} train, {} test | model {inputs}-{hidden}-{classes}: {} parameters",
+            self.device_name,
+            self.args.data,
+            HumanCount(self.data.train.samples() as u64),
+            HumanCount(self.data.test.samples() as u64),
+            HumanCount(parameters as u64),
+        )
     }
-    progress.finish();
+}
 
-    Ok(Run {
-        train_loss: model.evaluate(&data.train).loss,
-        test_accuracy: model.evaluate(&data.test).accuracy,
-        time,
-        optimizer_time,
-        state_bytes: state_bytes(&optim).map_err(|error| error.to_string())?,
-        parameters: model.num_params(),
-    })
+impl Experiment<'_> {
+    /// Trains one model. `losses` gets the loss on the training data before the first epoch and
+    /// after each.
+    fn train(
+        &self,
+        optimizer: &OptimizerConfig,
+        lr: f64,
+        losses: &mut Vec<f64>,
+    ) -> Result<Report, String> {
+        let (args, data) = (self.args, &self.data);
+        let mut model = self.model.init(args.seed, &self.device);
+        let mut optim = optimizer.try_init().map_err(|error| error.to_string())?;
+        let mut random = RandomState::new(args.seed);
+        let mut time = Duration::ZERO;
+        let mut optimizer_time = Duration::ZERO;
+        // A device may still be at work when a call returns; a time needs it to be done.
+        let wait = || self.device.sync().map_err(|error| error.to_string());
+
+        let progress = progress_bar(optimizer.name(), args.epochs);
+        let mut train_loss = model.evaluate(&data.train).loss;
+        losses.push(train_loss);
+        for epoch in 1..=args.epochs {
+            let start = Instant::now();
+            let size = args.batch_size as usize;
+            for batch in data.train.batches(size, &mut random, &self.device) {
+                let gradients = model.loss(&batch).backward();
+                let gradients = GradientsParams::from_grads(gradients, &model);
+                wait()?;
+                let step_start = Instant::now();
+                model = optim.step(lr, model, gradients);
+                wait()?;
+                optimizer_time += step_start.elapsed();
+            }
+            time += start.elapsed();
+
+            train_loss = model.evaluate(&data.train).loss;
+            if !train_loss.is_finite() {
+                progress.abandon_with_message("failed");
+                return Err(format!(
+                    "the loss became {train_loss} in epoch {epoch}; \
+                     a learning rate below {} may help (--lr)",
+                    number(lr)
+                ));
+            }
+            losses.push(train_loss);
+            progress.set_message(format!("loss {}", number(train_loss)));
+            progress.inc(1);
+        }
+        progress.finish();
+
+        Ok(Report {
+            optimizer: optimizer.name(),
+            device: self.device_name.name(),
+            data: args.data.to_string(),
+            epochs: args.epochs,
+            train_loss,
+            test_accuracy: model.evaluate(&data.test).accuracy,
+            seconds: time.as_secs_f64(),
+            optimizer_seconds: optimizer_time.as_secs_f64(),
+            state_bytes: state_bytes(&optim).map_err(|error| error.to_string())?,
+            parameters: model.num_params(),
+        })
+    }
 }
 
 /// On standard error, and only if that is a terminal.
 fn progress_bar(name: &'static str, epochs: u32) -> ProgressBar {
     let style =
-        ProgressStyle::with_template("{prefix:<16} {wide_bar} epoch {pos}/{len}  {msg:<12}");
+        ProgressStyle::with_template("{prefix:<16} {wide_bar} epoch {pos}/{len}  {msg:<14}");
     ProgressBar::new(epochs.into())
         .with_style(style.expect("the template is a constant"))
         .with_prefix(name)

@@ -4,7 +4,7 @@
 mod common;
 
 use burn::tensor::DType;
-use common::devices_with;
+use common::{TestDevice, devices_with};
 use common::golden::{Case, FILES, cases};
 
 /// Steps on a GPU interface cost a hundred times what they cost on the CPU, and its code does not
@@ -14,12 +14,28 @@ fn runs_on(device: &str, case: &Case) -> bool {
 }
 
 fn check(file: &str, dtype: DType) {
+    check_by(file, dtype, |case, device| case.check(case.optimizer(), device, dtype));
+}
+
+/// The CPU backends through the tensor operations that every other backend takes.
+fn check_tensor_operations(file: &str) {
+    // A backend without f64 has no pass over memory either.
+    check_by(file, DType::F64, |case, device| {
+        case.check_tensor_operations(case.optimizer(), device)
+    });
+}
+
+fn check_by(
+    file: &str,
+    dtype: DType,
+    check: impl Fn(&Case, &TestDevice) -> Result<(), String>,
+) {
     let mut failures = Vec::new();
     let mut checked = 0;
     for device in devices_with(dtype) {
         for case in cases(file).iter().filter(|case| runs_on(device.name, case)) {
             checked += 1;
-            failures.extend(case.check(case.optimizer(), &device, dtype).err());
+            failures.extend(check(case, &device).err());
         }
     }
     assert!(
@@ -31,7 +47,7 @@ fn check(file: &str, dtype: DType) {
 }
 
 macro_rules! golden {
-    ($($file:ident: $in_f64:ident, $in_f32:ident;)*) => {
+    ($($file:ident: $in_f64:ident, $in_f32:ident, $as_tensors:ident;)*) => {
         $(
             #[test]
             fn $in_f64() {
@@ -40,6 +56,10 @@ macro_rules! golden {
             #[test]
             fn $in_f32() {
                 check(stringify!($file), DType::F32);
+            }
+            #[test]
+            fn $as_tensors() {
+                check_tensor_operations(stringify!($file));
             }
         )*
 
@@ -62,12 +82,12 @@ macro_rules! golden {
 }
 
 golden! {
-    sgd: sgd_in_f64, sgd_in_f32;
-    adagrad: adagrad_in_f64, adagrad_in_f32;
-    rmsprop: rmsprop_in_f64, rmsprop_in_f32;
-    adam: adam_in_f64, adam_in_f32;
-    adamw: adamw_in_f64, adamw_in_f32;
-    nadam: nadam_in_f64, nadam_in_f32;
-    adafactor: adafactor_in_f64, adafactor_in_f32;
-    slides: slides_in_f64, slides_in_f32;
+    sgd: sgd_in_f64, sgd_in_f32, sgd_as_tensors;
+    adagrad: adagrad_in_f64, adagrad_in_f32, adagrad_as_tensors;
+    rmsprop: rmsprop_in_f64, rmsprop_in_f32, rmsprop_as_tensors;
+    adam: adam_in_f64, adam_in_f32, adam_as_tensors;
+    adamw: adamw_in_f64, adamw_in_f32, adamw_as_tensors;
+    nadam: nadam_in_f64, nadam_in_f32, nadam_as_tensors;
+    adafactor: adafactor_in_f64, adafactor_in_f32, adafactor_as_tensors;
+    slides: slides_in_f64, slides_in_f32, slides_as_tensors;
 }

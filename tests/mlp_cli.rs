@@ -241,7 +241,7 @@ fn the_table_shows_device_data_model_and_every_optimizer() {
     for part in ["flex", "digits", "1,435", "362", "64-64-10", "4,810"] {
         assert!(first.contains(part), "'{part}' is not in: {first}");
     }
-    for part in ["Test accuracy", "Training loss", " adam ", " nadam ", " %"] {
+    for part in ["Test accuracy", "Training loss", " adam ", " nadam ", "%"] {
         assert!(stdout.contains(part), "'{part}' is not in: {stdout}");
     }
 }

@@ -99,10 +99,33 @@ impl Case {
         device: &TestDevice,
         dtype: DType,
     ) -> Result<(), String> {
+        self.check_subject(device, dtype, |start| {
+            Subject::new(optim, &device.device, dtype, &self.shape, start)
+        })
+    }
+
+    /// [`check`](Self::check) in f32, through tensor operations.
+    pub fn check_tensor_operations(
+        &self,
+        optim: RuleOptimizer,
+        device: &TestDevice,
+    ) -> Result<(), String> {
+        self.check_subject(device, DType::F32, |start| {
+            Subject::new(optim, &device.device, DType::F32, &self.shape, start)
+                .with_tensor_operations()
+        })
+    }
+
+    fn check_subject(
+        &self,
+        device: &TestDevice,
+        dtype: DType,
+        subject: impl FnOnce(&[f64]) -> Subject,
+    ) -> Result<(), String> {
         let len = self.shape.iter().product();
         let mut numbers = SplitMix64(self.seed);
         let mut draw = |scale| (0..len).map(|_| numbers.next(scale)).collect::<Vec<_>>();
-        let mut subject = Subject::new(optim, &device.device, dtype, &self.shape, &draw(1.0));
+        let mut subject = subject(&draw(1.0));
         let mut largest = Largest::default();
         largest.see("param", &subject.param());
         for t in 1..=60 {

@@ -2,9 +2,11 @@
 #![allow(dead_code)]
 
 pub mod golden;
+pub mod rows;
 
-use burn::optim::Optimizer;
+use burn::optim::{Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn_pack::Scalar;
 use downhill::optim::{RuleOptimizer, RuleState};
 
 /// A device to test on.
@@ -20,6 +22,8 @@ pub struct TestDevice {
 }
 
 /// Every device that is compiled in.
+// NdArray is deprecated by Burn, and tested while it is there.
+#[cfg_attr(feature = "ndarray", allow(deprecated))]
 pub fn devices() -> Vec<TestDevice> {
     vec![
         #[cfg(feature = "flex")]
@@ -58,6 +62,7 @@ pub struct Subject {
     optim: RuleOptimizer,
     device: Device,
     dtype: DType,
+    grad_dtype: DType,
     shape: Vec<usize>,
     param: TensorData,
     state: Option<RuleState>,
@@ -82,7 +87,7 @@ pub fn tensor<const D: usize>(data: TensorData, device: &Device, dtype: DType) -
 }
 
 pub fn floats(data: TensorData) -> Vec<f64> {
-    data.convert::<f64>().to_vec().expect("converted to f64")
+    data.convert::<f64>().try_to_vec().expect("converted to f64")
 }
 
 impl Subject {
@@ -97,17 +102,26 @@ impl Subject {
             optim,
             device: device.clone(),
             dtype,
+            grad_dtype: dtype,
             shape: shape.to_vec(),
             param: TensorData::new(param.to_vec(), shape.to_vec()),
             state: None,
         }
     }
 
+    /// Makes the CPU backends take tensor operations instead of the pass over memory, by gradients
+    /// of another precision than the parameter's.
+    pub fn with_tensor_operations(mut self) -> Self {
+        self.grad_dtype = DType::F64;
+        assert_ne!(self.dtype, DType::F64);
+        self
+    }
+
     pub fn step(&mut self, lr: f64, grad: &[f64]) {
         fn go<const D: usize>(subject: &mut Subject, lr: f64, grad: TensorData) {
             let param = core::mem::replace(&mut subject.param, TensorData::new(vec![0.0], [1]));
             let param = tensor::<D>(param, &subject.device, subject.dtype);
-            let grad = tensor::<D>(grad, &subject.device, subject.dtype);
+            let grad = tensor::<D>(grad, &subject.device, subject.grad_dtype);
             let (param, state) = subject.optim.step(lr, param, grad, subject.state.take());
             assert_eq!(param.dtype(), subject.dtype, "a step keeps the precision");
             subject.param = param.into_data();
@@ -115,6 +129,35 @@ impl Subject {
         }
         let grad = TensorData::new(grad.to_vec(), self.shape.clone());
         with_rank!(self.shape.len(), go(self, lr, grad));
+    }
+
+    /// An independent copy, on shared buffers.
+    pub fn fork(&self) -> Self {
+        Self {
+            optim: self.optim.clone(),
+            device: self.device.clone(),
+            dtype: self.dtype,
+            grad_dtype: self.grad_dtype,
+            shape: self.shape.clone(),
+            param: self.param.clone(),
+            state: self.state.clone(),
+        }
+    }
+
+    /// Pretends that `step` steps were taken, by way of the state's record.
+    pub fn set_step(&mut self, step: u64) {
+        let mut sink = StateSink::default();
+        self.state().state_flatten("p", &mut sink);
+        let scalars = sink.scalars.into_iter().map(|(name, value)| match name.as_str() {
+            "p.step" => (name, Scalar::from(step)),
+            _ => (name, value),
+        });
+        let mut source = StateSource::new(scalars.collect());
+        for (name, data) in sink.tensors {
+            source.insert_tensor(name, data);
+        }
+        self.state = RuleState::state_unflatten("p", &mut source, &self.device);
+        assert!(self.state.is_some());
     }
 
     pub fn param(&self) -> Vec<f64> {

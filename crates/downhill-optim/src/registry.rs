@@ -1,3 +1,5 @@
+use core::fmt;
+
 use burn::optim::ModuleOptimizer;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
@@ -187,6 +189,13 @@ impl OptimizerConfig {
 impl<'de> Deserialize<'de> for OptimizerConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The configuration as JSON, as [`from_json`](OptimizerConfig::from_json) reads it.
+impl fmt::Display for OptimizerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -10,7 +10,7 @@
 //! seed gives the same data, batches and initial weights on every backend.
 //!
 //! ```
-//! use burn::{module::AutodiffModule, optim::{AdamConfig, GradientsParams}, tensor::Device};
+//! use burn::{optim::{AdamConfig, GradientsParams}, tensor::Device};
 //! use downhill_problems::{data, mlp::MlpConfig, numpy::RandomState};
 //!
 //! let device = Device::flex().autodiff();

@@ -4,7 +4,7 @@ use burn::{
     config::Config,
     module::{Module, Param},
     nn::{Linear, loss::CrossEntropyLossConfig},
-    tensor::{Device, Tensor, TensorData, activation::tanh},
+    tensor::{Device, Int, Tensor, TensorData, activation::tanh},
 };
 
 use crate::{
@@ -95,8 +95,8 @@ impl Mlp {
         self.output.forward(tanh(self.hidden.forward(inputs)))
     }
 
-    /// Mean cross-entropy of a batch in nats, shape `[1]`: of the softmax of each row of logits, minus the
-    /// logarithm of the probability of the right class.
+    /// Mean cross-entropy of a batch in nats, shape `[1]`: minus the logarithm of the probability
+    /// that the softmax of a sample's logits gives its own class, averaged over the samples.
     ///
     /// ```
     /// use burn::tensor::Device;
@@ -108,7 +108,7 @@ impl Mlp {
     /// assert!((loss - 3f64.ln()).abs() < 0.1); // an untrained model guesses one of three
     /// ```
     pub fn loss(&self, batch: &Batch) -> Tensor<1> {
-        cross_entropy(self.forward(batch.inputs.clone()), batch)
+        cross_entropy(self.forward(batch.inputs.clone()), batch.targets.clone())
     }
 
     /// Loss and accuracy on all samples of `data`, computed at once and without gradients.
@@ -123,26 +123,18 @@ impl Mlp {
     /// ```
     pub fn evaluate(&self, data: &Classification) -> Evaluation {
         let model = self.valid();
-        let device = model.hidden.weight.device();
-        let batch = data.batch(&device);
-        let logits = model.forward(batch.inputs.clone());
-        let right = logits
-            .clone()
-            .argmax(1)
-            .squeeze_dim::<1>(1)
-            .equal(batch.targets.clone())
-            .int()
-            .sum()
-            .into_scalar::<i64>();
+        let Batch { inputs, targets } = data.batch(&model.hidden.weight.device());
+        let logits = model.forward(inputs);
+        let guesses = logits.clone().argmax(1).squeeze_dim::<1>(1);
+        let right: i64 = guesses.equal(targets.clone()).int().sum().into_scalar();
         Evaluation {
-            loss: cross_entropy(logits, &batch).into_scalar(),
+            loss: cross_entropy(logits, targets).into_scalar(),
             accuracy: right as f64 / data.samples() as f64,
         }
     }
 }
 
-fn cross_entropy(logits: Tensor<2>, batch: &Batch) -> Tensor<1> {
-    CrossEntropyLossConfig::new()
-        .init(&logits.device())
-        .forward(logits, batch.targets.clone())
+fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+    let loss = CrossEntropyLossConfig::new().init(&logits.device());
+    loss.forward(logits, targets)
 }

@@ -68,6 +68,9 @@ impl SgdConfig {
             }
             return Ok(adjusted(Sgd, decay, self.maximize));
         }
+        if self.nesterov && self.dampening != 0.0 {
+            return conflict("`nesterov` needs a `dampening` of 0");
+        }
         if self.velocity && self.dampening != 0.0 {
             return conflict("the `velocity` form has no `dampening`: it must be 0");
         }

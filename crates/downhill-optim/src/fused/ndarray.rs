@@ -77,11 +77,13 @@ fn run<E: Precision>(
         Some(array) => array.as_slice_mut().expect("made standard when taken"),
         None => &mut [],
     });
-    step(Buffers {
-        param: moved.as_slice_mut().expect("made standard when taken"),
-        grad: grad.as_slice().expect("made standard above"),
-        slots,
-    });
+    if !grad.is_empty() {
+        step(Buffers {
+            param: moved.as_slice_mut().expect("made standard when taken"),
+            grad: grad.as_slice().expect("made standard above"),
+            slots,
+        });
+    }
     put(param, moved);
     for (tensor, array) in state.iter_mut().zip(arrays) {
         if let Some(array) = array {

@@ -139,7 +139,7 @@ impl Row<'_> {
                 .parse::<f64>()
                 .map_err(|_| self.bad_field(column, "a number"))?;
             // Tensors are in single precision unless the device is told otherwise.
-            if !(value.abs() <= f64::from(f32::MAX)) {
+            if value.is_nan() || value.abs() > f64::from(f32::MAX) {
                 return Err(
                     self.bad_field(column, "a finite number of at most 3.4e38 in magnitude")
                 );
@@ -148,7 +148,7 @@ impl Row<'_> {
         }
         // Spreadsheets and NumPy write integers as 1.0 or 1.000e+00.
         match self.record[label].parse::<f64>() {
-            Ok(value) if value >= 0.0 && value <= MAX_LABEL && value.fract() == 0.0 => {
+            Ok(value) if (0.0..=MAX_LABEL).contains(&value) && value.fract() == 0.0 => {
                 Ok(value as u64)
             }
             _ => Err(self.bad_field(

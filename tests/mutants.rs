@@ -1,0 +1,255 @@
+//! The golden tests see what they should: rules that are wrong in one place fail them.
+
+mod common;
+
+use burn::tensor::DType;
+use common::devices_with;
+use common::golden::{Case, cases};
+use downhill::optim::{OptimizerConfig, RuleOptimizer};
+use downhill::rule::{
+    AdaGrad, Adam, Adjusted, Clock, Momentum, NAdam, RmsProp, Rule, Slot, Step, Value,
+    WeightDecay, ema,
+};
+use serde_json::Value as Json;
+
+/// Asserts that no case lets its mutant pass. `mutate` gives none where there is nothing to mutate.
+fn always_fails(file: &str, mutate: impl Fn(&Case) -> Option<RuleOptimizer>) {
+    let Some(device) = devices_with(DType::F64).next() else {
+        return; // no golden test in f64 either
+    };
+    let mut tried = 0;
+    for case in cases(file) {
+        if let Some(mutant) = mutate(&case) {
+            assert_eq!(case.check(case.optimizer(), &device, DType::F64), Ok(()));
+            let verdict = case.check(mutant, &device, DType::F64);
+            assert!(verdict.is_err(), "a mutant passes {}", case.label());
+            tried += 1;
+        }
+    }
+    assert!(tried > 0, "no case of {file} has the mutation's place");
+}
+
+/// The case's settings with some replaced.
+fn with(case: &Case, changes: &[(&str, Json)]) -> RuleOptimizer {
+    let mut config = case.config.clone();
+    for (field, value) in changes {
+        config[*field] = value.clone();
+    }
+    OptimizerConfig::from_json(&config.to_string())
+        .and_then(|config| config.try_build())
+        .unwrap()
+}
+
+fn setting(case: &Case, field: &str, default: f64) -> f64 {
+    case.config.get(field).map_or(default, |value| value.as_f64().unwrap())
+}
+
+fn is_default(case: &Case) -> bool {
+    case.case == "default"
+}
+
+/// Climbs.
+#[derive(Clone)]
+struct WrongSign<R>(R);
+
+impl<R: Rule> Rule for WrongSign<R> {
+    type State<V: Value> = R::State<V>;
+    type Coefs = R::Coefs;
+    fn slots(&self) -> Vec<Slot> {
+        self.0.slots()
+    }
+    fn memory(&self) -> Vec<Slot> {
+        self.0.memory()
+    }
+    fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
+        let mut step = self.0.prepare(clock);
+        step.rate = -step.rate;
+        step
+    }
+    fn direction<V: Value>(
+        coefs: &R::Coefs,
+        param: &V,
+        grad: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        R::direction(coefs, param, grad, state)
+    }
+}
+
+/// Thinks that it has been running for ever, so that no bias is left to correct.
+#[derive(Clone)]
+struct NoBiasCorrection<R>(R);
+
+impl<R: Rule> Rule for NoBiasCorrection<R> {
+    type State<V: Value> = R::State<V>;
+    type Coefs = R::Coefs;
+    fn slots(&self) -> Vec<Slot> {
+        self.0.slots()
+    }
+    fn memory(&self) -> Vec<Slot> {
+        self.0.memory()
+    }
+    fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
+        clock.step += 1 << 40;
+        self.0.prepare(clock)
+    }
+    fn direction<V: Value>(
+        coefs: &R::Coefs,
+        param: &V,
+        grad: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        R::direction(coefs, param, grad, state)
+    }
+}
+
+/// Adam with epsilon under the root: `m / sqrt(v + epsilon²)`, the same at v = 0.
+#[derive(Clone)]
+struct AdamEpsilonInside(f64);
+
+impl Rule for AdamEpsilonInside {
+    type State<V: Value> = [V; 2];
+    type Coefs = (f64, f64, f64);
+    fn slots(&self) -> Vec<Slot> {
+        Adam::default().slots()
+    }
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
+        let debias = |beta: f64| 1.0 / (1.0 - beta.powi(clock.step as i32));
+        Step::new(clock.lr, (debias(0.9), debias(0.999), self.0 * self.0))
+    }
+    fn direction<V: Value>(
+        &(debias_1, debias_2, epsilon): &Self::Coefs,
+        _: &V,
+        grad: V,
+        [m, v]: [V; 2],
+    ) -> (V, [V; 2]) {
+        let m = ema(m, grad.clone(), 0.9);
+        let v = ema(v, grad.square(), 0.999);
+        let root = v.clone().scale(debias_2).offset(epsilon).sqrt();
+        (m.clone().scale(debias_1) / root, [m, v])
+    }
+}
+
+const DECOUPLED: WeightDecay = WeightDecay::Decoupled(1e-2);
+
+#[test]
+fn a_wrong_sign_fails() {
+    let none = WeightDecay::Coupled(0.0);
+    always_fails("sgd", |case| {
+        (case.case == "momentum").then(|| RuleOptimizer::new(WrongSign(Momentum::new(0.9))))
+    });
+    always_fails("adagrad", |case| {
+        is_default(case).then(|| RuleOptimizer::new(WrongSign(AdaGrad::default())))
+    });
+    always_fails("rmsprop", |case| {
+        is_default(case).then(|| RuleOptimizer::new(WrongSign(RmsProp::default())))
+    });
+    always_fails("adam", |case| {
+        is_default(case).then(|| {
+            RuleOptimizer::new(Adjusted::new(WrongSign(Adam::default()), none, false))
+        })
+    });
+    always_fails("adamw", |case| {
+        is_default(case).then(|| {
+            RuleOptimizer::new(Adjusted::new(WrongSign(Adam::default()), DECOUPLED, false))
+        })
+    });
+    always_fails("nadam", |case| {
+        is_default(case).then(|| RuleOptimizer::new(WrongSign(NAdam::default())))
+    });
+    always_fails("adafactor", |case| Some(with(case, &[("maximize", flipped(case))])));
+}
+
+fn flipped(case: &Case) -> Json {
+    let set = case.config.get("maximize").is_some_and(|value| value.as_bool().unwrap());
+    Json::Bool(!set)
+}
+
+#[test]
+fn swapped_betas_fail() {
+    for file in ["adam", "adamw", "nadam"] {
+        always_fails(file, |case| {
+            let beta_1 = setting(case, "beta_1", 0.9);
+            let beta_2 = setting(case, "beta_2", 0.999);
+            (beta_1 != beta_2)
+                .then(|| with(case, &[("beta_1", beta_2.into()), ("beta_2", beta_1.into())]))
+        });
+    }
+}
+
+#[test]
+fn missing_bias_corrections_fail() {
+    always_fails("adam", |case| {
+        is_default(case).then(|| RuleOptimizer::new(NoBiasCorrection(Adam::default())))
+    });
+    always_fails("adamw", |case| {
+        is_default(case).then(|| {
+            let rule = NoBiasCorrection(Adam::default());
+            RuleOptimizer::new(Adjusted::new(rule, DECOUPLED, false))
+        })
+    });
+    always_fails("nadam", |case| {
+        is_default(case).then(|| RuleOptimizer::new(NoBiasCorrection(NAdam::default())))
+    });
+}
+
+/// Whether epsilon is large enough beside the root for its place to matter in the first ten digits.
+fn epsilon_matters(case: &Case, default: f64) -> bool {
+    let root = setting(case, "initial_accumulator_value", 0.0).sqrt();
+    setting(case, "epsilon", default) >= 1e-6 * case.grad_scale.max(root)
+}
+
+#[test]
+fn a_misplaced_epsilon_fails() {
+    for (file, default) in [("adagrad", 1e-10), ("rmsprop", 1e-8)] {
+        always_fails(file, |case| {
+            let inside = case.config.get("epsilon_inside_root");
+            let inside = inside.is_some_and(|value| value.as_bool().unwrap());
+            epsilon_matters(case, default)
+                .then(|| with(case, &[("epsilon_inside_root", Json::Bool(!inside))]))
+        });
+    }
+    always_fails("adam", |case| {
+        let settings = case.config.as_object().unwrap();
+        let plain = settings.keys().all(|key| key == "name" || key == "epsilon");
+        let epsilon = setting(case, "epsilon", 1e-8);
+        (plain && epsilon_matters(case, 1e-8))
+            .then(|| RuleOptimizer::new(AdamEpsilonInside(epsilon)))
+    });
+}
+
+#[test]
+fn dropped_decay_fails() {
+    for file in ["sgd", "adagrad", "rmsprop", "adam", "nadam", "adafactor"] {
+        always_fails(file, |case| {
+            (setting(case, "weight_decay", 0.0) > 0.0)
+                .then(|| with(case, &[("weight_decay", 0.0.into())]))
+        });
+    }
+    always_fails("adamw", |case| {
+        (setting(case, "weight_decay", 1e-2) > 0.0)
+            .then(|| with(case, &[("weight_decay", 0.0.into())]))
+    });
+}
+
+#[test]
+fn decay_of_the_other_kind_fails() {
+    // Adam's decay in AdamW, and the other way round.
+    for (file, other, default) in [("adam", "adamw", 0.0), ("adamw", "adam", 1e-2)] {
+        always_fails(file, |case| {
+            let decay = setting(case, "weight_decay", default);
+            (decay > 0.0)
+                .then(|| with(case, &[("name", other.into()), ("weight_decay", decay.into())]))
+        });
+    }
+    for file in ["sgd", "nadam"] {
+        always_fails(file, |case| {
+            let decoupled = case.config.get("decoupled_weight_decay");
+            let decoupled = decoupled.is_some_and(|value| value.as_bool().unwrap());
+            // Without momentum, gradient descent has one kind of decay only.
+            let told = file != "sgd" || setting(case, "momentum", 0.0) > 0.0;
+            (setting(case, "weight_decay", 0.0) > 0.0 && told)
+                .then(|| with(case, &[("decoupled_weight_decay", Json::Bool(!decoupled))]))
+        });
+    }
+}
