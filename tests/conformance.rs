@@ -61,7 +61,10 @@ fn assert_close(label: &str, found: &[f64], exact: &[f64]) {
 #[test]
 fn every_optimizer_has_a_row() {
     let rows: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-    let known: Vec<_> = OptimizerConfig::all().iter().map(|info| info.name).collect();
+    let known: Vec<_> = OptimizerConfig::all()
+        .iter()
+        .map(|info| info.name)
+        .collect();
     assert_eq!(rows, known);
 }
 
@@ -80,9 +83,15 @@ fn every_option_of_every_optimizer_acts() {
             let mut with: serde_json::Value = serde_json::from_str(base).unwrap();
             with[*option] = serde_json::from_str(value).unwrap();
             let moved = |settings: &str| {
-                let device = devices_with(DType::F64).next().or(devices().into_iter().next());
+                let device = devices_with(DType::F64)
+                    .next()
+                    .or(devices().into_iter().next());
                 let device = device.expect("a backend is compiled in");
-                let dtype = *device.dtypes.iter().find(|dtype| **dtype == DType::F64).unwrap_or(&DType::F32);
+                let dtype = *device
+                    .dtypes
+                    .iter()
+                    .find(|dtype| **dtype == DType::F64)
+                    .unwrap_or(&DType::F32);
                 let optim = row.config(settings).try_build().unwrap();
                 let shapes: [&[usize]; 2] = [&[4, 3], &[5]];
                 shapes.map(|shape| {
@@ -193,10 +202,16 @@ fn every_shape_moves_finitely() {
             let mut subject = Subject::new(optim.clone(), &device.device, dtype, shape, &start);
             run(&mut subject, row.lr, 3, 11);
             let end = subject.param();
-            assert!(end.iter().all(|x| x.is_finite()), "{label} {shape:?}: {end:?}");
+            assert!(
+                end.iter().all(|x| x.is_finite()),
+                "{label} {shape:?}: {end:?}"
+            );
             // A 16-bit parameter may be too coarse for the step.
             let coarse = matches!(dtype, DType::F16 | DType::BF16);
-            assert!(len == 0 || coarse || end != start, "{label} {shape:?} does not move");
+            assert!(
+                len == 0 || coarse || end != start,
+                "{label} {shape:?} does not move"
+            );
             assert_eq!(subject.param_data().shape().as_slice(), shape, "{label}");
             assert_eq!(subject.state().step(), 3, "{label} {shape:?}");
         }
@@ -211,7 +226,7 @@ fn every_size_gives_the_same_numbers() {
     for device in devices() {
         for row in ROWS {
             for (label, optim) in row.optimizers() {
-                for len in [1, 7, 33, 4097, 100_003] {
+                for len in [1, 7, 33, 4097, 300_007] {
                     let large = len > 5000;
                     if large && device.name == "wgpu" {
                         continue;
@@ -234,10 +249,15 @@ fn every_size_gives_the_same_numbers() {
                     let grads: Vec<_> = (0..4).map(|step| noise(len, 31 + step)).collect();
                     let start = noise(len, 21);
                     for i in [0, len / 2, len - 1] {
-                        let mut alone =
-                            Subject::new(optim.clone(), &device.device, DType::F32, &[1], &[start[i]]);
+                        let mut alone = Subject::new(
+                            optim.clone(),
+                            &device.device,
+                            DType::F32,
+                            &[1],
+                            &[start[i]],
+                        );
                         for (step, grad) in grads.iter().enumerate() {
-                                let lr = row.lr / (1.0 + 0.2 * step as f64);
+                            let lr = row.lr / (1.0 + 0.2 * step as f64);
                             alone.step(lr, &[grad[i]]);
                         }
                         assert_eq!(alone.param(), [found[i]], "{label}: element {i}");
@@ -254,7 +274,7 @@ fn a_large_matrix_gives_the_numbers_of_f64() {
     for device in devices_with(DType::F64) {
         for row in ROWS {
             for (label, optim) in row.optimizers() {
-                for shape in [&[301, 257][..], &[33, 50, 47], &[3, 210, 131]] {
+                for shape in [&[601, 503][..], &[33, 100, 97], &[3, 410, 231]] {
                     let len = shape.iter().product();
                     let at = |dtype| {
                         let start = noise(len, 21);
@@ -286,7 +306,11 @@ fn step<const D: usize>(
 fn views_give_the_same_numbers_as_dense_tensors() {
     for_all(|label, row, optim, device, dtype| {
         let make = |values: &[f64], shape: [usize; 2]| -> Tensor<2> {
-            tensor(TensorData::new(values.to_vec(), shape), &device.device, dtype)
+            tensor(
+                TensorData::new(values.to_vec(), shape),
+                &device.device,
+                dtype,
+            )
         };
         let dense = |view: &Tensor<2>| make(&floats(view.to_data()), view.dims());
         let wide = make(&noise(40, 1), [5, 8]);
@@ -296,7 +320,10 @@ fn views_give_the_same_numbers_as_dense_tensors() {
         let views: [(&str, Tensor<2>); 5] = [
             ("transposed", make(&noise(12, 3), [3, 4]).transpose()),
             ("sliced", wide.clone().slice([1..5, 2..5])),
-            ("sliced and transposed", grads.clone().transpose().slice([0..4, 1..4])),
+            (
+                "sliced and transposed",
+                grads.clone().transpose().slice([0..4, 1..4]),
+            ),
             ("broadcast", make(&noise(3, 4), [1, 3]).expand([4, 3])),
             ("flipped", make(&noise(12, 5), [4, 3]).flip([0])),
         ];
@@ -344,7 +371,11 @@ fn shared_tensors_are_not_written_through() {
         let (one, _) = step(&optim, row.lr, first, grad.clone(), state);
         assert_eq!(floats(kept.to_data()), start, "{label}: the parameter");
         assert_eq!(floats(first_kept.to_data()), numbers, "{label}: its clone");
-        assert_eq!(floats(grad.to_data()), noise(12, 2), "{label}: the gradient");
+        assert_eq!(
+            floats(grad.to_data()),
+            noise(12, 2),
+            "{label}: the gradient"
+        );
         assert_eq!(
             state_kept.as_ref().unwrap().tensors(),
             frozen,
@@ -432,7 +463,10 @@ fn half_precision_follows_single() {
 #[test]
 fn the_second_moment_reaches_its_limit_in_bf16() {
     for device in devices_with(DType::BF16) {
-        let optim = OptimizerConfig::by_name("adam").unwrap().try_build().unwrap();
+        let optim = OptimizerConfig::by_name("adam")
+            .unwrap()
+            .try_build()
+            .unwrap();
         let mut subject = Subject::new(optim, &device.device, DType::BF16, &[1], &[1.0]);
         for _ in 0..3000 {
             subject.step(1e-3, &[1.0]);
@@ -469,8 +503,13 @@ fn the_first_direction_scales_as_it_should() {
                 }
                 let len: usize = shape.iter().product();
                 let moved = |c: f64| {
-                    let mut subject =
-                        Subject::new(optim.clone(), &device.device, DType::F32, shape, &vec![0.0; len]);
+                    let mut subject = Subject::new(
+                        optim.clone(),
+                        &device.device,
+                        DType::F32,
+                        shape,
+                        &vec![0.0; len],
+                    );
                     let grads: Vec<f64> = noise(len, 17).iter().map(|g| g * c).collect();
                     subject.step(row.lr, &grads);
                     subject.param()
@@ -514,8 +553,13 @@ fn the_step_counter_saturates() {
         for (label, optim) in row.optimizers() {
             let device = devices().into_iter().next().unwrap();
             for step in [i32::MAX as u64 - 1, u64::MAX] {
-                let mut subject =
-                    Subject::new(optim.clone(), &device.device, DType::F32, &[3], &[1.0, 2.0, 3.0]);
+                let mut subject = Subject::new(
+                    optim.clone(),
+                    &device.device,
+                    DType::F32,
+                    &[3],
+                    &[1.0, 2.0, 3.0],
+                );
                 subject.step(row.lr, &[0.1, 0.2, 0.3]);
                 subject.set_step(step);
                 for _ in 0..3 {
@@ -535,7 +579,10 @@ fn centered_rmsprop_survives_a_constant_gradient() {
         let steps = if device.name == "wgpu" { 50 } else { 3000 };
         for grad in [0.05, 0.1, 0.2, 0.123, 0.9] {
             let json = r#"{"name": "rmsprop", "centered": true}"#;
-            let optim = OptimizerConfig::from_json(json).unwrap().try_build().unwrap();
+            let optim = OptimizerConfig::from_json(json)
+                .unwrap()
+                .try_build()
+                .unwrap();
             let mut subject = Subject::new(optim, &device.device, DType::F32, &[2], &[1.0, -1.0]);
             for _ in 0..steps {
                 subject.step(1e-3, &[grad, -grad]);

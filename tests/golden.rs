@@ -4,8 +4,8 @@
 mod common;
 
 use burn::tensor::DType;
-use common::{TestDevice, devices_with};
 use common::golden::{Case, FILES, cases};
+use common::{TestDevice, devices_with};
 
 /// Steps on a GPU interface cost a hundred times what they cost on the CPU, and its code does not
 /// depend on the values: there, only the cases of unit scale.
@@ -14,7 +14,9 @@ fn runs_on(device: &str, case: &Case) -> bool {
 }
 
 fn check(file: &str, dtype: DType) {
-    check_by(file, dtype, |case, device| case.check(case.optimizer(), device, dtype));
+    check_by(file, dtype, |case, device| {
+        case.check(case.optimizer(), device, dtype)
+    });
 }
 
 /// The CPU backends through the tensor operations that every other backend takes.
@@ -25,11 +27,7 @@ fn check_tensor_operations(file: &str) {
     });
 }
 
-fn check_by(
-    file: &str,
-    dtype: DType,
-    check: impl Fn(&Case, &TestDevice) -> Result<(), String>,
-) {
+fn check_by(file: &str, dtype: DType, check: impl Fn(&Case, &TestDevice) -> Result<(), String>) {
     let mut failures = Vec::new();
     let mut checked = 0;
     for device in devices_with(dtype) {

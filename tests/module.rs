@@ -11,8 +11,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use common::rows::ROWS;
 use common::{devices, floats, tensor};
-use downhill::problems::mlp::MlpConfig;
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
+use downhill::problems::mlp::MlpConfig;
 
 /// Parameters of two ranks, in a precision of choice.
 #[derive(Module, Debug)]
@@ -122,9 +122,17 @@ fn equal_states_are_saved_as_equal_bytes() {
             net = optim.step(lr, net, grads);
         }
         let bytes = canonical_bytes(&optim).unwrap().to_vec();
-        assert_eq!(bytes, canonical_bytes(&optim.clone()).unwrap().to_vec(), "{label}");
+        assert_eq!(
+            bytes,
+            canonical_bytes(&optim.clone()).unwrap().to_vec(),
+            "{label}"
+        );
         let loaded = make().from_bytes(optim.into_bytes().unwrap()).unwrap();
-        assert_eq!(bytes, canonical_bytes(&loaded).unwrap().to_vec(), "{label}: loaded");
+        assert_eq!(
+            bytes,
+            canonical_bytes(&loaded).unwrap().to_vec(),
+            "{label}: loaded"
+        );
     });
 }
 
@@ -179,7 +187,10 @@ fn a_run_is_resumed_in_a_fresh_process() {
         .status()
         .unwrap();
     assert!(status.success());
-    assert!(folder.join("done").exists(), "the second process did nothing");
+    assert!(
+        folder.join("done").exists(),
+        "the second process did nothing"
+    );
     std::fs::remove_dir_all(folder).unwrap();
 }
 
@@ -268,7 +279,11 @@ fn the_state_of_another_optimizer_is_not_used() {
         let bytes = source.into_bytes().unwrap();
         for to in ROWS {
             let config = to.config(to.configs[0]);
-            let mut loaded = config.try_init().unwrap().from_bytes(bytes.clone()).unwrap();
+            let mut loaded = config
+                .try_init()
+                .unwrap()
+                .from_bytes(bytes.clone())
+                .unwrap();
             let mut fresh = config.try_init().unwrap();
             let (loaded, fresh) = (run(&mut loaded, net.clone()), run(&mut fresh, net.clone()));
             assert!(loaded.iter().flatten().all(|x| x.is_finite()));
@@ -301,7 +316,12 @@ fn gradient_clipping_is_burns_and_is_applied() {
         };
         let clipped = run(Some(GradientClippingConfig::Value(0.1)));
         assert_ne!(run(None), clipped, "{}", row.name);
-        assert_ne!(run(Some(GradientClippingConfig::Norm(0.1))), clipped, "{}", row.name);
+        assert_ne!(
+            run(Some(GradientClippingConfig::Norm(0.1))),
+            clipped,
+            "{}",
+            row.name
+        );
     }
 }
 
@@ -412,7 +432,10 @@ fn the_state_is_as_large_as_the_table_says() {
         (r#"{"name": "adagrad"}"#, n),
         (r#"{"name": "rmsprop"}"#, n),
         (r#"{"name": "rmsprop", "centered": true}"#, 2 * n),
-        (r#"{"name": "rmsprop", "centered": true, "momentum": 0.9}"#, 3 * n),
+        (
+            r#"{"name": "rmsprop", "centered": true, "momentum": 0.9}"#,
+            3 * n,
+        ),
         (r#"{"name": "adam"}"#, 2 * n),
         (r#"{"name": "adam", "amsgrad": true}"#, 3 * n),
         (r#"{"name": "adamw"}"#, 2 * n),
@@ -470,11 +493,17 @@ fn bad_learning_rates_and_shapes_are_refused_in_words() {
     };
     for lr in [f64::NAN, f64::INFINITY, -1.0] {
         let message = refused(lr, &[4, 3]);
-        assert!(message.contains("learning rate must be finite"), "{message}");
+        assert!(
+            message.contains("learning rate must be finite"),
+            "{message}"
+        );
         assert!(message.contains(&lr.to_string()), "{message}");
     }
     for shape in [&[3, 4], &[1, 3]] {
         let message = refused(0.1, shape);
-        assert!(message.contains("gradient must have its parameter's shape"), "{message}");
+        assert!(
+            message.contains("gradient must have its parameter's shape"),
+            "{message}"
+        );
     }
 }

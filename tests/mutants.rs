@@ -7,8 +7,8 @@ use common::devices_with;
 use common::golden::{Case, cases};
 use downhill::optim::{OptimizerConfig, RuleOptimizer};
 use downhill::rule::{
-    AdaGrad, Adam, Adjusted, Clock, Momentum, NAdam, RmsProp, Rule, Slot, Step, Value,
-    WeightDecay, ema,
+    AdaGrad, Adam, Adjusted, Clock, Momentum, NAdam, RmsProp, Rule, Slot, Step, Value, WeightDecay,
+    ema,
 };
 use serde_json::Value as Json;
 
@@ -41,7 +41,9 @@ fn with(case: &Case, changes: &[(&str, Json)]) -> RuleOptimizer {
 }
 
 fn setting(case: &Case, field: &str, default: f64) -> f64 {
-    case.config.get(field).map_or(default, |value| value.as_f64().unwrap())
+    case.config
+        .get(field)
+        .map_or(default, |value| value.as_f64().unwrap())
 }
 
 fn is_default(case: &Case) -> bool {
@@ -145,9 +147,8 @@ fn a_wrong_sign_fails() {
         is_default(case).then(|| RuleOptimizer::new(WrongSign(RmsProp::default())))
     });
     always_fails("adam", |case| {
-        is_default(case).then(|| {
-            RuleOptimizer::new(Adjusted::new(WrongSign(Adam::default()), none, false))
-        })
+        is_default(case)
+            .then(|| RuleOptimizer::new(Adjusted::new(WrongSign(Adam::default()), none, false)))
     });
     always_fails("adamw", |case| {
         is_default(case).then(|| {
@@ -157,11 +158,16 @@ fn a_wrong_sign_fails() {
     always_fails("nadam", |case| {
         is_default(case).then(|| RuleOptimizer::new(WrongSign(NAdam::default())))
     });
-    always_fails("adafactor", |case| Some(with(case, &[("maximize", flipped(case))])));
+    always_fails("adafactor", |case| {
+        Some(with(case, &[("maximize", flipped(case))]))
+    });
 }
 
 fn flipped(case: &Case) -> Json {
-    let set = case.config.get("maximize").is_some_and(|value| value.as_bool().unwrap());
+    let set = case
+        .config
+        .get("maximize")
+        .is_some_and(|value| value.as_bool().unwrap());
     Json::Bool(!set)
 }
 
@@ -171,8 +177,12 @@ fn swapped_betas_fail() {
         always_fails(file, |case| {
             let beta_1 = setting(case, "beta_1", 0.9);
             let beta_2 = setting(case, "beta_2", 0.999);
-            (beta_1 != beta_2)
-                .then(|| with(case, &[("beta_1", beta_2.into()), ("beta_2", beta_1.into())]))
+            (beta_1 != beta_2).then(|| {
+                with(
+                    case,
+                    &[("beta_1", beta_2.into()), ("beta_2", beta_1.into())],
+                )
+            })
         });
     }
 }
@@ -238,8 +248,12 @@ fn decay_of_the_other_kind_fails() {
     for (file, other, default) in [("adam", "adamw", 0.0), ("adamw", "adam", 1e-2)] {
         always_fails(file, |case| {
             let decay = setting(case, "weight_decay", default);
-            (decay > 0.0)
-                .then(|| with(case, &[("name", other.into()), ("weight_decay", decay.into())]))
+            (decay > 0.0).then(|| {
+                with(
+                    case,
+                    &[("name", other.into()), ("weight_decay", decay.into())],
+                )
+            })
         });
     }
     for file in ["sgd", "nadam"] {

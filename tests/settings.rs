@@ -65,7 +65,10 @@ fn settings_that_are_not_finite_are_refused() {
         ] {
             let error = config.try_init().err().expect("refused");
             assert!(matches!(error, ConfigError::OutOfRange { .. }), "{error}");
-            assert!(error.to_string().ends_with(&format!("got {value}")), "{error}");
+            assert!(
+                error.to_string().ends_with(&format!("got {value}")),
+                "{error}"
+            );
         }
     }
 }
@@ -76,7 +79,10 @@ fn init_panics_in_words() {
         AdamConfig::new().with_beta_1(1.0).init();
     });
     let message = *panic.unwrap_err().downcast::<String>().unwrap();
-    assert_eq!(message, "adam: `beta_1` must be at least 0 and below 1, got 1");
+    assert_eq!(
+        message,
+        "adam: `beta_1` must be at least 0 and below 1, got 1"
+    );
 }
 
 #[test]
@@ -84,16 +90,30 @@ fn a_clipping_threshold_is_checked() {
     for bad in [json!({"Norm": 0.0}), json!({"Value": -1.0})] {
         let json = json!({"name": "adam", "grad_clipping": bad});
         let error = OptimizerConfig::from_json(&json.to_string()).unwrap_err();
-        assert!(error.to_string().contains("`grad_clipping` must be finite and above 0"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("`grad_clipping` must be finite and above 0"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn settings_that_exclude_each_other_are_refused() {
     for (json, part) in [
-        (json!({"name": "sgd", "nesterov": true}), "need a `momentum`"),
-        (json!({"name": "sgd", "dampening": 0.5}), "need a `momentum`"),
-        (json!({"name": "sgd", "velocity": true}), "need a `momentum`"),
+        (
+            json!({"name": "sgd", "nesterov": true}),
+            "need a `momentum`",
+        ),
+        (
+            json!({"name": "sgd", "dampening": 0.5}),
+            "need a `momentum`",
+        ),
+        (
+            json!({"name": "sgd", "velocity": true}),
+            "need a `momentum`",
+        ),
         (
             json!({"name": "sgd", "momentum": 0.9, "nesterov": true, "dampening": 0.1}),
             "`nesterov` needs a `dampening` of 0",
@@ -102,8 +122,14 @@ fn settings_that_exclude_each_other_are_refused() {
             json!({"name": "sgd", "momentum": 0.9, "velocity": true, "dampening": 0.5}),
             "no `dampening`",
         ),
-        (json!({"name": "adafactor", "warmup_init": true}), "`warmup_init` needs"),
-        (json!({"name": "adafactor", "clip_threshold": 0.5}), "`clip_threshold` must be"),
+        (
+            json!({"name": "adafactor", "warmup_init": true}),
+            "`warmup_init` needs",
+        ),
+        (
+            json!({"name": "adafactor", "clip_threshold": 0.5}),
+            "`clip_threshold` must be",
+        ),
     ] {
         let error = OptimizerConfig::from_json(&json.to_string()).unwrap_err();
         assert!(error.to_string().contains(part), "{json}: {error}");
@@ -122,10 +148,7 @@ fn unknown_names_and_fields_suggest_the_nearest() {
             json!({"name": "NAdam"}),
             "there is no optimizer `NAdam`; did you mean `nadam`?",
         ),
-        (
-            json!({"name": "zzz"}),
-            "there is no optimizer `zzz`",
-        ),
+        (json!({"name": "zzz"}), "there is no optimizer `zzz`"),
         (
             json!({"name": "adam", "beta1": 0.9}),
             "adam: there is no setting `beta1`; did you mean `beta_1`?",
@@ -166,22 +189,34 @@ fn the_defaults_are_the_documented_ones() {
         all
     };
     for expected in [
-        with(json!({"name": "sgd", "momentum": 0.0, "dampening": 0.0, "nesterov": false,
-            "decoupled_weight_decay": false, "velocity": false})),
-        with(json!({"name": "adagrad", "lr_decay": 0.0, "initial_accumulator_value": 0.0,
-            "epsilon": 1e-10, "epsilon_inside_root": false})),
+        with(
+            json!({"name": "sgd", "momentum": 0.0, "dampening": 0.0, "nesterov": false,
+            "decoupled_weight_decay": false, "velocity": false}),
+        ),
+        with(
+            json!({"name": "adagrad", "lr_decay": 0.0, "initial_accumulator_value": 0.0,
+            "epsilon": 1e-10, "epsilon_inside_root": false}),
+        ),
         with(json!({"name": "rmsprop", "alpha": 0.99, "epsilon": 1e-8,
             "epsilon_inside_root": false, "centered": false, "momentum": 0.0})),
-        with(json!({"name": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8,
-            "amsgrad": false})),
-        with(json!({"name": "adamw", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8,
-            "amsgrad": false, "weight_decay": 1e-2})),
-        with(json!({"name": "nadam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8,
-            "momentum_decay": 4e-3, "variant": "torch", "decoupled_weight_decay": false})),
-        with(json!({"name": "adafactor", "variant": "torch", "epsilon_1": null, "epsilon_2": 1e-3,
+        with(
+            json!({"name": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8,
+            "amsgrad": false}),
+        ),
+        with(
+            json!({"name": "adamw", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8,
+            "amsgrad": false, "weight_decay": 1e-2}),
+        ),
+        with(
+            json!({"name": "nadam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8,
+            "momentum_decay": 4e-3, "variant": "torch", "decoupled_weight_decay": false}),
+        ),
+        with(
+            json!({"name": "adafactor", "variant": "torch", "epsilon_1": null, "epsilon_2": 1e-3,
             "clip_threshold": 1.0, "decay_rate": -0.8, "relative_step": true,
             "scale_parameter": true, "warmup_init": false, "beta_1": null,
-            "min_dim_size_to_factor": 1})),
+            "min_dim_size_to_factor": 1}),
+        ),
     ] {
         let config = OptimizerConfig::by_name(expected["name"].as_str().unwrap()).unwrap();
         assert_eq!(serde_json::to_value(&config).unwrap(), expected);

@@ -11,7 +11,14 @@ use serde_json::Value;
 use super::{Subject, TestDevice};
 
 pub const FILES: [&str; 8] = [
-    "sgd", "adagrad", "rmsprop", "adam", "adamw", "nadam", "adafactor", "slides",
+    "sgd",
+    "adagrad",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "nadam",
+    "adafactor",
+    "slides",
 ];
 
 #[derive(Deserialize)]

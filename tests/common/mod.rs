@@ -87,7 +87,9 @@ pub fn tensor<const D: usize>(data: TensorData, device: &Device, dtype: DType) -
 }
 
 pub fn floats(data: TensorData) -> Vec<f64> {
-    data.convert::<f64>().try_to_vec().expect("converted to f64")
+    data.convert::<f64>()
+        .try_to_vec()
+        .expect("converted to f64")
 }
 
 impl Subject {
@@ -148,10 +150,13 @@ impl Subject {
     pub fn set_step(&mut self, step: u64) {
         let mut sink = StateSink::default();
         self.state().state_flatten("p", &mut sink);
-        let scalars = sink.scalars.into_iter().map(|(name, value)| match name.as_str() {
-            "p.step" => (name, Scalar::from(step)),
-            _ => (name, value),
-        });
+        let scalars = sink
+            .scalars
+            .into_iter()
+            .map(|(name, value)| match name.as_str() {
+                "p.step" => (name, Scalar::from(step)),
+                _ => (name, value),
+            });
         let mut source = StateSource::new(scalars.collect());
         for (name, data) in sink.tensors {
             source.insert_tensor(name, data);

@@ -168,9 +168,9 @@ pub(crate) fn check_clipping(
 ) -> Result<(), ConfigError> {
     let threshold = match clipping {
         None => return Ok(()),
-        Some(GradientClippingConfig::Value(threshold) | GradientClippingConfig::Norm(threshold)) => {
-            f64::from(*threshold)
-        }
+        Some(
+            GradientClippingConfig::Value(threshold) | GradientClippingConfig::Norm(threshold),
+        ) => f64::from(*threshold),
     };
     check_range(optimizer, "grad_clipping", &threshold, POSITIVE)
 }

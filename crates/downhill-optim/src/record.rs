@@ -52,6 +52,8 @@ pub fn canonical_bytes(optim: &ModuleOptimizer) -> Result<Bytes, RecordError> {
 pub fn state_bytes(optim: &ModuleOptimizer) -> Result<usize, RecordError> {
     let reader = Reader::from_bytes(optim.into_bytes()?)?;
     let tensors = reader.into_tensors()?;
-    let state = tensors.iter().filter(|tensor| tensor.name.contains(".state."));
+    let state = tensors
+        .iter()
+        .filter(|tensor| tensor.name.contains(".state."));
     Ok(state.map(|tensor| tensor.byte_len()).sum())
 }

@@ -80,14 +80,22 @@ impl Value for TensorValue {
         let bool_dtype = bool_dtype(&self.0);
         let nan = Dispatch::float_is_nan(self.0.clone(), bool_dtype);
         let sign = Dispatch::float_sign(self.0);
-        Self(Dispatch::float_mask_fill(sign, nan, Scalar::Float(f64::NAN)))
+        Self(Dispatch::float_mask_fill(
+            sign,
+            nan,
+            Scalar::Float(f64::NAN),
+        ))
     }
 
     fn heaviside(self) -> Self {
         let bool_dtype = bool_dtype(&self.0);
         let dtype = float_dtype(&self.0);
         let positive = Dispatch::float_greater_elem(self.0, Scalar::Float(0.0), bool_dtype);
-        Self(<Dispatch as burn::backend::ops::BoolTensorOps<Dispatch>>::bool_into_float(positive, dtype))
+        Self(
+            <Dispatch as burn::backend::ops::BoolTensorOps<Dispatch>>::bool_into_float(
+                positive, dtype,
+            ),
+        )
     }
 
     fn maximum(self, other: Self) -> Self {

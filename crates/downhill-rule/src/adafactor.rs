@@ -120,7 +120,11 @@ impl FactoredRule for Adafactor {
             mean_floor: Some(if torch { self.epsilon_1 } else { 0.0 }),
             factor: 0.0,
             vector: 0.0,
-            cap: if torch { self.epsilon_1.recip() } else { f64::INFINITY },
+            cap: if torch {
+                self.epsilon_1.recip()
+            } else {
+                f64::INFINITY
+            },
             clip: self.clip_threshold,
             rate: self.rho(clock),
             parameter_scale: self.scale_parameter.then_some(self.epsilon_2),

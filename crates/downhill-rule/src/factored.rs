@@ -189,45 +189,41 @@ pub fn slots<R: FactoredRule>(rule: &R, shape: &[usize]) -> Vec<(Slot, Vec<usize
 /// Lanes of a sum, so that the compiler can add them side by side.
 const LANES: usize = 16;
 
-/// The sum over `f(i)`, in independent lanes.
+/// The sum of `f` over pairs of numbers, in independent lanes.
 #[inline(always)]
-fn lane_sum<V: Real>(len: usize, f: impl Fn(usize) -> V) -> f64 {
+fn lane_sum<V: Real>(a: &[V], b: &[V], f: impl Fn(V, V) -> V) -> f64 {
     let mut lanes = [V::default(); LANES];
-    let whole = len - len % LANES;
-    let mut i = 0;
-    while i < whole {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum = *sum + f(i + lane);
+    let (a_whole, a_rest) = a.as_chunks::<LANES>();
+    let (b_whole, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_whole.iter().zip(b_whole) {
+        for lane in 0..LANES {
+            lanes[lane] = lanes[lane] + f(a[lane], b[lane]);
         }
-        i += LANES;
     }
-    let rest = (whole..len).map(|i| f(i).to_f64()).sum::<f64>();
-    lanes.iter().map(|lane| lane.to_f64()).sum::<f64>() + rest
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| f(*a, *b).to_f64());
+    lanes.iter().map(|lane| lane.to_f64()).sum::<f64>() + rest.sum::<f64>()
 }
 
 /// First pass over one row: adds its squares to the column sums and returns their sum.
 #[inline(always)]
 pub fn accumulate_row<V: Real>(grad: &[V], cols: &mut [V]) -> f64 {
-    let cols = &mut cols[..grad.len()];
     for (col, grad) in cols.iter_mut().zip(grad) {
         *col = *col + *grad * *grad;
     }
-    lane_sum(grad.len(), |i| grad[i] * grad[i])
+    square_sum(grad)
 }
 
 /// The sum of squares.
 #[inline(always)]
 pub fn square_sum<V: Real>(values: &[V]) -> f64 {
-    lane_sum(values.len(), |i| values[i] * values[i])
+    lane_sum(values, values, |a, b| a * b)
 }
 
 /// Second pass over one row: the sum of squares of the direction.
 #[inline(always)]
 pub fn direction_row<V: Real>(grad: &[V], row: V, cols: &[V], cap: V) -> f64 {
-    let cols = &cols[..grad.len()];
-    lane_sum(grad.len(), |i| {
-        let u = multiple(row * cols[i], cap) * grad[i];
-        u * u
+    lane_sum(grad, cols, |grad, col| {
+        (multiple(row * col, cap) * grad).square()
     })
 }
 
@@ -288,9 +284,8 @@ pub fn accumulate_full<V: Real>(step: &FactoredStep, grad: &[V], second: &mut [V
     let second = &*second;
     let cap = V::from_f64(step.cap);
     let one = V::from_f64(1.0);
-    lane_sum(grad.len(), |i| {
-        let u = multiple(one / second[i].sqrt().offset(step.vector), cap) * grad[i];
-        u * u
+    lane_sum(grad, second, |grad, second| {
+        (multiple(one / second.sqrt().offset(step.vector), cap) * grad).square()
     })
 }
 

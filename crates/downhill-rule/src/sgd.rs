@@ -98,12 +98,7 @@ impl Rule for Momentum {
     }
 
     #[inline(always)]
-    fn direction<V: Value>(
-        coefs: &MomentumCoefs,
-        _: &V,
-        grad: V,
-        [buffer]: [V; 1],
-    ) -> (V, [V; 1]) {
+    fn direction<V: Value>(coefs: &MomentumCoefs, _: &V, grad: V, [buffer]: [V; 1]) -> (V, [V; 1]) {
         let buffer = buffer.scale(coefs.keep).add_scaled(&grad, coefs.gain);
         let direction = buffer.clone().scale(coefs.ahead);
         (direction.add_scaled(&grad, coefs.now), [buffer])

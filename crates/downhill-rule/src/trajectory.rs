@@ -66,7 +66,11 @@ impl<R: Rule> Trajectory<R> {
 
     /// The state tensor called `name`.
     pub fn state(&self, name: &str) -> Option<&[f64]> {
-        let index = self.rule.slots().iter().position(|slot| slot.name == name)?;
+        let index = self
+            .rule
+            .slots()
+            .iter()
+            .position(|slot| slot.name == name)?;
         Some(&self.state[index])
     }
 }

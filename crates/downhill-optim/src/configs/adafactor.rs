@@ -108,7 +108,12 @@ impl AdafactorConfig {
         }
         let torch = self.variant == AdafactorVariant::Torch;
         if torch {
-            check_range(Self::NAME, "clip_threshold", &self.clip_threshold, AT_LEAST_ONE)?;
+            check_range(
+                Self::NAME,
+                "clip_threshold",
+                &self.clip_threshold,
+                AT_LEAST_ONE,
+            )?;
         }
         Ok(RuleOptimizer::factored(Adafactor {
             variant: self.variant,

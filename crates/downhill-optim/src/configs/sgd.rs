@@ -64,7 +64,9 @@ impl SgdConfig {
         let decay = decay(self.weight_decay, self.decoupled_weight_decay);
         if self.momentum == 0.0 {
             if self.nesterov || self.velocity || self.dampening != 0.0 {
-                return conflict("`nesterov`, `velocity` and `dampening` need a `momentum` above 0");
+                return conflict(
+                    "`nesterov`, `velocity` and `dampening` need a `momentum` above 0",
+                );
             }
             return Ok(adjusted(Sgd, decay, self.maximize));
         }

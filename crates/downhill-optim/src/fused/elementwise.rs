@@ -1,50 +1,38 @@
 use downhill_rule::{Rule, Slots, Step};
 
-use super::{Buffers, Element, MAX_SLOTS, PARALLEL, dispatch};
+use super::{Buffers, Element, dispatch, parts, share};
 
 /// One step of an elementwise rule: one pass, over as many threads as the size is worth.
-pub(crate) fn elementwise<R: Rule, E: Element>(
-    step: &Step<R::Coefs>,
-    buffers: Buffers<'_, E>,
-) {
-    let tasks = match buffers.param.len() {
-        0..PARALLEL => 1,
-        len => rayon::current_num_threads().min(len / (PARALLEL / 2)),
-    };
-    split::<R, E>(step, buffers, tasks);
-}
-
-fn split<R: Rule, E: Element>(step: &Step<R::Coefs>, buffers: Buffers<'_, E>, tasks: usize) {
-    if tasks < 2 {
-        return dispatch(
+pub(crate) fn elementwise<R: Rule, E: Element>(step: &Step<R::Coefs>, buffers: Buffers<'_, E>) {
+    let run = |buffers| {
+        dispatch(
             #[inline(always)]
             || pass::<R, E>(step, buffers),
-        );
-    }
-    let near = tasks / 2;
-    // Both halves start on a cache line if the buffers do.
-    let middle = (buffers.param.len() / tasks * near).next_multiple_of(64);
-    let (param, param_far) = buffers.param.split_at_mut(middle);
-    let (grad, grad_far) = buffers.grad.split_at(middle);
-    let mut slots_far: [&mut [E::Compute]; MAX_SLOTS] = Default::default();
-    let mut slots_far_iter = slots_far.iter_mut();
-    let slots = buffers.slots.map(|slot| {
-        let (slot, far) = slot.split_at_mut(middle.min(slot.len()));
-        if let Some(place) = slots_far_iter.next() {
-            *place = far;
-        }
-        slot
-    });
-    let head = Buffers { param, grad, slots };
-    let tail = Buffers {
-        param: param_far,
-        grad: grad_far,
-        slots: slots_far,
+        )
     };
-    rayon::join(
-        || split::<R, E>(step, head, near),
-        || split::<R, E>(step, tail, tasks - near),
-    );
+    match parts(buffers.param.len()) {
+        1 => run(buffers),
+        parts => {
+            share(split(buffers, parts), run);
+        }
+    }
+}
+
+fn split<E: Element>(buffers: Buffers<'_, E>, parts: usize) -> Vec<Buffers<'_, E>> {
+    // Every part starts on a cache line if the buffers do.
+    let size = buffers.param.len().div_ceil(parts).next_multiple_of(64);
+    let mut slots = buffers.slots.map(|slot| slot.chunks_mut(size));
+    let elements = buffers
+        .param
+        .chunks_mut(size)
+        .zip(buffers.grad.chunks(size));
+    elements
+        .map(|(param, grad)| Buffers {
+            param,
+            grad,
+            slots: slots.each_mut().map(|slot| slot.next().unwrap_or_default()),
+        })
+        .collect()
 }
 
 /// The loop, with one function per number of slots: only as arguments of a function of their own

@@ -4,7 +4,7 @@ use downhill_rule::factored::{
     square_sum,
 };
 
-use super::{Buffers, Element, PARALLEL, dispatch};
+use super::{Buffers, Element, dispatch, parts, share};
 
 /// Rows whose squares are summed per column in the parameter's own precision before the sum goes on
 /// in f64: few enough for f32 to stay accurate, many enough to cost nothing.
@@ -23,7 +23,15 @@ pub(crate) fn factored<V: Real + Element<Compute = V>>(
         Some((rows, cols)) if (rows, cols) == (rank - 2, rank - 1) => {
             let [row, col, first, ..] = buffers.slots;
             let (param, grad) = (buffers.param, buffers.grad);
-            matrices(step, (shape[rows], shape[cols]), param, grad, row, col, first);
+            matrices(
+                step,
+                (shape[rows], shape[cols]),
+                param,
+                grad,
+                row,
+                col,
+                first,
+            );
         }
         Some((rows, cols)) => permuted(step, shape, (rows, cols), buffers),
     }
@@ -80,22 +88,36 @@ impl<'a, V: Real> Run<'a, V> {
         }
     }
 
-    /// The sum of `work` over this run, in `tasks` parts.
-    fn sum(self, tasks: usize, work: impl Fn(Self) -> Sums + Copy + Send + Sync) -> Sums {
-        if tasks < 2 || self.units < 2 {
-            return dispatch(
-                #[inline(always)]
-                || work(self),
-            );
+    /// This run in `parts` about equal parts, or fewer if it has not as many units.
+    fn parts(self, parts: usize) -> Vec<Self> {
+        let size = self.units.div_ceil(parts).max(1);
+        let mut rest = self;
+        let mut list = Vec::with_capacity(parts);
+        while rest.units > size {
+            let (part, far) = rest.split(size);
+            list.push(part);
+            rest = far;
         }
-        let near = tasks / 2;
-        let at = (self.units / tasks * near).max(1);
-        let (left, right) = self.split(at);
-        let (a, b) = rayon::join(|| left.sum(near, work), || right.sum(tasks - near, work));
-        Sums {
+        list.push(rest);
+        list
+    }
+
+    /// The sum of `work` over this run, in `parts` parts.
+    fn sum(self, parts: usize, work: impl Fn(Self) -> Sums + Copy + Send + Sync) -> Sums {
+        let run = |part| {
+            dispatch(
+                #[inline(always)]
+                || work(part),
+            )
+        };
+        if parts == 1 {
+            return run(self);
+        }
+        let sums = share(self.parts(parts), run);
+        sums.iter().fold(Sums::default(), |a, b| Sums {
             param: a.param + b.param,
             direction: a.direction + b.direction,
-        }
+        })
     }
 
     fn units(mut self) -> impl Iterator<Item = Self> {
@@ -125,13 +147,6 @@ struct Sums {
     direction: f64,
 }
 
-fn tasks(len: usize) -> usize {
-    match len {
-        0..PARALLEL => 1,
-        len => rayon::current_num_threads().min(len / (PARALLEL / 2)),
-    }
-}
-
 fn first_moment<V>(first: &mut [V]) -> Option<&mut [V]> {
     (!first.is_empty()).then_some(first)
 }
@@ -148,7 +163,7 @@ fn param_squares<V: Real>(step: &FactoredStep, param: &[V]) -> f64 {
 fn full<V: Real + Element<Compute = V>>(step: &FactoredStep, buffers: Buffers<'_, V>) {
     let [second, first, ..] = buffers.slots;
     let len = buffers.param.len();
-    let tasks = tasks(len);
+    let parts = parts(len);
     let mut run = Run {
         param: buffers.param,
         grad: buffers.grad,
@@ -157,12 +172,12 @@ fn full<V: Real + Element<Compute = V>>(step: &FactoredStep, buffers: Buffers<'_
         first,
         units: len,
     };
-    let sums = run.reborrow().sum(tasks, |run| Sums {
+    let sums = run.reborrow().sum(parts, |run| Sums {
         param: param_squares(step, run.param),
         direction: accumulate_full(step, run.grad, run.second),
     });
     let by = step.resolve(sums.param / len as f64, sums.direction / len as f64);
-    run.sum(tasks, |run| {
+    run.sum(parts, |run| {
         let first = first_moment(run.first);
         move_full(step, run.param, run.grad, run.second, &by, first);
         Sums::default()
@@ -181,11 +196,11 @@ fn matrices<V: Real + Element<Compute = V>>(
 ) {
     let len = param.len();
     let batch = len / (rows * cols);
-    let tasks = tasks(len);
+    let parts = parts(len);
     // Many matrices are shared out whole, few are split by rows.
-    let (across, within) = match batch >= tasks {
-        true => (tasks, 1),
-        false => (1, tasks),
+    let (across, within) = match batch >= parts {
+        true => (parts, 1),
+        false => (1, parts),
     };
     let run = Run {
         param: &mut *param,
@@ -262,7 +277,7 @@ fn matrices<V: Real + Element<Compute = V>>(
     );
 }
 
-/// How a batch of matrices is shared out: over this many tasks, and each matrix over that many.
+/// How a batch of matrices is shared out: in this many parts, and each matrix in that many.
 struct Split {
     rows: usize,
     across: usize,
@@ -335,32 +350,37 @@ fn statistics<V: Real>(
     step: &FactoredStep,
     run: Run<'_, V>,
     columns: &mut Columns<V>,
-    tasks: usize,
+    parts: usize,
 ) -> f64 {
-    if tasks < 2 || run.units < 2 {
+    if parts == 1 {
         return dispatch(
             #[inline(always)]
             || row_statistics(step, run, columns),
         );
     }
-    let near = tasks / 2;
-    let at = (run.units / tasks * near).max(1);
-    let (left, right) = run.split(at);
-    let mut far = Columns::new(columns.sums.len());
-    let (a, b) = rayon::join(
-        || statistics(step, left, columns, near),
-        || statistics(step, right, &mut far, tasks - near),
-    );
-    for (sum, far) in columns.sums.iter_mut().zip(&far.sums) {
-        *sum += far;
+    let cols = columns.sums.len();
+    let results = share(run.parts(parts), |part| {
+        let mut columns = Columns::new(cols);
+        let param = statistics(step, part, &mut columns, 1);
+        (param, columns.sums)
+    });
+    let mut param = 0.0;
+    for (part, sums) in results {
+        param += part;
+        for (sum, part) in columns.sums.iter_mut().zip(sums) {
+            *sum += part;
+        }
     }
-    a + b
+    param
 }
 
 #[inline(always)]
 fn row_statistics<V: Real>(step: &FactoredStep, run: Run<'_, V>, columns: &mut Columns<V>) -> f64 {
     let cols = columns.sums.len();
-    let bands = run.grad.chunks(cols * BAND).zip(run.second.chunks_mut(BAND));
+    let bands = run
+        .grad
+        .chunks(cols * BAND)
+        .zip(run.second.chunks_mut(BAND));
     for (grads, means) in bands {
         columns.band.fill(V::default());
         for (grad, mean) in grads.chunks_exact(cols).zip(means) {
@@ -382,7 +402,9 @@ fn permuted<V: Real + Element<Compute = V>>(
     (rows, cols): (usize, usize),
     buffers: Buffers<'_, V>,
 ) {
-    let mut axes: Vec<usize> = (0..shape.len()).filter(|&d| d != rows && d != cols).collect();
+    let mut axes: Vec<usize> = (0..shape.len())
+        .filter(|&d| d != rows && d != cols)
+        .collect();
     axes.extend([rows, cols]);
     let reduced = |dim: usize| {
         let mut shape = shape.to_vec();
@@ -403,7 +425,9 @@ fn permuted<V: Real + Element<Compute = V>>(
     let grad = permute(buffers.grad, shape, &axes);
     let [param_copy, row_copy, col_copy, first_copy] = &mut copies;
     let size = (shape[rows], shape[cols]);
-    matrices(step, size, param_copy, &grad, row_copy, col_copy, first_copy);
+    matrices(
+        step, size, param_copy, &grad, row_copy, col_copy, first_copy,
+    );
     restore(param_copy, buffers.param, shape, &axes);
     restore(row_copy, row, &row_shape, &axes);
     restore(col_copy, col, &col_shape, &axes);

@@ -9,6 +9,8 @@ mod flex;
 #[allow(deprecated)]
 mod ndarray;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::backend::{DispatchTensor, DispatchTensorKind};
 use downhill_rule::{Clock, Real};
 use half::{bf16, f16};
@@ -22,7 +24,47 @@ pub(crate) use factored::factored;
 pub(crate) const MAX_SLOTS: usize = 6;
 
 /// Elements from which a pass is split over threads: below, waking them costs more than they save.
-const PARALLEL: usize = 1 << 16;
+const PARALLEL: usize = 1 << 18;
+
+/// Parts of a pass that is split. Their number does not depend on the threads, and neither do the
+/// sums over them; there are more than threads, because those that sleep start late.
+const PARTS: usize = 16;
+
+/// How many parts a pass over `len` elements has.
+fn parts(len: usize) -> usize {
+    if len < PARALLEL { 1 } else { PARTS }
+}
+
+/// Works off `parts` on this thread and on those of the pool that are free; the results are in the
+/// order of the parts.
+fn share<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let helpers = rayon::current_num_threads().min(parts.len()) - 1;
+    let results = Mutex::new(Vec::with_capacity(parts.len()));
+    let queue = Mutex::new(parts.into_iter().enumerate());
+    let run = || {
+        loop {
+            // A guard in the loop's condition would be held while working.
+            let next = lock(&queue).next();
+            let Some((index, part)) = next else { break };
+            let result = work(part);
+            lock(&results).push((index, result));
+        }
+    };
+    // The caller works too instead of sleeping until the pool has woken up.
+    rayon::in_place_scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|_| run());
+        }
+        run();
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A number as it is stored, and the one it is computed in.
 pub(crate) trait Element: Copy + Send + Sync + 'static {

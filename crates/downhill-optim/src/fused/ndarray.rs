@@ -95,7 +95,8 @@ fn run<E: Precision>(
 
 /// Moves the array out of the tensor, so that it is not shared with it.
 fn take<E: Precision>(tensor: &mut DispatchTensor) -> SharedArray<E> {
-    let hollow = SharedArray::from_shape_vec(vec![0], Vec::new()).expect("no elements fit no shape");
+    let hollow =
+        SharedArray::from_shape_vec(vec![0], Vec::new()).expect("no elements fit no shape");
     let hollow = DispatchTensor {
         kind: DispatchTensorKind::NdArray(BackendTensor::Float(E::tensor(hollow))),
         autodiff: tensor.autodiff,
@@ -111,7 +112,9 @@ fn owned<E: Precision>(tensor: DispatchTensor) -> SharedArray<E> {
     #[allow(unreachable_patterns)]
     match tensor.kind {
         DispatchTensorKind::NdArray(BackendTensor::Float(tensor)) => E::array(tensor),
-        _ => unreachable!("the step is dispatched on the parameter's backend, which its gradient and state share"),
+        _ => unreachable!(
+            "the step is dispatched on the parameter's backend, which its gradient and state share"
+        ),
     }
 }
 
