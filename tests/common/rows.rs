@@ -149,6 +149,7 @@ pub const ROWS: &[Row] = &[
             ("variant", r#""paper""#, r#"{"epsilon_1": 0.1}"#),
             ("variant", r#""hf""#, r#"{"epsilon_1": 0.1}"#),
             ("variant", r#""optax""#, r#"{"epsilon_1": 0.1}"#),
+            ("variant", r#""burn""#, r#"{"epsilon_1": 0.1}"#),
             ("epsilon_1", "0.1", "{}"),
             ("epsilon_2", "10.0", "{}"),
             ("clip_threshold", "null", "{}"),

@@ -15,6 +15,8 @@ pub enum AdafactorVariant {
     Hf,
     /// `optax.adafactor`.
     Optax,
+    /// burn-optim's `Adafactor`.
+    Burn,
 }
 
 /// Adafactor: Adam's second moment, factored over two dimensions, so that the state of a matrix is
@@ -31,13 +33,13 @@ pub enum AdafactorVariant {
 ///
 /// Vectors keep a full second moment. What the variants do differently:
 ///
-/// | | paper | torch | hf | optax |
-/// |---|---|---|---|---|
-/// | epsilon_1 | added to g² | floor `max(mean(row), epsilon_1)`, and `epsilon_1²` under the estimate | added to g² | added to g² |
-/// | rho, relative step | `min(1e-2, 1/sqrt t)` | `min(lr, 1/sqrt t)` | `min(1e-2, 1/sqrt t)`; with warmup `min(1e-6·t, 1/sqrt t)` | `min(lr, 1/sqrt t)` (an addition: optax has none) |
-/// | rho otherwise | lr | lr | lr | lr |
-/// | decay takes | `lr·weight_decay` | `lr·weight_decay` | `rate·weight_decay` | `weight_decay` |
-/// | dimensions | last two | last two | last two | the two largest |
+/// | | paper | torch | hf | optax | burn |
+/// |---|---|---|---|---|---|
+/// | epsilon_1 | added to g² | floor `max(mean(row), epsilon_1)`, and `epsilon_1²` under the estimate | added to g² | added to g² | added to g² |
+/// | rho, relative step | `min(1e-2, 1/sqrt t)` | `min(lr, 1/sqrt t)` | `min(1e-2, 1/sqrt t)`; with warmup `min(1e-6·t, 1/sqrt t)` | `min(lr, 1/sqrt t)` (an addition: optax has none) | `min(lr, 1/sqrt t)` |
+/// | rho otherwise | lr | lr | lr | lr | lr |
+/// | decay takes | `lr·weight_decay` | `lr·weight_decay` | `rate·weight_decay` | `weight_decay` | `lr·weight_decay` |
+/// | dimensions | last two | last two | last two | the two largest | last two |
 ///
 /// A parameter is factored if the smaller of its two dimensions is at least
 /// `min_dim_size_to_factor`. State: `row_var` and `col_var`, or `variance`, and `exp_avg` with
@@ -76,7 +78,7 @@ impl Adafactor {
             return clock.lr;
         }
         let ceiling = match self.variant {
-            AdafactorVariant::Torch | AdafactorVariant::Optax => clock.lr,
+            AdafactorVariant::Torch | AdafactorVariant::Optax | AdafactorVariant::Burn => clock.lr,
             AdafactorVariant::Hf if self.warmup_init => 1e-6 * clock.t(),
             AdafactorVariant::Paper | AdafactorVariant::Hf => 1e-2,
         };
@@ -130,7 +132,7 @@ impl FactoredRule for Adafactor {
             parameter_scale: self.scale_parameter.then_some(self.epsilon_2),
             beta_1: self.beta_1,
             decay: match self.variant {
-                AdafactorVariant::Paper | AdafactorVariant::Torch => {
+                AdafactorVariant::Paper | AdafactorVariant::Torch | AdafactorVariant::Burn => {
                     Decay::Share(clock.lr * self.weight_decay)
                 }
                 AdafactorVariant::Hf => Decay::TimesRate(self.weight_decay),

@@ -20,13 +20,13 @@ config! {
     /// [`new`](Self::new) (torch), [`paper`](Self::paper), [`hf`](Self::hf),
     /// [`optax`](Self::optax), [`burn`](Self::burn). What the variants do differently:
     ///
-    /// | | paper | torch | hf | optax |
-    /// |---|---|---|---|---|
-    /// | `epsilon_1` | added to g² | a floor: `max(mean(row), epsilon_1)`, and `epsilon_1²` under the estimate | added to g² | added to g² |
-    /// | rho, relative step | `min(1e-2, 1/sqrt t)` | `min(lr, 1/sqrt t)` | `min(1e-2, 1/sqrt t)`; with warmup `min(1e-6·t, 1/sqrt t)` | `min(lr, 1/sqrt t)`: an addition |
-    /// | rho otherwise | lr | lr | lr | lr |
-    /// | decay takes | `lr·weight_decay` | `lr·weight_decay` | `rate·weight_decay` | `weight_decay` |
-    /// | dimensions | last two | last two | last two | the two largest |
+    /// | | paper | torch | hf | optax | burn |
+    /// |---|---|---|---|---|---|
+    /// | `epsilon_1` | added to g² | a floor: `max(mean(row), epsilon_1)`, and `epsilon_1²` under the estimate | added to g² | added to g² | added to g² |
+    /// | rho, relative step | `min(1e-2, 1/sqrt t)` | `min(lr, 1/sqrt t)` | `min(1e-2, 1/sqrt t)`; with warmup `min(1e-6·t, 1/sqrt t)` | `min(lr, 1/sqrt t)`: an addition | `min(lr, 1/sqrt t)` |
+    /// | rho otherwise | lr | lr | lr | lr | lr |
+    /// | decay takes | `lr·weight_decay` | `lr·weight_decay` | `rate·weight_decay` | `weight_decay` | `lr·weight_decay` |
+    /// | dimensions | last two | last two | last two | the two largest | last two |
     ///
     /// State: `row_var` and `col_var`, or `variance`; `exp_avg` with `beta_1`. Source: Shazeer &
     /// Stern, arXiv 1804.04235.
@@ -90,13 +90,9 @@ impl AdafactorConfig {
             .with_min_dim_size_to_factor(128)
     }
 
-    /// burn-optim's defaults: the relative step is at most the learning rate, and `epsilon_1` is
-    /// added to g². It is optax's form over the last two dimensions with a relative step, so a
-    /// tensor of rank above 2 follows Burn only if its two largest dimensions are the last.
+    /// burn-optim's form and defaults.
     pub fn burn() -> Self {
-        Self::optax()
-            .with_relative_step(true)
-            .with_min_dim_size_to_factor(1)
+        Self::new().with_variant(AdafactorVariant::Burn)
     }
 
     fn rule(&self) -> Result<RuleOptimizer, ConfigError> {
