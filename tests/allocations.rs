@@ -16,7 +16,7 @@ use common::rows::ROWS;
 struct Counting;
 
 static LARGE: AtomicUsize = AtomicUsize::new(0);
-const SIDE: usize = 512;
+const SIDE: usize = 1024;
 /// A quarter of the parameter: more than any row, column or thread needs.
 const LIMIT: usize = SIDE * SIDE * 4 / 4;
 

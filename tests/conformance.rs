@@ -226,7 +226,7 @@ fn every_size_gives_the_same_numbers() {
     for device in devices() {
         for row in ROWS {
             for (label, optim) in row.optimizers() {
-                for len in [1, 7, 33, 4097, 300_007] {
+                for len in [1, 7, 33, 4097, 600_011] {
                     let large = len > 5000;
                     if large && device.name == "wgpu" {
                         continue;
@@ -274,7 +274,7 @@ fn a_large_matrix_gives_the_numbers_of_f64() {
     for device in devices_with(DType::F64) {
         for row in ROWS {
             for (label, optim) in row.optimizers() {
-                for shape in [&[601, 503][..], &[33, 100, 97], &[3, 410, 231]] {
+                for shape in [&[801, 707][..], &[33, 140, 121], &[3, 510, 371]] {
                     let len = shape.iter().product();
                     let at = |dtype| {
                         let start = noise(len, 21);
@@ -341,11 +341,16 @@ fn views_give_the_same_numbers_as_dense_tensors() {
                         step(&optim, row.lr, param_dense, dense(grad), state_of_dense);
                     (param_dense, state_of_dense) = (param, state);
                 }
-                assert_eq!(
+                let label = format!("{label}: {what} parameter, {grad_what} gradient");
+                let (view, dense) = (
                     floats(param_view.into_data()),
                     floats(param_dense.into_data()),
-                    "{label}: {what} parameter, {grad_what} gradient"
                 );
+                if device.exact {
+                    assert_eq!(view, dense, "{label}");
+                } else {
+                    assert_close(&label, &view, &dense);
+                }
             }
         }
         // The views' sources are untouched: nothing was written through a shared buffer.

@@ -8,7 +8,9 @@ use burn::tensor::{DType, DeviceKind, StreamId, Tensor, TensorData};
 use burn_fusion::inspect::{BlockKind, FusionInspector};
 use common::rows::ROWS;
 use downhill::optim::RuleOptimizer;
-use downhill::rule::{Adam, Adjusted, Cautious, WeightDecay};
+use downhill::rule::{
+    Adam, Adjusted, Cautious, Clock, HeavyBall, Rule, Slot, Step, Value, WeightDecay,
+};
 
 /// Kernels of one step after the first, which also makes the state.
 fn kernels(optim: &RuleOptimizer) -> Vec<String> {
@@ -62,12 +64,38 @@ fn an_elementwise_step_is_one_kernel() {
             }
         }
     }
-    let composite = Cautious(Adjusted::new(
-        Adam::default(),
-        WeightDecay::Decoupled(1e-2),
-        false,
-    ));
-    let kernels = kernels(&RuleOptimizer::new(composite));
-    println!("cautious AdamW: {}", kernels.len());
-    assert_eq!(kernels.len(), 1, "{kernels:#?}");
+    let adamw = Adjusted::new(Adam::default(), WeightDecay::Decoupled(1e-2), false);
+    let composites = [
+        ("cautious AdamW", RuleOptimizer::new(Cautious(adamw))),
+        (
+            "a second momentum around cautious AdamW",
+            RuleOptimizer::new(HeavyBall {
+                rule: Cautious(adamw),
+                momentum: 0.9,
+            }),
+        ),
+        ("the sign of the gradient", RuleOptimizer::new(SignDescent)),
+    ];
+    for (label, optim) in composites {
+        let kernels = kernels(&optim);
+        println!("{label}: {}", kernels.len());
+        assert_eq!(kernels.len(), 1, "{label}: {kernels:#?}");
+    }
+}
+
+#[derive(Clone)]
+struct SignDescent;
+
+impl Rule for SignDescent {
+    type State<V: Value> = [V; 0];
+    type Coefs = ();
+    fn slots(&self) -> Vec<Slot> {
+        Vec::new()
+    }
+    fn prepare(&self, clock: &mut Clock) -> Step<()> {
+        Step::new(clock.lr, ())
+    }
+    fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
+        (grad.sign(), state)
+    }
 }

@@ -19,6 +19,9 @@ pub struct TestDevice {
     /// 2.5 units in the last place and a square root the error of `1/inverseSqrt`, so a step may
     /// be that far off.
     pub f32_tolerance: f64,
+    /// Whether a formula gives the same bits in every kernel. A GPU's compiler may contract a
+    /// multiplication and an addition in one kernel and not in another.
+    pub exact: bool,
 }
 
 /// Every device that is compiled in.
@@ -32,6 +35,7 @@ pub fn devices() -> Vec<TestDevice> {
             device: Device::flex(),
             dtypes: &[DType::F32, DType::F64, DType::F16, DType::BF16],
             f32_tolerance: 1e-6,
+            exact: true,
         },
         #[cfg(feature = "ndarray")]
         TestDevice {
@@ -39,6 +43,7 @@ pub fn devices() -> Vec<TestDevice> {
             device: Device::ndarray(),
             dtypes: &[DType::F32, DType::F64],
             f32_tolerance: 1e-6,
+            exact: true,
         },
         #[cfg(feature = "wgpu")]
         TestDevice {
@@ -46,6 +51,7 @@ pub fn devices() -> Vec<TestDevice> {
             device: Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
             dtypes: &[DType::F32],
             f32_tolerance: 4e-6,
+            exact: false,
         },
     ]
 }

@@ -4,7 +4,7 @@ use core::ops::{Add, Div, Mul, Sub};
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
-use burn::tensor::{BoolDType, FloatDType};
+use burn::tensor::BoolDType;
 use downhill_rule::Value;
 
 /// A float tensor without its rank: Burn's tensors have the rank in their type, and a rule would be
@@ -76,26 +76,15 @@ impl Value for TensorValue {
     }
 
     fn sign(self) -> Self {
-        // Backends disagree on the sign of a NaN.
-        let bool_dtype = bool_dtype(&self.0);
-        let nan = Dispatch::float_is_nan(self.0.clone(), bool_dtype);
-        let sign = Dispatch::float_sign(self.0);
-        Self(Dispatch::float_mask_fill(
-            sign,
-            nan,
-            Scalar::Float(f64::NAN),
-        ))
+        // Backends disagree on the sign of a NaN; only a NaN differs from itself.
+        let number = Dispatch::float_equal(self.0.clone(), self.0.clone(), bool_dtype(&self.0));
+        let sign = Dispatch::float_sign(self.0.clone());
+        Self(Dispatch::float_mask_where(self.0, number, sign))
     }
 
     fn heaviside(self) -> Self {
-        let bool_dtype = bool_dtype(&self.0);
-        let dtype = float_dtype(&self.0);
-        let positive = Dispatch::float_greater_elem(self.0, Scalar::Float(0.0), bool_dtype);
-        Self(
-            <Dispatch as burn::backend::ops::BoolTensorOps<Dispatch>>::bool_into_float(
-                positive, dtype,
-            ),
-        )
+        // Not by way of a boolean tensor: its cast to floats would not be fused.
+        Self(Dispatch::float_sign(self.0)).clamp_min(0.0)
     }
 
     fn maximum(self, other: Self) -> Self {
@@ -118,8 +107,4 @@ impl Value for TensorValue {
 
 fn bool_dtype(tensor: &DispatchTensor) -> BoolDType {
     burn::backend::get_device_settings::<Dispatch>(&tensor.device()).bool_dtype
-}
-
-pub(crate) fn float_dtype(tensor: &DispatchTensor) -> FloatDType {
-    tensor.dtype().into()
 }

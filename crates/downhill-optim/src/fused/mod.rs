@@ -24,7 +24,7 @@ pub(crate) use factored::factored;
 pub(crate) const MAX_SLOTS: usize = 6;
 
 /// Elements from which a pass is split over threads: below, waking them costs more than they save.
-const PARALLEL: usize = 1 << 18;
+const PARALLEL: usize = 1 << 19;
 
 /// Parts of a pass that is split. Their number does not depend on the threads, and neither do the
 /// sums over them; there are more than threads, because those that sleep start late.

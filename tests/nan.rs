@@ -1,0 +1,56 @@
+//! A NaN is never hidden: it reaches the parameter, and no other element.
+
+mod common;
+
+use burn::tensor::DType;
+use common::rows::ROWS;
+use common::{Subject, devices};
+use downhill::optim::RuleOptimizer;
+use downhill::rule::{Clock, Rule, Slot, Step, Value};
+
+#[derive(Clone)]
+struct SignDescent;
+
+impl Rule for SignDescent {
+    type State<V: Value> = [V; 0];
+    type Coefs = ();
+    fn slots(&self) -> Vec<Slot> {
+        Vec::new()
+    }
+    fn prepare(&self, clock: &mut Clock) -> Step<()> {
+        Step::new(clock.lr, ())
+    }
+    fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
+        (grad.sign(), state)
+    }
+}
+
+#[test]
+fn a_nan_gradient_reaches_its_parameter_and_no_other() {
+    for device in devices() {
+        // The shader language lets a compiler assume that there is no NaN.
+        if !device.exact {
+            continue;
+        }
+        let optimizers = ROWS
+            .iter()
+            // Adafactor's clipping and scale are the whole tensor's.
+            .filter(|row| !row.name.contains("adafactor"))
+            .flat_map(|row| row.optimizers().map(|(label, optim)| (label, row.lr, optim)))
+            .chain([("sign".to_string(), 0.1, RuleOptimizer::new(SignDescent))]);
+        for (label, lr, optim) in optimizers {
+            for as_tensors in [false, true] {
+                let mut subject =
+                    Subject::new(optim.clone(), &device.device, DType::F32, &[3], &[1.0; 3]);
+                if as_tensors {
+                    subject = subject.with_tensor_operations();
+                }
+                subject.step(lr, &[0.5, f64::NAN, -0.5]);
+                let [a, b, c] = subject.param()[..] else { panic!() };
+                let label = format!("{label} on {}, tensors: {as_tensors}", device.name);
+                assert!(b.is_nan(), "{label}: {b}");
+                assert!(a.is_finite() && c.is_finite() && a != 1.0 && c != 1.0, "{label}");
+            }
+        }
+    }
+}
