@@ -601,3 +601,26 @@ fn centered_rmsprop_survives_a_constant_gradient() {
         }
     }
 }
+
+/// Sums of squares over a large tensor, where plain f32 sums lose three digits: the scale of a
+/// constant vector is known.
+#[test]
+fn a_large_vector_is_scaled_by_its_exact_root_mean_square() {
+    for device in devices().iter().filter(|device| device.exact) {
+        let json = r#"{"name": "adafactor", "clip_threshold": null}"#;
+        let optim = OptimizerConfig::from_json(json)
+            .unwrap()
+            .try_build()
+            .unwrap();
+        let len = 1 << 21;
+        let start = vec![f64::from(0.1_f32); len];
+        let mut subject = Subject::new(optim, &device.device, DType::F32, &[len], &start);
+        subject.step(0.01, &vec![1.0; len]);
+        let moved = start[0] - subject.param()[len / 2];
+        assert!(
+            (moved / 1e-3 - 1.0).abs() < 2e-4,
+            "{}: {moved}",
+            device.name
+        );
+    }
+}

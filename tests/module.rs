@@ -13,6 +13,7 @@ use common::rows::ROWS;
 use common::{devices, floats, tensor};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
 use downhill::problems::mlp::MlpConfig;
+use downhill::rule::{Clock, Rule, Slot, Step, Value};
 
 /// Parameters of two ranks, in a precision of choice.
 #[derive(Module, Debug)]
@@ -528,4 +529,43 @@ fn bad_learning_rates_and_shapes_are_refused_in_words() {
             "{message}"
         );
     }
+}
+
+/// A rule whose own scalar has the name of the step counter.
+#[derive(Clone)]
+struct Counting;
+
+impl Rule for Counting {
+    type State<V: Value> = [V; 0];
+    type Coefs = ();
+    fn slots(&self) -> Vec<Slot> {
+        Vec::new()
+    }
+    fn memory(&self) -> Vec<Slot> {
+        vec![Slot::filled("step", 0.5)]
+    }
+    fn prepare(&self, clock: &mut Clock) -> Step<()> {
+        clock.memory[0] *= 2.0;
+        Step::new(clock.lr * clock.memory[0] * clock.t(), ())
+    }
+    fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
+        (grad, state)
+    }
+}
+
+#[test]
+fn names_of_a_rule_do_not_meet_the_records_own() {
+    let device = &devices()[0].device;
+    let make = || ModuleOptimizer::from(optim::RuleOptimizer::new(Counting));
+    let mut net = Net::new(1, device, DType::F32);
+    let (mut through, mut optim) = (make(), make());
+    let mut other = net.clone();
+    for t in 0..4 {
+        let grads = net.grads(t, &ALL, device, DType::F32);
+        net = through.step(0.1, net, grads);
+        let grads = other.grads(t, &ALL, device, DType::F32);
+        other = optim.step(0.1, other, grads);
+        optim = make().from_bytes(optim.into_bytes().unwrap()).unwrap();
+    }
+    assert_eq!(net.values(), other.values());
 }

@@ -36,7 +36,10 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
             .iter()
             // Adafactor's clipping and scale are the whole tensor's.
             .filter(|row| !row.name.contains("adafactor"))
-            .flat_map(|row| row.optimizers().map(|(label, optim)| (label, row.lr, optim)))
+            .flat_map(|row| {
+                row.optimizers()
+                    .map(|(label, optim)| (label, row.lr, optim))
+            })
             .chain([("sign".to_string(), 0.1, RuleOptimizer::new(SignDescent))]);
         for (label, lr, optim) in optimizers {
             for as_tensors in [false, true] {
@@ -46,10 +49,15 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
                     subject = subject.with_tensor_operations();
                 }
                 subject.step(lr, &[0.5, f64::NAN, -0.5]);
-                let [a, b, c] = subject.param()[..] else { panic!() };
+                let [a, b, c] = subject.param()[..] else {
+                    panic!()
+                };
                 let label = format!("{label} on {}, tensors: {as_tensors}", device.name);
                 assert!(b.is_nan(), "{label}: {b}");
-                assert!(a.is_finite() && c.is_finite() && a != 1.0 && c != 1.0, "{label}");
+                assert!(
+                    a.is_finite() && c.is_finite() && a != 1.0 && c != 1.0,
+                    "{label}"
+                );
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The devices by name, and whether one works on this machine.
 
-use std::{fmt, panic};
+use std::{
+    fmt, panic,
+    sync::{Arc, OnceLock},
+};
 
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
@@ -57,9 +60,17 @@ impl DeviceName {
     pub fn open(self) -> Result<Device, Unavailable> {
         let device = self.device().ok_or(Unavailable::NotCompiledIn(self))?;
 
-        // Burn panics where a driver or an adapter is missing: that is no bug to report, but an answer.
+        // Burn panics where a driver or an adapter is missing: that is no bug to report, but an
+        // answer. The first panic says why, often in a thread of Burn's; others follow from it.
+        let first_panic = Arc::new(OnceLock::new());
         let hook = panic::take_hook();
-        panic::set_hook(Box::new(|_| {}));
+        panic::set_hook(Box::new({
+            let first_panic = Arc::clone(&first_panic);
+            move |info| {
+                let reason = info.payload_as_str().unwrap_or("no reason given");
+                let _ = first_panic.set(reason.to_string());
+            }
+        }));
         let answer = panic::catch_unwind(|| {
             let sum = Tensor::<1>::ones([2], &device).sum();
             sum.try_into_scalar::<f32>()
@@ -69,12 +80,8 @@ impl DeviceName {
         let reason = match answer {
             Ok(Ok(2.0)) => return Ok(device),
             Ok(Ok(sum)) => format!("it says that 1 + 1 is {sum}"),
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
-                .unwrap_or_else(|| "no reason given".to_string()),
+            Ok(Err(error)) => first_panic.get().cloned().unwrap_or(error.to_string()),
+            Err(_) => first_panic.get().cloned().unwrap_or_default(),
         };
         Err(Unavailable::NotWorking(self, reason))
     }

@@ -6,7 +6,7 @@
 //!
 //! Three ways in:
 //!
-//! * a config, a drop-in for burn-optim's: [`AdamWConfig`], [`NAdamConfig`], ...;
+//! * a config, used like burn-optim's: [`AdamWConfig`], [`NAdamConfig`], ...;
 //! * a name or a piece of JSON: [`OptimizerConfig`];
 //! * a rule of your own: [`RuleOptimizer::new`].
 #![cfg_attr(

@@ -29,7 +29,7 @@ use crate::tensor::TensorValue;
 ///
 /// # Panics
 ///
-/// [`step`](Optimizer::step) panics, before anything is written, if the learning rate is negative
+/// [`step`](Optimizer::step) panics, before the parameter is touched, if the learning rate is negative
 /// or not finite, if the gradient has not the parameter's shape, or if a loaded state tensor has not
 /// the shape that the rule needs. A state that another rule saved is replaced by a fresh one, as
 /// Burn does with states that it cannot read.
@@ -50,7 +50,12 @@ impl core::fmt::Debug for RuleOptimizer {
 
 impl RuleOptimizer {
     /// An optimizer that runs `rule`.
-    pub fn new(rule: impl Rule) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// Panics if the rule names another number of slots than its state has.
+    pub fn new<R: Rule>(rule: R) -> Self {
+        rule.check_slots();
         Self {
             engine: Arc::new(Elementwise(rule)),
         }
@@ -90,11 +95,11 @@ impl RuleOptimizer {
     /// Whether `state` is what this rule would have made; a loaded state adopts no names, so they
     /// are compared once, after loading.
     fn fits(&self, shape: &[usize], state: &RuleState) -> bool {
-        let slots = self.engine.slots(shape);
-        let memory = self.engine.memory();
         let Tensors::Host(data) = &state.tensors else {
             return true;
         };
+        let slots = self.engine.slots(shape);
+        let memory = self.engine.memory();
         if unique(slots.iter().map(|(slot, _)| slot.name)) != state.layout.tensors
             || unique(memory.iter().map(|slot| slot.name)) != state.layout.scalars
         {
@@ -134,9 +139,6 @@ impl RuleOptimizer {
         let mut state = state
             .filter(|state| self.fits(shape, state))
             .unwrap_or_else(|| self.fresh_state(shape, &param));
-        if matches!(state.tensors, Tensors::Host(_)) {
-            state.on_device(&param.device());
-        }
         state.step = state.step.saturating_add(1);
         let mut memory = core::mem::take(&mut state.memory);
         let mut clock = Clock {
@@ -144,9 +146,7 @@ impl RuleOptimizer {
             step: state.step,
             memory: &mut memory,
         };
-        let Tensors::Device(tensors) = &mut state.tensors else {
-            unreachable!("put on the device above")
-        };
+        let tensors = state.on_device(&param.device(), state_dtype(param.dtype()));
         let left = fused::step(&*self.engine, &mut clock, &mut param, grad, tensors);
         if let Some(grad) = left {
             let dtype = param.dtype();

@@ -37,7 +37,8 @@ pub fn canonical_bytes(optim: &ModuleOptimizer) -> Result<Bytes, RecordError> {
     Ok(writer.into_bytes()?)
 }
 
-/// How many bytes the state tensors of the optimizer hold.
+/// How many bytes the state tensors of this library's optimizers hold; burn-optim's own, in a group
+/// beside them, are not counted.
 ///
 /// ```
 /// use downhill_optim::{AdamConfig, state_bytes};

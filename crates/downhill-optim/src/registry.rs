@@ -16,6 +16,9 @@ macro_rules! registry {
     ($($variant:ident($config:ty)),* $(,)?) => {
         /// Any optimizer, chosen by name.
         ///
+        /// A value that was deserialised is checked when it is built, one from
+        /// [`from_json`](Self::from_json) at once.
+        ///
         /// In JSON it is an object with the optimizer's `name`; settings that are left out have their
         /// default, an unknown name or setting is an error that suggests the nearest one.
         ///

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, read_sync};
 use burn::optim::{RecordState, StateSink, StateSource, join_path};
-use burn::tensor::{Device, TensorData};
+use burn::tensor::{DType, Device, TensorData};
 use burn_pack::Scalar;
 use serde::{Deserialize, Serialize};
 
@@ -63,12 +63,17 @@ impl RuleState {
         self
     }
 
-    /// The tensors, put on `device` if they were still on the host.
-    pub(crate) fn on_device(&mut self, device: &DispatchDevice) -> &mut Vec<DispatchTensor> {
+    /// The tensors, put on `device` in `dtype` if they were still on the host.
+    pub(crate) fn on_device(
+        &mut self,
+        device: &DispatchDevice,
+        dtype: DType,
+    ) -> &mut Vec<DispatchTensor> {
         if let Tensors::Host(data) = &mut self.tensors {
             let tensors = core::mem::take(data)
                 .into_iter()
-                .map(|data| Dispatch::float_from_data(data, device))
+                // The device need not know the saved precision.
+                .map(|data| Dispatch::float_from_data(data.convert_dtype(dtype), device))
                 .collect();
             self.tensors = Tensors::Device(tensors);
         }
@@ -93,6 +98,9 @@ fn read(tensor: DispatchTensor) -> TensorData {
 
 const LAYOUT: &str = "layout";
 const STEP: &str = "step";
+// Names of a rule's own stand one level below, where they cannot meet these or Burn's.
+const SCALARS: &str = "scalars";
+const TENSORS: &str = "state";
 
 impl RecordState for RuleState {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
@@ -101,10 +109,11 @@ impl RecordState for RuleState {
         let len = layout.len();
         out.push_tensor(prefix, LAYOUT, TensorData::new(layout, [len]));
         out.push_scalar(prefix, STEP, Scalar::from(self.step));
+        let scalars = join_path(prefix, SCALARS);
         for (name, value) in self.scalars() {
-            out.push_scalar(prefix, &name, Scalar::from(value));
+            out.push_scalar(&scalars, &name, Scalar::from(value));
         }
-        let prefix = join_path(prefix, "state");
+        let prefix = join_path(prefix, TENSORS);
         for (name, data) in self.tensors() {
             out.push_tensor(&prefix, &name, data);
         }
@@ -114,12 +123,13 @@ impl RecordState for RuleState {
         let layout = src.take_tensor(prefix, LAYOUT)?;
         let layout: Layout = serde_json::from_slice(layout.as_bytes()).ok()?;
         let step = u64::try_from(src.take_scalar(prefix, STEP)?).ok()?;
+        let scalars = join_path(prefix, SCALARS);
         let memory = layout
             .scalars
             .iter()
-            .map(|name| f64::try_from(src.take_scalar(prefix, name)?).ok())
+            .map(|name| f64::try_from(src.take_scalar(&scalars, name)?).ok())
             .collect::<Option<_>>()?;
-        let prefix = join_path(prefix, "state");
+        let prefix = join_path(prefix, TENSORS);
         let tensors = layout
             .tensors
             .iter()

@@ -48,7 +48,7 @@ pub enum AdafactorVariant {
 pub struct Adafactor {
     /// Which algorithm.
     pub variant: AdafactorVariant,
-    /// Guard of the second moment, at least 0.
+    /// Guard of the second moment, above 0.
     pub epsilon_1: f64,
     /// Floor under the parameter's root mean square.
     pub epsilon_2: f64,

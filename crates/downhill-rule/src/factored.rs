@@ -189,9 +189,19 @@ pub fn slots<R: FactoredRule>(rule: &R, shape: &[usize]) -> Vec<(Slot, Vec<usize
 /// Lanes of a sum, so that the compiler can add them side by side.
 const LANES: usize = 16;
 
-/// The sum of `f` over pairs of numbers, in independent lanes.
+/// Numbers after which a sum goes on in f64: few enough for f32 lanes to stay accurate.
+const STRETCH: usize = 4096;
+
+/// The sum of `f` over pairs of numbers.
 #[inline(always)]
 fn lane_sum<V: Real>(a: &[V], b: &[V], f: impl Fn(V, V) -> V) -> f64 {
+    let stretches = a.chunks(STRETCH).zip(b.chunks(STRETCH));
+    stretches.map(|(a, b)| stretch_sum(a, b, &f)).sum()
+}
+
+/// The sum of `f` over pairs of numbers, in independent lanes.
+#[inline(always)]
+fn stretch_sum<V: Real>(a: &[V], b: &[V], f: &impl Fn(V, V) -> V) -> f64 {
     let mut lanes = [V::default(); LANES];
     let (a_whole, a_rest) = a.as_chunks::<LANES>();
     let (b_whole, b_rest) = b.as_chunks::<LANES>();

@@ -44,6 +44,7 @@
 //!     fn prepare(&self, clock: &mut Clock) -> Step<f64> {
 //!         Step::new(clock.lr, self.momentum)
 //!     }
+//!     #[inline(always)]
 //!     fn direction<V: Value>(&beta: &f64, _param: &V, grad: V, [buf]: [V; 1]) -> (V, [V; 1]) {
 //!         let buf = ema(buf, grad, beta);
 //!         (buf.clone().sign(), [buf])

@@ -14,7 +14,7 @@ use crate::Value;
 ///
 /// so a rule states only its direction `u`; [`advance`](Self::advance) is that element loop's
 /// body. Rules compose at compile time: [`Cautious`](crate::Cautious) or
-/// [`WeightDecay`](crate::WeightDecay) around a rule is again a rule, and runs as one pass.
+/// [`Adjusted`](crate::Adjusted) around a rule is again a rule, and runs as one pass.
 pub trait Rule: Clone + Send + Sync + 'static {
     /// State of one element: `[V; N]`, or nested pairs of such.
     type State<V: Value>: Slots<V>;
@@ -23,6 +23,20 @@ pub trait Rule: Clone + Send + Sync + 'static {
 
     /// Name and initial value of each element of [`State`](Self::State), in its order.
     fn slots(&self) -> Vec<Slot>;
+
+    /// Checks that [`slots`](Self::slots) names what [`State`](Self::State) has; whoever runs a rule
+    /// calls it first.
+    ///
+    /// # Panics
+    ///
+    /// Panics if their numbers differ.
+    fn check_slots(&self) {
+        let (named, kept) = (self.slots().len(), <Self::State<f64> as Slots<f64>>::LEN);
+        assert_eq!(
+            named, kept,
+            "a rule must name each value of its state: `slots` has {named} names, `State` {kept} values"
+        );
+    }
 
     /// Scalars kept per parameter between steps, for what is not a function of the step count.
     fn memory(&self) -> Vec<Slot> {

@@ -28,7 +28,7 @@ impl Rule for Momentum {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<(f64, f64)> {
-        Step::new(-1.0, (self.momentum, -clock.lr))
+        Step::new(1.0, (self.momentum, -clock.lr))
     }
 
     #[inline(always)]
@@ -39,7 +39,7 @@ impl Rule for Momentum {
         [velocity]: [V; 1],
     ) -> (V, [V; 1]) {
         let velocity = velocity.scale(momentum) + grad.scale(minus_lr);
-        (velocity.clone(), [velocity])
+        (velocity.clone().scale(-1.0), [velocity])
     }
 }
 

@@ -24,7 +24,12 @@ pub struct Trajectory<R> {
 
 impl<R: Rule> Trajectory<R> {
     /// A fresh state for a parameter of `len` elements.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the rule names another number of slots than its state has.
     pub fn new(rule: R, len: usize) -> Self {
+        rule.check_slots();
         Self {
             step: 0,
             memory: rule.memory().iter().map(|slot| slot.initial).collect(),

@@ -4,7 +4,8 @@ use core::ops::{Add, Div, Mul, Sub};
 /// pass, or a whole tensor.
 ///
 /// Host scalars (learning rate, decay factors, bias corrections) are `f64`; an implementation
-/// rounds them to its own precision when it applies them. No operation hides a NaN.
+/// rounds them to its own precision when it applies them. Arithmetic keeps a NaN, and so do the other
+/// operations where they say so; on a GPU the shader compiler may assume that there is none.
 ///
 /// ```
 /// use downhill_rule::Value;
@@ -35,9 +36,9 @@ pub trait Value:
     fn abs(self) -> Self;
     /// -1, 0 or 1; NaN stays NaN, so that a broken gradient never looks like a still one.
     fn sign(self) -> Self;
-    /// 1 above zero, 0 otherwise.
+    /// 1 above zero, 0 otherwise; of a NaN either 0 or NaN.
     fn heaviside(self) -> Self;
-    /// The larger of the two; NaN when `other` is NaN.
+    /// The larger of the two; NaN when `other` is NaN, `other` when `self` is NaN.
     fn maximum(self, other: Self) -> Self;
     /// `max(self, floor)`; NaN stays NaN.
     fn clamp_min(self, floor: f64) -> Self;

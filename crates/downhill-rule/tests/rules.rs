@@ -1,8 +1,9 @@
 //! Rules beside closed forms and published numbers, in f64 and without tensors.
 
 use downhill_rule::{
-    AdaGrad, Adam, Adjusted, AmsGrad, Cautious, CenteredRmsProp, Epsilon, HeavyBall, Momentum,
-    NAdam, NAdamVariant, RmsProp, Rule, Sgd, Trajectory, WeightDecay, bias_correction, slides,
+    AdaGrad, Adam, Adjusted, AmsGrad, Cautious, CenteredRmsProp, Clock, Epsilon, HeavyBall,
+    Momentum, NAdam, NAdamVariant, RmsProp, Rule, Sgd, Slot, Step, Trajectory, Value, WeightDecay,
+    bias_correction, slides,
 };
 use proptest::prelude::*;
 
@@ -216,6 +217,37 @@ fn coupled_and_decoupled_decay_differ_under_adam() {
     // Coupled, the decay is a gradient like any other, and Adam makes a full step of it.
     assert!((step(WeightDecay::Coupled(1e-3)) - 0.9).abs() < 1e-5);
     assert!((step(WeightDecay::Decoupled(1e-3)) - (1.0 - 1e-4)).abs() < 1e-12);
+}
+
+/// A rule that names one slot of its two.
+#[derive(Clone)]
+struct Misnamed;
+
+impl Rule for Misnamed {
+    type State<V: Value> = [V; 2];
+    type Coefs = ();
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::zeros("one")]
+    }
+    fn prepare(&self, clock: &mut Clock) -> Step<()> {
+        Step::new(clock.lr, ())
+    }
+    fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 2]) -> (V, [V; 2]) {
+        (grad, state)
+    }
+}
+
+#[test]
+#[should_panic(expected = "`slots` has 1 names, `State` 2 values")]
+fn a_rule_that_misnames_its_state_is_refused() {
+    Trajectory::new(Misnamed, 1);
+}
+
+/// The deck's velocity has the other sign than the direction, which is what a mask must see.
+#[test]
+fn caution_masks_the_decks_momentum_where_it_should() {
+    let moves = moves(Cautious(slides::Momentum { momentum: 0.9 }), [1.0, -0.5]);
+    assert_eq!(moves, [1.0, 0.0]);
 }
 
 #[test]

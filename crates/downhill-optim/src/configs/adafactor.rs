@@ -40,7 +40,7 @@ config! {
         learning_rate: 1e-2,
         state: "r + c, n for vectors, n more with beta_1",
         paper: "Shazeer & Stern, arXiv 1804.04235",
-        description: "adam's second moment as one number per row and column; four variants",
+        description: "adam's second moment as one number per row and column; five variants",
     }
     /// Which algorithm. Default: torch.
     variant, with_variant: AdafactorVariant = AdafactorVariant::Torch, ANY;

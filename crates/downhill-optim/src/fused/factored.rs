@@ -10,7 +10,8 @@ use super::{Buffers, Element, dispatch, parts, share};
 /// in f64: few enough for f32 to stay accurate, many enough to cost nothing.
 const BAND: usize = 64;
 
-/// One step of a factored rule: at most three passes, and no temporary of the parameter's size.
+/// One step of a factored rule: at most three passes, and no temporary of the parameter's size
+/// unless other dimensions than the last two are factored.
 pub(crate) fn factored<V: Real + Element<Compute = V>>(
     step: &FactoredStep,
     dims: Option<(usize, usize)>,
@@ -172,16 +173,24 @@ fn full<V: Real + Element<Compute = V>>(step: &FactoredStep, buffers: Buffers<'_
         first,
         units: len,
     };
-    let sums = run.reborrow().sum(parts, |run| Sums {
-        param: param_squares(step, run.param),
-        direction: accumulate_full(step, run.grad, run.second),
-    });
+    let sums = run.reborrow().sum(
+        parts,
+        #[inline(always)]
+        |run| Sums {
+            param: param_squares(step, run.param),
+            direction: accumulate_full(step, run.grad, run.second),
+        },
+    );
     let by = step.resolve(sums.param / len as f64, sums.direction / len as f64);
-    run.sum(parts, |run| {
-        let first = first_moment(run.first);
-        move_full(step, run.param, run.grad, run.second, &by, first);
-        Sums::default()
-    });
+    run.sum(
+        parts,
+        #[inline(always)]
+        |run| {
+            let first = first_moment(run.first);
+            move_full(step, run.param, run.grad, run.second, &by, first);
+            Sums::default()
+        },
+    );
 }
 
 /// A batch of matrices, each factored alone; the clipping and the scale are those of the whole.
