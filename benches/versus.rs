@@ -200,8 +200,8 @@ fn mlp(optim: ModuleOptimizer) -> Box<dyn Subject> {
     let [inputs, hidden, classes] = MLP;
     let all = data::deck().batch(&device);
     let batch = data::Batch {
-        inputs: all.inputs.slice([0..32]),
-        targets: all.targets.slice([0..32]),
+        inputs: all.inputs.narrow(0, 0, 32),
+        targets: all.targets.narrow(0, 0, 32),
     };
     Box::new(Training {
         optim,

@@ -484,6 +484,29 @@ fn wgpu_works_or_says_why_not() {
     }
 }
 
+/// Vulkan's and EGL's loaders are told of drivers that do not exist.
+#[test]
+#[cfg(all(feature = "wgpu", target_os = "linux"))]
+fn without_an_adapter_wgpu_says_so() {
+    let nowhere = "/nonexistent";
+    let output = mlp(&["--device", "wgpu", "--json"])
+        .env("VK_DRIVER_FILES", nowhere)
+        .env("VK_ICD_FILENAMES", nowhere)
+        .env("__EGL_VENDOR_LIBRARY_FILENAMES", nowhere)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "");
+    let message = text(&output.stderr);
+    assert!(
+        message.contains("error: device wgpu does not work on this machine"),
+        "{message}"
+    );
+    assert!(message.contains("no adapter"), "{message}");
+    assert!(message.contains("--device flex"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+}
+
 #[test]
 fn files_that_cannot_be_used_are_usage_errors() {
     assert_complains(

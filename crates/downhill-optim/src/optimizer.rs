@@ -208,6 +208,6 @@ impl Optimizer for RuleOptimizer {
     }
 
     fn to_device<const D: usize>(state: RuleState, device: &Device) -> RuleState {
-        state.to_device(device)
+        state.moved_to(device)
     }
 }

@@ -50,7 +50,7 @@ impl RuleState {
         names.zip(self.memory.iter().copied()).collect()
     }
 
-    pub(crate) fn to_device(mut self, device: &Device) -> Self {
+    pub(crate) fn moved_to(mut self, device: &Device) -> Self {
         if let Tensors::Device(tensors) = &mut self.tensors {
             let target = device.as_dispatch();
             if tensors.iter().any(|tensor| tensor.device() != *target) {

@@ -258,6 +258,8 @@ pub fn move_row<V: Real>(
     move_by(param, grad.len(), by, first_moment, u);
 }
 
+// `scaled` reads its own slices at the same index.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 fn move_by<V: Real>(
     param: &mut [V],

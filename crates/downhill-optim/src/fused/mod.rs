@@ -115,10 +115,7 @@ pub(crate) enum AnyBuffers<'a> {
 /// numbers: nothing is contracted into a fused multiply-add or reordered.
 #[inline(always)]
 pub(crate) fn dispatch<T>(work: impl FnOnce() -> T) -> T {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || work(),
-    )
+    pulp::Arch::new().dispatch(work)
 }
 
 /// Runs the step over memory if backend and precision allow it; hands the gradient back otherwise.
