@@ -26,7 +26,7 @@ pub enum DataSource {
     Digits,
     /// Random numbers, see [`deck`].
     Deck,
-    /// A CSV file, see [`csv`].
+    /// A CSV file, see [`csv()`].
     Csv(PathBuf),
 }
 
