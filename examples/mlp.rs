@@ -225,6 +225,10 @@ fn run(args: &Args) -> io::Result<ExitCode> {
             "Step time",
             "State",
         ]);
+    // Some pseudo-terminals say that they have no width at all.
+    if table.width().is_some_and(|columns| columns < 40) {
+        table.set_width(80);
+    }
     let mut curves = Vec::new();
     for optimizer in optimizers {
         let name = optimizer.name();
