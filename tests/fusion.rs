@@ -6,11 +6,10 @@ mod common;
 use burn::optim::Optimizer;
 use burn::tensor::{DType, DeviceKind, StreamId, Tensor, TensorData};
 use burn_fusion::inspect::{BlockKind, FusionInspector};
+use common::SignDescent;
 use common::rows::ROWS;
 use downhill::optim::RuleOptimizer;
-use downhill::rule::{
-    Adam, Adjusted, Cautious, Clock, HeavyBall, Rule, Slot, Step, Value, WeightDecay,
-};
+use downhill::rule::{Adam, Adjusted, Cautious, HeavyBall, WeightDecay};
 
 /// Kernels of one step after the first, which also makes the state.
 fn kernels(optim: &RuleOptimizer) -> Vec<String> {
@@ -80,22 +79,5 @@ fn an_elementwise_step_is_one_kernel() {
         let kernels = kernels(&optim);
         println!("{label}: {}", kernels.len());
         assert_eq!(kernels.len(), 1, "{label}: {kernels:#?}");
-    }
-}
-
-#[derive(Clone)]
-struct SignDescent;
-
-impl Rule for SignDescent {
-    type State<V: Value> = [V; 0];
-    type Coefs = ();
-    fn slots(&self) -> Vec<Slot> {
-        Vec::new()
-    }
-    fn prepare(&self, clock: &mut Clock) -> Step<()> {
-        Step::new(clock.lr, ())
-    }
-    fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
-        (grad.sign(), state)
     }
 }

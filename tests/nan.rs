@@ -4,26 +4,8 @@ mod common;
 
 use burn::tensor::DType;
 use common::rows::ROWS;
-use common::{Subject, devices};
+use common::{SignDescent, Subject, devices};
 use downhill::optim::RuleOptimizer;
-use downhill::rule::{Clock, Rule, Slot, Step, Value};
-
-#[derive(Clone)]
-struct SignDescent;
-
-impl Rule for SignDescent {
-    type State<V: Value> = [V; 0];
-    type Coefs = ();
-    fn slots(&self) -> Vec<Slot> {
-        Vec::new()
-    }
-    fn prepare(&self, clock: &mut Clock) -> Step<()> {
-        Step::new(clock.lr, ())
-    }
-    fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
-        (grad.sign(), state)
-    }
-}
 
 #[test]
 fn a_nan_gradient_reaches_its_parameter_and_no_other() {

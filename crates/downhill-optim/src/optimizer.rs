@@ -146,20 +146,15 @@ impl RuleOptimizer {
             step: state.step,
             memory: &mut memory,
         };
-        let tensors = state.on_device(&param.device(), state_dtype(param.dtype()));
+        let dtype = param.dtype();
+        let working = state_dtype(dtype);
+        let tensors = state.on_device(&param.device(), working);
         let left = fused::step(&*self.engine, &mut clock, &mut param, grad, tensors);
         if let Some(grad) = left {
-            let dtype = param.dtype();
-            let working = state_dtype(dtype);
             let cast = |tensor: DispatchTensor, to: DType| match tensor.dtype() == to {
                 true => tensor,
                 false => Dispatch::float_cast(tensor, to.into()),
             };
-            for tensor in tensors.iter_mut() {
-                if tensor.dtype() != working {
-                    *tensor = Dispatch::float_cast(tensor.clone(), working.into());
-                }
-            }
             let value = TensorValue(cast(param, working));
             let grad = TensorValue(cast(grad, working));
             let moved = self.engine.step_tensors(&mut clock, value, grad, tensors);

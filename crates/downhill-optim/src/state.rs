@@ -63,7 +63,7 @@ impl RuleState {
         self
     }
 
-    /// The tensors, put on `device` in `dtype` if they were still on the host.
+    /// The tensors in `dtype`, put on `device` if they were still on the host.
     pub(crate) fn on_device(
         &mut self,
         device: &DispatchDevice,
@@ -78,7 +78,13 @@ impl RuleState {
             self.tensors = Tensors::Device(tensors);
         }
         match &mut self.tensors {
-            Tensors::Device(tensors) => tensors,
+            Tensors::Device(tensors) => {
+                // The parameter may have been cast since the last step.
+                for tensor in tensors.iter_mut().filter(|tensor| tensor.dtype() != dtype) {
+                    *tensor = Dispatch::float_cast(tensor.clone(), dtype.into());
+                }
+                tensors
+            }
             Tensors::Host(_) => unreachable!("moved to the device above"),
         }
     }

@@ -1,6 +1,5 @@
 use burn::backend::flex::FlexTensor;
-use burn::backend::ops::FloatTensorOps;
-use burn::backend::{BackendTensor, Dispatch, DispatchTensor, DispatchTensorKind, TensorMetadata};
+use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
 use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 
@@ -49,12 +48,6 @@ where
     E: Element + BurnElement + bytemuck::Pod,
     E::Compute: BurnElement + bytemuck::Pod,
 {
-    let working = <E::Compute as BurnElement>::dtype();
-    for tensor in state.iter_mut() {
-        if tensor.dtype() != working {
-            *tensor = Dispatch::float_cast(tensor.clone(), working.into());
-        }
-    }
     let Some(param) = flex(param) else {
         return Some(grad);
     };

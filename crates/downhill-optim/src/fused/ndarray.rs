@@ -1,6 +1,5 @@
 use burn::backend::ndarray::{NdArrayTensor, SharedArray};
-use burn::backend::ops::FloatTensorOps;
-use burn::backend::{BackendTensor, Dispatch, DispatchTensor, DispatchTensorKind, TensorMetadata};
+use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
 use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 
@@ -62,11 +61,6 @@ fn run<E: Precision>(
     state: &mut [DispatchTensor],
     step: impl FnOnce(Buffers<'_, E>),
 ) -> Option<DispatchTensor> {
-    for tensor in state.iter_mut() {
-        if tensor.dtype() != E::dtype() {
-            *tensor = Dispatch::float_cast(tensor.clone(), E::dtype().into());
-        }
-    }
     let mut moved = take::<E>(param);
     let mut arrays: [Option<SharedArray<E>>; MAX_SLOTS] = Default::default();
     for (array, tensor) in arrays.iter_mut().zip(state.iter_mut()) {
