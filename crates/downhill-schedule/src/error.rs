@@ -1,0 +1,97 @@
+use alloc::string::String;
+
+/// What was wrong with a schedule's settings, where, and what would be right.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// A setting outside its range.
+    #[error("{schedule}: `{field}` must be {allowed}, got {value}")]
+    OutOfRange {
+        /// The schedule's name, after those of the schedules around it.
+        schedule: String,
+        /// The setting's name.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// Settings that exclude each other, or one that is missing.
+    #[error("{schedule}: {reason}")]
+    Conflict {
+        /// The schedule's name, after those of the schedules around it.
+        schedule: String,
+        /// Which settings, and why.
+        reason: String,
+    },
+    /// A part of a whole that is not known.
+    #[error(
+        "{schedule}: `{field}` is {value} of {whole}, which is not known here; \
+         give a number, or tell `try_build_for` the whole"
+    )]
+    Unresolved {
+        /// The schedule's name, after those of the schedules around it.
+        schedule: String,
+        /// The setting's name.
+        field: String,
+        /// Its value, in percent.
+        value: String,
+        /// What it is a part of.
+        whole: &'static str,
+    },
+    /// A name that no schedule has.
+    #[error("there is no schedule `{name}`{}", suggestion(nearest.as_deref()))]
+    UnknownName {
+        /// The name.
+        name: String,
+        /// The most similar name, if there is one.
+        nearest: Option<String>,
+    },
+    /// A field that the schedule does not have.
+    #[error("{schedule}: there is no setting `{field}`{}", suggestion(nearest.as_deref()))]
+    UnknownField {
+        /// The schedule's name.
+        schedule: String,
+        /// The field.
+        field: String,
+        /// The most similar field, if there is one.
+        nearest: Option<String>,
+    },
+    /// Not JSON, or a value of the wrong type.
+    #[error("{0}")]
+    Json(String),
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| {
+        alloc::format!("; did you mean `{name}`?")
+    })
+}
+
+/// The candidate most similar to `word`, if any is similar at all.
+#[cfg(feature = "std")]
+pub(crate) fn nearest(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'static str>,
+) -> Option<String> {
+    let word = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&word, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(similarity, _)| *similarity > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.into())
+}
+
+#[cfg(not(feature = "std"))]
+pub(crate) fn nearest(
+    _word: &str,
+    _candidates: impl IntoIterator<Item = &'static str>,
+) -> Option<String> {
+    None
+}

@@ -1,0 +1,194 @@
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Error as _, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::combine::*;
+use crate::config::Shape;
+use crate::error::nearest;
+use crate::scope::{Node, Scope};
+use crate::shapes::*;
+use crate::{CurveConfig, ScheduleError, ScheduleInfo, slides};
+
+macro_rules! registry {
+    ($($variant:ident($config:ty)),* $(,)?) => {
+        /// The settings of any schedule.
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) enum Any {
+            $($variant($config),)*
+        }
+
+        impl Any {
+            /// Every schedule, with a line about it.
+            pub fn all() -> Vec<ScheduleInfo> {
+                vec![$(<$config>::INFO,)*]
+            }
+
+            pub fn info(&self) -> ScheduleInfo {
+                match self {
+                    $(Self::$variant(_) => <$config>::INFO,)*
+                }
+            }
+
+            pub fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
+                let at = at.named(self.info().name);
+                match self {
+                    $(Self::$variant(config) => config.build(&at),)*
+                }
+            }
+
+            /// The schedule of this name, with its default settings.
+            pub fn by_name(name: &str) -> Result<Self, ScheduleError> {
+                $(
+                    if is_named(name, &<$config>::INFO) {
+                        return Ok(Self::$variant(<$config>::default()));
+                    }
+                )*
+                let plain = plain(name);
+                if plain == "reducelronplateau" || plain == "reduceonplateau" {
+                    return Err(ScheduleError::Json(format!(
+                        "`{name}` follows a metric and not the step alone; see `ReduceOnPlateau`"
+                    )));
+                }
+                let names = Self::all().into_iter().flat_map(|info| {
+                    info.aliases.iter().copied().chain([info.name])
+                });
+                Err(ScheduleError::UnknownName {
+                    name: name.to_owned(),
+                    nearest: nearest(name, names),
+                })
+            }
+
+            /// The settings, without the name.
+            fn settings(&self) -> serde_json::Result<Value> {
+                match self {
+                    $(Self::$variant(config) => serde_json::to_value(config),)*
+                }
+            }
+
+            fn from_settings(
+                name: &str,
+                settings: Map<String, Value>,
+            ) -> Result<Self, ScheduleError> {
+                match Self::by_name(name)? {
+                    $(Self::$variant(_) => {
+                        let name = <$config>::INFO.name;
+                        known(name, <$config>::FIELDS, &settings)?;
+                        let config = <$config>::deserialize(Value::Object(settings));
+                        let config = config.map_err(|error| {
+                            ScheduleError::Json(format!("{name}: {error}"))
+                        })?;
+                        Ok(Self::$variant(config))
+                    })*
+                }
+            }
+        }
+
+        $(
+            impl<U> From<$config> for CurveConfig<U> {
+                fn from(config: $config) -> Self {
+                    Any::$variant(config).into()
+                }
+            }
+        )*
+    };
+}
+
+registry! {
+    Constant(ConstantConfig),
+    Linear(LinearConfig),
+    Step(StepConfig),
+    MultiStep(MultiStepConfig),
+    Piecewise(PiecewiseConfig),
+    Exponential(ExponentialConfig),
+    Polynomial(PolynomialConfig),
+    Cosine(CosineConfig),
+    CosineRestarts(CosineRestartsConfig),
+    OneCycle(OneCycleConfig),
+    Cyclic(CyclicConfig),
+    InverseSqrt(InverseSqrtConfig),
+    Noam(NoamConfig),
+    Wsd(WsdConfig),
+    WsdRepeated(WsdRepeatedConfig),
+    Rex(RexConfig),
+    Warmup(WarmupConfig),
+    Sequence(SequenceConfig),
+    Product(ProductConfig),
+    Scale(ScaleConfig),
+    Clamp(ClampConfig),
+    Shift(ShiftConfig),
+    Repeat(RepeatConfig),
+    PerEpoch(PerEpochConfig),
+    Custom(CustomConfig),
+    SlidesStep(slides::StepConfig),
+    SlidesExponential(slides::ExponentialConfig),
+    SlidesCosine(slides::CosineConfig),
+    SlidesWarmup(slides::WarmupConfig),
+    SlidesRestarts(slides::RestartsConfig),
+}
+
+/// A name without what differs between conventions: `CosineAnnealingLR`, `cosine_annealing_lr`.
+fn plain(name: &str) -> String {
+    let name = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
+    name.flat_map(char::to_lowercase).collect()
+}
+
+fn is_named(name: &str, info: &ScheduleInfo) -> bool {
+    let name = plain(name);
+    name == plain(info.name) || info.aliases.iter().any(|alias| name == plain(alias))
+}
+
+fn known(
+    schedule: &str,
+    fields: &'static [&'static str],
+    settings: &Map<String, Value>,
+) -> Result<(), ScheduleError> {
+    match settings.keys().find(|key| !fields.contains(&key.as_str())) {
+        Some(field) => Err(ScheduleError::UnknownField {
+            schedule: schedule.to_string(),
+            field: field.clone(),
+            nearest: nearest(field, fields.iter().copied()),
+        }),
+        None => Ok(()),
+    }
+}
+
+impl Any {
+    pub fn from_value(value: Value) -> Result<Self, ScheduleError> {
+        let json = |message: &str| ScheduleError::Json(message.to_string());
+        let Value::Object(mut settings) = value else {
+            return Err(json("a schedule is an object with a `name`"));
+        };
+        match settings.remove("name") {
+            Some(Value::String(name)) => Self::from_settings(&name, settings),
+            Some(_) => Err(json("`name` must be a string")),
+            None => Err(json(
+                "a schedule needs a `name`, for example {\"name\": \"cosine\"}",
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Any {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = Map::new();
+        object.insert("name".to_string(), self.info().name.into());
+        if let Value::Object(settings) = self.settings().map_err(S::Error::custom)? {
+            object.extend(settings);
+        }
+        object.serialize(serializer)
+    }
+}

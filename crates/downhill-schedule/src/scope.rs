@@ -1,0 +1,237 @@
+use alloc::{boxed::Box, format, string::String, string::ToString, vec::Vec};
+use core::fmt;
+
+use crate::ScheduleError;
+use crate::quantity::{Length, Value};
+
+/// What a built schedule consists of.
+pub(crate) struct Node {
+    pub value: Box<dyn Fn(u64) -> f64 + Send + Sync>,
+    /// The steps below the argument, after step 0, at which another phase begins; ascending.
+    pub phases: Box<dyn Fn(u64) -> Vec<u64> + Send + Sync>,
+}
+
+impl Node {
+    pub fn new(value: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Self {
+        Self {
+            value: Box::new(value),
+            phases: Box::new(|_| Vec::new()),
+        }
+    }
+
+    /// The phases begin at these steps, given in ascending order.
+    pub fn with_phases(self, steps: impl Into<Vec<u64>>) -> Self {
+        let mut steps = steps.into();
+        steps.dedup();
+        steps.retain(|step| *step > 0);
+        self.with_phases_by(move |until| {
+            let below = steps.partition_point(|step| *step < until);
+            steps[..below].to_vec()
+        })
+    }
+
+    pub fn with_phases_by(self, phases: impl Fn(u64) -> Vec<u64> + Send + Sync + 'static) -> Self {
+        Self {
+            phases: Box::new(phases),
+            ..self
+        }
+    }
+}
+
+/// A range of a setting.
+#[derive(Clone, Copy)]
+pub(crate) struct Range {
+    pub allowed: &'static str,
+    pub contains: fn(f64) -> bool,
+}
+
+pub(crate) const NOT_NEGATIVE: Range = Range {
+    allowed: "finite and at least 0",
+    contains: |x| x.is_finite() && x >= 0.0,
+};
+pub(crate) const POSITIVE: Range = Range {
+    allowed: "finite and above 0",
+    contains: |x| x.is_finite() && x > 0.0,
+};
+pub(crate) const AT_LEAST_ONE: Range = Range {
+    allowed: "finite and at least 1",
+    contains: |x| x.is_finite() && x >= 1.0,
+};
+pub(crate) const UP_TO_ONE: Range = Range {
+    allowed: "from 0 to 1",
+    contains: |x| (0.0..=1.0).contains(&x),
+};
+const PERCENT: Range = Range {
+    allowed: "from 0% to 100%",
+    contains: |x| (0.0..=100.0).contains(&x),
+};
+
+/// Where a schedule is built: what its percentages refer to, and what its mistakes are reported as.
+pub(crate) struct Scope {
+    pub base: Option<f64>,
+    pub whole: Option<u64>,
+    /// The schedule's name after those around it.
+    path: String,
+}
+
+impl Scope {
+    pub fn new(base: Option<f64>, whole: Option<u64>) -> Self {
+        let path = String::new();
+        Self { base, whole, path }
+    }
+
+    /// The same place, in the words of the schedule that is built there.
+    pub fn named(&self, name: &str) -> Self {
+        let path = match self.path.as_str() {
+            "" => name.to_string(),
+            path => format!("{path} > {name}"),
+        };
+        Self { path, ..*self }
+    }
+
+    /// For a schedule inside this one, which has `whole` steps for itself.
+    pub fn inner(&self, whole: Option<u64>) -> Self {
+        let path = self.path.clone();
+        Self {
+            whole,
+            path,
+            ..*self
+        }
+    }
+
+    /// For one of several schedules inside this one.
+    pub fn item(&self, field: &str, index: usize) -> Self {
+        let path = format!("{} > {field}[{index}]", self.path);
+        Self { path, ..*self }
+    }
+
+    /// Where percentages of values refer to `base`.
+    pub fn with_base(self, base: f64) -> Self {
+        let base = Some(base);
+        Self { base, ..self }
+    }
+
+    /// Resolves `value` and checks it.
+    pub fn value(&self, field: &str, value: &mut Value) -> Result<f64, ScheduleError> {
+        self.value_in(field, value, NOT_NEGATIVE)
+    }
+
+    pub fn value_in(
+        &self,
+        field: &str,
+        value: &mut Value,
+        range: Range,
+    ) -> Result<f64, ScheduleError> {
+        let absolute = match *value {
+            Value::Absolute(value) => value,
+            Value::Percent(percent) => {
+                self.check(field, percent, NOT_NEGATIVE)?;
+                let base = self
+                    .base
+                    .ok_or_else(|| self.unresolved(field, value, "the base rate"))?;
+                // 100 % is the base itself, to the last bit.
+                base * (percent / 100.0)
+            }
+        };
+        self.check(field, absolute, range)?;
+        *value = Value::Absolute(absolute);
+        Ok(absolute)
+    }
+
+    /// Resolves `length` and checks it.
+    pub fn length(&self, field: &str, length: &mut Length) -> Result<u64, ScheduleError> {
+        let steps = match *length {
+            Length::Steps(steps) => steps,
+            Length::Percent(percent) => {
+                self.check(field, percent, PERCENT)?;
+                let whole = self.whole;
+                let whole = whole.ok_or_else(|| self.unresolved(field, length, "the whole"))?;
+                libm::round(whole as f64 * (percent / 100.0)) as u64
+            }
+        };
+        *length = Length::Steps(steps);
+        Ok(steps)
+    }
+
+    /// A length that something is divided by.
+    pub fn period(&self, field: &str, length: &mut Length) -> Result<u64, ScheduleError> {
+        match self.length(field, length)? {
+            0 => Err(self.out_of_range(field, 0, "at least 1 step")),
+            steps => Ok(steps),
+        }
+    }
+
+    pub fn check(&self, field: &str, number: f64, range: Range) -> Result<(), ScheduleError> {
+        if (range.contains)(number) {
+            Ok(())
+        } else {
+            Err(self.out_of_range(field, number, range.allowed))
+        }
+    }
+
+    /// The floor must not be above the peak.
+    pub fn floor_below_peak(&self, floor: f64, peak: f64) -> Result<(), ScheduleError> {
+        if floor <= peak {
+            return Ok(());
+        }
+        Err(self.out_of_range("floor", floor, format!("at most the peak of {peak}")))
+    }
+
+    pub fn out_of_range(
+        &self,
+        field: &str,
+        value: impl fmt::Display,
+        allowed: impl Into<String>,
+    ) -> ScheduleError {
+        ScheduleError::OutOfRange {
+            schedule: self.path.clone(),
+            field: field.to_string(),
+            value: value.to_string(),
+            allowed: allowed.into(),
+        }
+    }
+
+    pub fn conflict(&self, reason: impl Into<String>) -> ScheduleError {
+        ScheduleError::Conflict {
+            schedule: self.path.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    fn unresolved(
+        &self,
+        field: &str,
+        value: &dyn fmt::Display,
+        whole: &'static str,
+    ) -> ScheduleError {
+        ScheduleError::Unresolved {
+            schedule: self.path.clone(),
+            field: field.to_string(),
+            value: value.to_string(),
+            whole,
+        }
+    }
+}
+
+/// `weight` of the way from `a` to `b`: exactly `a` at 0, exactly `b` at 1, never outside them.
+pub(crate) fn mix(a: f64, b: f64, weight: f64) -> f64 {
+    if weight >= 1.0 {
+        b
+    } else {
+        (a + (b - a) * weight).clamp(a.min(b), a.max(b))
+    }
+}
+
+/// From 0 to 1 along half a cosine.
+pub(crate) fn half_cosine(x: f64) -> f64 {
+    0.5 * (1.0 - libm::cos(core::f64::consts::PI * x))
+}
+
+/// The part of `steps` that has passed, at most 1. No steps have passed at once.
+pub(crate) fn progress(step: u64, steps: u64) -> f64 {
+    if step >= steps {
+        1.0
+    } else {
+        step as f64 / steps as f64
+    }
+}
