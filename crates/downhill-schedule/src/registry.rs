@@ -7,7 +7,7 @@ use alloc::{
 };
 
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Error as _, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::combine::*;
@@ -66,13 +66,6 @@ macro_rules! registry {
                 })
             }
 
-            /// The settings, without the name.
-            fn settings(&self) -> serde_json::Result<Value> {
-                match self {
-                    $(Self::$variant(config) => serde_json::to_value(config),)*
-                }
-            }
-
             fn from_settings(
                 name: &str,
                 settings: Map<String, Value>,
@@ -87,6 +80,15 @@ macro_rules! registry {
                         })?;
                         Ok(Self::$variant(config))
                     })*
+                }
+            }
+        }
+
+        impl Serialize for Any {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let name = self.info().name;
+                match self {
+                    $(Self::$variant(settings) => Tagged { name, settings }.serialize(serializer),)*
                 }
             }
         }
@@ -182,13 +184,10 @@ impl<'de> Deserialize<'de> for Any {
     }
 }
 
-impl Serialize for Any {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = Map::new();
-        object.insert("name".to_string(), self.info().name.into());
-        if let Value::Object(settings) = self.settings().map_err(S::Error::custom)? {
-            object.extend(settings);
-        }
-        object.serialize(serializer)
-    }
+/// In a fixed order, whatever the features of serde_json are: fingerprints depend on it.
+#[derive(Serialize)]
+struct Tagged<'a, C> {
+    name: &'static str,
+    #[serde(flatten)]
+    settings: &'a C,
 }

@@ -46,11 +46,11 @@ pub enum RecordError {
 /// A [`Schedule`] as Burn's [`LrScheduler`]: a schedule and the step that comes next.
 ///
 /// It goes wherever Burn takes one: into a
-/// [`ModuleLrScheduler`](burn::lr_scheduler::ModuleLrScheduler), one for each parameter group, or
+/// [`ModuleLrScheduler`](burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler), one for each parameter group, or
 /// into burn-train's `Learner`.
 ///
 /// ```
-/// use burn::lr_scheduler::{LrScheduler, ModuleLrScheduler};
+/// use burn::lr_scheduler::{LrScheduler, module_lr_scheduler::ModuleLrScheduler};
 /// use downhill_schedule::CosineConfig;
 ///
 /// let schedule = CosineConfig::new(0.1, 1_000).try_build()?;
@@ -175,7 +175,7 @@ impl LrScheduler for Scheduler {
 /// give one to the training and [`observe`](Self::observe) through another.
 ///
 /// ```
-/// use burn::lr_scheduler::{LrScheduler, ModuleLrScheduler};
+/// use burn::lr_scheduler::{LrScheduler, module_lr_scheduler::ModuleLrScheduler};
 /// use downhill_schedule::{PlateauScheduler, ReduceOnPlateauConfig};
 ///
 /// let config = ReduceOnPlateauConfig { patience: 0, ..ReduceOnPlateauConfig::new(0.1) };

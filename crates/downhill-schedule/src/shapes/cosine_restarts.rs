@@ -101,7 +101,7 @@ fn cycle_of(step: u64, period: u64, t_mul: f64) -> (f64, f64) {
     // The logarithm may be off by one at a boundary; the boundaries decide.
     let step = step as f64;
     let cycles = step / period as f64;
-    let mut cycle = libm::floor(libm::log1p(cycles * (t_mul - 1.0)) / libm::log(t_mul));
+    let mut cycle = libm::floor(libm::log1p(cycles * (t_mul - 1.0)) / libm::log1p(t_mul - 1.0));
     if start(cycle + 1.0, period, t_mul) <= step {
         cycle += 1.0;
     } else if start(cycle, period, t_mul) > step {
@@ -114,15 +114,23 @@ fn cycle_of(step: u64, period: u64, t_mul: f64) -> (f64, f64) {
     )
 }
 
-/// Where a cycle begins.
+/// Where a cycle begins. A beginning that is a whole step but for rounding is that step: with `t_mul`
+/// = 1.1 and `period` = 10 the third cycle begins at 21 and not just after it.
 fn start(cycle: f64, period: u64, t_mul: f64) -> f64 {
+    let growth = libm::log1p(t_mul - 1.0);
     let cycles = if t_mul == 1.0 {
         cycle
-    } else if cycle * libm::log(t_mul) < 0.1 {
-        // For a t_mul close to 1 the difference below would cancel.
-        libm::expm1(cycle * libm::log(t_mul)) / (t_mul - 1.0)
+    } else if cycle * growth < 0.1 {
+        // The difference below would cancel.
+        libm::expm1(cycle * growth) / (t_mul - 1.0)
     } else {
         (libm::pow(t_mul, cycle) - 1.0) / (t_mul - 1.0)
     };
-    period as f64 * cycles
+    let start = period as f64 * cycles;
+    let whole = libm::round(start);
+    if (start - whole).abs() <= 1e-12 * start {
+        whole
+    } else {
+        start
+    }
 }

@@ -104,7 +104,13 @@ impl Shape for OneCycleConfig {
             None => 2.0 * self.pct_start,
         };
         if self.three_phase && !(self.pct_start..=1.0).contains(&pct_final) {
-            return Err(at.out_of_range("pct_final", pct_final, "from `pct_start` to 1"));
+            return Err(match self.pct_final {
+                Some(pct_final) => at.out_of_range("pct_final", pct_final, "from `pct_start` to 1"),
+                None => at.conflict(alloc::format!(
+                    "with three phases and a `pct_start` of {} it needs a `pct_final` up to 1",
+                    self.pct_start
+                )),
+            });
         }
         let end = |part: f64, before: f64| match optax {
             true => libm::floor(part * steps),
