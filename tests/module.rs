@@ -10,7 +10,7 @@ use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use common::rows::ROWS;
-use common::{devices, floats, tensor};
+use common::{devices, floats, tensor, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
 use downhill::problems::mlp::MlpConfig;
 use downhill::rule::{Clock, Rule, Slot, Step, Value};
@@ -419,21 +419,6 @@ fn assert_follows(name: &str, ours: &[f64], burns: &[f64], tolerance: f64) {
             (ours - burns).abs() <= tolerance,
             "{name}: {ours} instead of {burns}"
         );
-    }
-}
-
-fn values_of(module: &impl Module) -> Vec<f64> {
-    let mut collect = Collect::default();
-    module.visit(&mut collect);
-    collect.0
-}
-
-#[derive(Default)]
-struct Collect(Vec<f64>);
-
-impl burn::module::ModuleVisitor for Collect {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.extend(floats(param.val().into_data()));
     }
 }
 

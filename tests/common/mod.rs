@@ -4,6 +4,7 @@
 pub mod golden;
 pub mod rows;
 
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_pack::Scalar;
@@ -210,5 +211,21 @@ impl Rule for SignDescent {
     }
     fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
         (grad.sign(), state)
+    }
+}
+
+/// All parameters of a module, one after another.
+pub fn values_of(module: &impl Module) -> Vec<f64> {
+    let mut collect = Collect::default();
+    module.visit(&mut collect);
+    collect.0
+}
+
+#[derive(Default)]
+struct Collect(Vec<f64>);
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.extend(floats(param.val().into_data()));
     }
 }
