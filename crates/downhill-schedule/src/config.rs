@@ -51,7 +51,8 @@ macro_rules! shape {
 
         impl $config {
             /// These settings, and the defaults of all others.
-            #[allow(clippy::useless_conversion)] // of those that are what they become
+            // Some arguments are what they become already, some leave nothing to a default.
+            #[allow(clippy::useless_conversion, clippy::needless_update)]
             pub fn new($($arg: $arg_type),*) -> Self {
                 Self { $($arg: $arg.into(),)* ..Self::default() }
             }

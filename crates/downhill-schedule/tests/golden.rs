@@ -55,8 +55,10 @@ fn config(case: &Case) -> ScheduleConfig {
 fn difference(ours: impl Iterator<Item = f64>, reference: &[f64]) -> Option<String> {
     let largest = reference.iter().fold(0.0, |max: f64, x| max.max(*x));
     let mut pairs = ours.zip(reference).enumerate();
-    let (step, (ours, reference)) =
-        pairs.find(|(_, (ours, reference))| !((ours - **reference).abs() <= 1e-12 * largest))?;
+    let (step, (ours, reference)) = pairs.find(|(_, (ours, reference))| {
+        let difference = (ours - **reference).abs();
+        difference.is_nan() || difference > 1e-12 * largest
+    })?;
     Some(format!("step {step}: {ours} instead of {reference}"))
 }
 

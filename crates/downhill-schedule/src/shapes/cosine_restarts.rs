@@ -88,7 +88,7 @@ fn cycle_of(step: u64, period: u64, t_mul: f64) -> (f64, f64) {
             (step % period) as f64 / period as f64,
         );
     }
-    if t_mul <= 2f64.powi(32) && t_mul == libm::trunc(t_mul) {
+    if t_mul <= 4_294_967_296.0 && t_mul == libm::trunc(t_mul) {
         // In whole numbers, in which nothing is rounded. The cycles double at least: 64 turns.
         let (mut rest, mut length, mut cycle) = (u128::from(step), u128::from(period), 0.0);
         while rest >= length {
