@@ -428,7 +428,7 @@ impl Shape for RepeatConfig {
         let node = Node::new(move |step| value(step % period));
         Ok(node.with_phases_by(move |until| {
             let inner = phases(period);
-            let starts = (0..until).step_by(usize::try_from(period).unwrap_or(usize::MAX));
+            let starts = (0..until.div_ceil(period)).map(|n| n * period);
             let all = starts.flat_map(|start| {
                 let inner = inner.iter().map(move |step| start.saturating_add(*step));
                 [start].into_iter().chain(inner)
