@@ -30,9 +30,11 @@ use downhill::{
         mlp::MlpConfig,
         numpy::RandomState,
     },
+    schedule::{ReduceOnPlateau, ReduceOnPlateauConfig, Schedule, ScheduleConfig, ScheduleError},
 };
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use device::{DeviceName, Unavailable};
 use plot::{Curve, PlotFile};
@@ -62,6 +64,15 @@ struct Args {
     /// Learning rate of all optimizers [default: each one's own]
     #[arg(long, value_parser = learning_rate, allow_hyphen_values = true)]
     lr: Option<f64>,
+
+    /// How the learning rate changes from step to step (listed below) [default: not at all]
+    #[arg(long, value_name = "NAME", value_parser = Plan::by_name)]
+    schedule: Option<Plan>,
+
+    /// A schedule with settings of your own, as JSON, e.g. {"name": "step", "gamma": 0.5}. The first
+    /// line of the output says how many steps an epoch has
+    #[arg(long, value_name = "FILE.json", conflicts_with = "schedule", value_parser = Plan::read)]
+    schedule_config: Option<Plan>,
 
     /// How often each training sample is seen
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -101,23 +112,45 @@ struct Args {
     json: bool,
 }
 
+impl Args {
+    fn plan(&self) -> Option<&Plan> {
+        self.schedule.as_ref().or(self.schedule_config.as_ref())
+    }
+}
+
 fn after_help() -> String {
     let mut help = String::from("Optimizers and their default learning rates:\n");
     for info in OptimizerConfig::all() {
-        let mut line = format!("  {:<16} {:<6}", info.name, info.default_learning_rate);
-        for word in info.description.split_whitespace() {
-            if line.len() + 1 + word.len() > 80 {
-                help += &line;
-                line = format!("\n{:25}", "");
-            }
-            line = line + " " + word;
-        }
-        help += &line;
-        help += "\n";
+        let name = format!("{:<16} {:<6}", info.name, info.default_learning_rate);
+        help += &entry(&name, info.description);
     }
+
+    help += "\nSchedules of the learning rate:\n";
+    let (alone, others): (Vec<_>, Vec<_>) = ScheduleConfig::all()
+        .into_iter()
+        .partition(|info| Plan::by_name(info.name).is_ok());
+    for info in alone {
+        help += &entry(info.name, info.description);
+    }
+    help += &entry(
+        PLATEAU,
+        "falls by a factor when the training loss has stopped to improve",
+    );
+    // A function cannot be written into a file.
+    let others = others.iter().filter(|info| info.name != "custom");
+    let others: Vec<&str> = others.map(|info| info.name).collect();
+    help += &entry("in a file also", &others.join(", "));
+    help += r#"
+The names that PyTorch, optax and Transformers use are understood too, such as
+StepLR. In a file, a length is a number of steps or, like "10%", a part of them
+all; a rate is a number or a part of the learning rate; schedules can be nested:
+  {"name": "warmup", "steps": "5%", "schedule": {"name": "cosine"}}
+"#;
+
     help + "
 JSON keys:
   optimizer, device, data, epochs
+  schedule           the schedule's settings, with percentages worked out, or null
   train_loss         mean cross-entropy of the training samples at the end
   test_accuracy      share of the test samples that are classified right, 0 to 1
   seconds            time of all training steps
@@ -133,6 +166,20 @@ Exit status:
   2  the command line, or a file that it names, is wrong"
 }
 
+/// A line of a list, continued below its second column.
+fn entry(name: &str, description: &str) -> String {
+    let mut lines = String::new();
+    let mut line = format!("  {name:<23}");
+    for word in description.split_whitespace() {
+        if line.len() + 1 + word.len() > 80 {
+            lines += &line;
+            line = format!("\n{:25}", "");
+        }
+        line = line + " " + word;
+    }
+    lines + &line + "\n"
+}
+
 fn read_config(path: &str) -> Result<OptimizerConfig, String> {
     let json = fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
     OptimizerConfig::from_json(&json).map_err(|error| error.to_string())
@@ -145,6 +192,195 @@ fn learning_rate(text: &str) -> Result<f64, &'static str> {
     }
 }
 
+const PLATEAU: &str = "reduce_on_plateau";
+
+/// A schedule as it was asked for, without a learning rate and a number of steps.
+#[derive(Clone)]
+struct Plan {
+    /// The option, for messages.
+    option: String,
+    rule: Rule,
+}
+
+#[derive(Clone)]
+enum Rule {
+    Steps(ScheduleConfig),
+    Plateau {
+        config: ReduceOnPlateauConfig,
+        has_lr: bool,
+    },
+}
+
+impl Plan {
+    fn by_name(name: &str) -> Result<Self, String> {
+        let rule = if is_plateau(name) {
+            Rule::Plateau {
+                config: ReduceOnPlateauConfig::default(),
+                has_lr: false,
+            }
+        } else {
+            let config = ScheduleConfig::by_name(name).map_err(explain)?;
+            // Some have no defaults that they could do with, whatever the training.
+            config.try_build_for(1.0, 100).map_err(|error| {
+                let mut message = error.to_string();
+                if config.name() != "custom" {
+                    message += "; give its settings in a file (--schedule-config)";
+                }
+                message
+            })?;
+            Rule::Steps(config)
+        };
+        let option = format!("--schedule {name}");
+        Ok(Self { option, rule })
+    }
+
+    fn read(path: &str) -> Result<Self, String> {
+        let json = fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
+        let value: Value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+        let rule = if value["name"].as_str().is_some_and(is_plateau) {
+            plateau(value).map_err(|error| format!("{PLATEAU}: {error}"))?
+        } else {
+            let config = ScheduleConfig::from_json(&json);
+            Rule::Steps(config.map_err(explain)?)
+        };
+        let option = format!("--schedule-config {path}");
+        Ok(Self { option, rule })
+    }
+
+    fn name(&self) -> &'static str {
+        match &self.rule {
+            Rule::Steps(config) => config.name(),
+            Rule::Plateau { .. } => PLATEAU,
+        }
+    }
+
+    fn rates(&self, lr: f64, steps: u64) -> Result<Rates, ScheduleError> {
+        match &self.rule {
+            Rule::Steps(config) => config.try_build_for(lr, steps).map(Rates::Schedule),
+            Rule::Plateau { config, has_lr } => {
+                let lr = if *has_lr { config.lr } else { lr };
+                let config = ReduceOnPlateauConfig {
+                    lr,
+                    ..config.clone()
+                };
+                config.try_build().map(Rates::Plateau)
+            }
+        }
+    }
+
+    /// Whether its rates are the same for any learning rate.
+    fn ignores(&self, lr: f64, steps: u64) -> bool {
+        let other = if lr > 1.0 { lr / 2.0 } else { lr * 2.0 };
+        let rates = self.rates(lr, steps);
+        rates.is_ok() && rates == self.rates(other, steps)
+    }
+}
+
+/// The library does not know that here this name is a schedule's.
+fn explain(error: ScheduleError) -> String {
+    match &error {
+        ScheduleError::UnknownName {
+            name,
+            nearest: None,
+        } if strsim::jaro_winkler(&name.to_lowercase(), PLATEAU) > 0.8 => {
+            format!("{error}; did you mean `{PLATEAU}`?")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn plateau(mut settings: Value) -> Result<Rule, serde_json::Error> {
+    if let Some(fields) = settings.as_object_mut() {
+        fields.remove("name");
+    }
+    let has_lr = settings.get("lr").is_some();
+    let config = serde_json::from_value(settings)?;
+    Ok(Rule::Plateau { config, has_lr })
+}
+
+/// In any of the spellings that the names of other schedules may have.
+fn is_plateau(name: &str) -> bool {
+    let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
+    let plain: String = letters.flat_map(char::to_lowercase).collect();
+    plain == "reduceonplateau" || plain == "reducelronplateau"
+}
+
+/// The learning rates of a training.
+#[derive(Clone, PartialEq)]
+enum Rates {
+    Constant(f64),
+    Schedule(Schedule),
+    Plateau(ReduceOnPlateau),
+}
+
+impl Rates {
+    /// The rate of the update `step`, counted from 0.
+    fn at(&self, step: u64) -> f64 {
+        match self {
+            Self::Constant(lr) => *lr,
+            Self::Schedule(schedule) => schedule.value(step),
+            Self::Plateau(plateau) => plateau.lr(),
+        }
+    }
+
+    fn end_epoch(&mut self, train_loss: f64) {
+        if let Self::Plateau(plateau) = self {
+            plateau.observe(train_loss);
+        }
+    }
+}
+
+/// The settings, with every percentage worked out.
+impl Serialize for Rates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Named<'a> {
+            name: &'static str,
+            #[serde(flatten)]
+            config: &'a ReduceOnPlateauConfig,
+        }
+        match self {
+            Self::Constant(_) => serializer.serialize_none(),
+            Self::Schedule(schedule) => schedule.serialize(serializer),
+            Self::Plateau(plateau) => {
+                let (name, config) = (PLATEAU, plateau.config());
+                Named { name, config }.serialize(serializer)
+            }
+        }
+    }
+}
+
+/// One of the optimizers that are compared.
+struct Candidate<'a> {
+    optimizer: &'a OptimizerConfig,
+    lr: f64,
+    rates: Rates,
+}
+
+/// What happened during a training, also if it failed.
+struct History {
+    /// The loss on the training data before the first epoch and after each.
+    losses: Vec<f64>,
+    lowest_rate: f64,
+    highest_rate: f64,
+}
+
+impl History {
+    fn add_rate(&mut self, rate: f64) {
+        self.lowest_rate = self.lowest_rate.min(rate);
+        self.highest_rate = self.highest_rate.max(rate);
+    }
+
+    fn rates(&self) -> String {
+        let [lowest, highest] = [self.lowest_rate, self.highest_rate].map(number);
+        if lowest == highest {
+            return highest;
+        }
+        // On a narrow terminal in two lines.
+        format!("{lowest} to\u{a0}{highest}")
+    }
+}
+
 /// What is reported about one optimizer.
 #[derive(Serialize)]
 struct Report {
@@ -152,6 +388,7 @@ struct Report {
     device: &'static str,
     data: String,
     epochs: u32,
+    schedule: Rates,
     train_loss: f64,
     test_accuracy: f64,
     seconds: f64,
@@ -206,6 +443,15 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         ),
         data,
     };
+    // All of them before the first training, which may take long.
+    let candidates: Vec<Candidate> = optimizers
+        .iter()
+        .map(|optimizer| {
+            experiment
+                .candidate(optimizer)
+                .unwrap_or_else(|error| usage(error))
+        })
+        .collect();
 
     let mut stdout = io::stdout();
     if !args.json {
@@ -230,27 +476,30 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         table.set_width(80);
     }
     let mut curves = Vec::new();
-    for optimizer in optimizers {
-        let name = optimizer.name();
-        let lr = args.lr.unwrap_or(optimizer.default_learning_rate());
-        let mut losses = Vec::new();
-        let result = experiment.train(optimizer, lr, &mut losses);
+    for candidate in candidates {
+        let name = candidate.optimizer.name();
+        let first_rate = candidate.rates.at(0);
+        let mut history = History {
+            losses: Vec::new(),
+            lowest_rate: first_rate,
+            highest_rate: first_rate,
+        };
+        let result = experiment.train(candidate, &mut history);
 
+        let rates = history.rates();
         let failed = if result.is_err() { " (failed)" } else { "" };
         curves.push(Curve {
             name: format!("{name}{failed}"),
-            losses,
+            losses: history.losses,
         });
         match result {
             Err(message) => {
                 code = fail(format!("{name}: {message}"));
-                table.add_row([name, &number(lr), "failed", "", "", "", ""]);
+                table.add_row([name, &rates, "failed", "", "", "", ""]);
             }
             Ok(report) if args.json => writeln!(stdout, "{}", serde_json::to_string(&report)?)?,
             Ok(report) => {
-                let row = [
-                    name.to_string(),
-                    number(lr),
+                let cells = [
                     number(report.train_loss),
                     format!("{:.1} %", 100.0 * report.test_accuracy),
                     format!("{:.2} s", report.seconds),
@@ -258,7 +507,8 @@ fn run(args: &Args) -> io::Result<ExitCode> {
                     DecimalBytes(report.state_bytes as u64).to_string(),
                 ];
                 // A narrow terminal must not part a number from its unit.
-                table.add_row(row.map(|cell| cell.replace(' ', "\u{a0}")));
+                let cells = cells.map(|cell| cell.replace(' ', "\u{a0}"));
+                table.add_row([name.to_string(), rates].into_iter().chain(cells));
             }
         }
     }
@@ -269,7 +519,10 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         writeln!(stdout, "{table}")?;
     }
     if let Some(file) = &args.plot {
-        let title = format!("Training loss on {} ({device_name})", args.data);
+        let mut title = format!("Training loss on {} ({device_name})", args.data);
+        if let Some(plan) = args.plan() {
+            title += &format!(", schedule {}", plan.name());
+        }
         if let Err(error) = file.draw(&title, &curves) {
             code = fail(format!("cannot write {file}: {error}"));
         }
@@ -280,11 +533,16 @@ fn run(args: &Args) -> io::Result<ExitCode> {
 /// Four significant digits at most.
 fn number(x: f64) -> String {
     let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
-    if (1e-4..1e5).contains(&rounded.abs()) {
+    if x == 0.0 || (1e-4..1e5).contains(&rounded.abs()) {
         rounded.to_string()
     } else {
         format!("{rounded:e}")
     }
+}
+
+fn counted(steps: u64) -> String {
+    let s = if steps == 1 { "" } else { "s" };
+    format!("{} step{s}", HumanCount(steps))
 }
 
 /// What all optimizers have in common.
@@ -312,19 +570,74 @@ impl Display for Experiment<'_> {
             HumanCount(self.data.train.samples() as u64),
             HumanCount(self.data.test.samples() as u64),
             HumanCount(parameters as u64),
-        )
+        )?;
+        if let Some(plan) = self.args.plan() {
+            write!(
+                f,
+                " | schedule {}: {}, {} per epoch",
+                plan.name(),
+                counted(self.steps()),
+                HumanCount(self.steps_per_epoch()),
+            )?;
+        }
+        Ok(())
     }
 }
 
 impl Experiment<'_> {
-    /// Trains one model. `losses` gets the loss on the training data before the first epoch and
-    /// after each.
-    fn train(
-        &self,
-        optimizer: &OptimizerConfig,
-        lr: f64,
-        losses: &mut Vec<f64>,
-    ) -> Result<Report, String> {
+    /// The last batch of an epoch may be smaller; it makes a step all the same.
+    fn steps_per_epoch(&self) -> u64 {
+        let samples = self.data.train.samples() as u64;
+        samples.div_ceil(self.args.batch_size.into())
+    }
+
+    /// Updates of the optimizer in the whole training.
+    fn steps(&self) -> u64 {
+        u64::from(self.args.epochs) * self.steps_per_epoch()
+    }
+
+    fn candidate<'b>(&self, optimizer: &'b OptimizerConfig) -> Result<Candidate<'b>, String> {
+        let lr = self.args.lr.unwrap_or(optimizer.default_learning_rate());
+        let rates = match self.args.plan() {
+            None => Rates::Constant(lr),
+            Some(plan) => {
+                let steps = self.steps();
+                let rates = plan.rates(lr, steps).map_err(|error| {
+                    let (name, steps) = (optimizer.name(), counted(steps));
+                    let lr = number(lr);
+                    format!(
+                        "{}: {error} ({name}, learning rate {lr}, {steps})",
+                        plan.option
+                    )
+                })?;
+                if self.args.lr.is_some() && plan.ignores(lr, steps) {
+                    let way_out = match &plan.rule {
+                        Rule::Plateau { .. } => "drop --lr, or `lr` in the file",
+                        Rule::Steps(_) => {
+                            "drop --lr, or give its rates in percent, such as \"100%\""
+                        }
+                    };
+                    return Err(format!(
+                        "--lr has no effect on {}, which has rates of its own: {way_out}",
+                        plan.option
+                    ));
+                }
+                rates
+            }
+        };
+        Ok(Candidate {
+            optimizer,
+            lr,
+            rates,
+        })
+    }
+
+    fn train(&self, candidate: Candidate, history: &mut History) -> Result<Report, String> {
+        let Candidate {
+            optimizer,
+            lr,
+            mut rates,
+        } = candidate;
         let (args, data) = (self.args, &self.data);
         let mut model = self.model.init(args.seed, &self.device);
         let mut optim = optimizer.try_init().map_err(|error| error.to_string())?;
@@ -336,7 +649,8 @@ impl Experiment<'_> {
 
         let progress = progress_bar(optimizer.name(), args.epochs);
         let mut train_loss = model.evaluate(&data.train).loss;
-        losses.push(train_loss);
+        history.losses.push(train_loss);
+        let mut step = 0;
         for epoch in 1..=args.epochs {
             let start = Instant::now();
             let size = args.batch_size as usize;
@@ -344,23 +658,32 @@ impl Experiment<'_> {
                 let gradients = model.loss(&batch).backward();
                 let gradients = GradientsParams::from_grads(gradients, &model);
                 wait()?;
+                let rate = rates.at(step);
+                history.add_rate(rate);
                 let step_start = Instant::now();
-                model = optim.step(lr, model, gradients);
+                model = optim.step(rate, model, gradients);
                 wait()?;
                 optimizer_time += step_start.elapsed();
+                step += 1;
             }
             time += start.elapsed();
 
             train_loss = model.evaluate(&data.train).loss;
             if !train_loss.is_finite() {
                 progress.abandon_with_message("failed");
+                let hint = match args.plan() {
+                    Some(plan) if plan.ignores(lr, self.steps()) => {
+                        let highest = number(history.highest_rate);
+                        format!("rates below {highest} may help ({})", plan.option)
+                    }
+                    _ => format!("a learning rate below {} may help (--lr)", number(lr)),
+                };
                 return Err(format!(
-                    "the loss became {train_loss} in epoch {epoch}; \
-                     a learning rate below {} may help (--lr)",
-                    number(lr)
+                    "the loss became {train_loss} in epoch {epoch}; {hint}"
                 ));
             }
-            losses.push(train_loss);
+            history.losses.push(train_loss);
+            rates.end_epoch(train_loss);
             progress.set_message(format!("loss {}", number(train_loss)));
             progress.inc(1);
         }
@@ -371,6 +694,7 @@ impl Experiment<'_> {
             device: self.device_name.name(),
             data: args.data.to_string(),
             epochs: args.epochs,
+            schedule: rates,
             train_loss,
             test_accuracy: model.evaluate(&data.test).accuracy,
             seconds: time.as_secs_f64(),

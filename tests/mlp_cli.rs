@@ -8,7 +8,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use serde_json::Value;
+use downhill::{problems::data, schedule::ScheduleConfig};
+use serde_json::{Value, json};
 
 /// Cargo builds the examples before it runs the tests, next to the test programs' folder.
 fn mlp(args: &[&str]) -> Command {
@@ -132,6 +133,7 @@ fn the_defaults_learn_the_digits_and_report_it_as_json() {
                 "optimizer",
                 "optimizer_seconds",
                 "parameters",
+                "schedule",
                 "seconds",
                 "state_bytes",
                 "test_accuracy",
@@ -141,6 +143,7 @@ fn the_defaults_learn_the_digits_and_report_it_as_json() {
         assert_eq!(report["device"], "flex");
         assert_eq!(report["data"], "digits");
         assert_eq!(report["epochs"], 50);
+        assert_eq!(report["schedule"], Value::Null);
         assert_eq!(report["parameters"], 64 * 64 + 64 + 64 * 10 + 10);
         let seconds = report["seconds"].as_f64().unwrap();
         let optimizer_seconds = report["optimizer_seconds"].as_f64().unwrap();
@@ -214,6 +217,383 @@ fn a_config_file_sets_the_optimizer() {
     let other = train(r#"{"name": "adam", "beta_1": 0.5}"#);
     assert_eq!(other["optimizer"], "adam");
     assert_ne!(other["train_loss"], adam["train_loss"]);
+}
+
+/// The numbers of Adam's training with these options.
+#[track_caller]
+fn adam(args: &[&str]) -> Value {
+    numbers(reports(&[&["--optimizer", "adam"], args].concat()).remove(0))
+}
+
+/// The same with this schedule in a file.
+#[track_caller]
+fn adam_with(schedule: Value, args: &[&str]) -> Value {
+    // Tests run at the same time.
+    let test = std::thread::current().name().unwrap().to_string();
+    let folder = TempDir::new(&test);
+    let file = folder.file("schedule.json", &schedule.to_string());
+    adam(&[&["--schedule-config", &file], args].concat())
+}
+
+fn loss(report: &Value) -> f64 {
+    report["train_loss"].as_f64().unwrap()
+}
+
+/// All but what says which schedule it was.
+fn result(mut report: Value) -> Value {
+    report.as_object_mut().unwrap().remove("schedule").unwrap();
+    report
+}
+
+#[test]
+fn a_schedule_by_name_changes_the_training_and_is_reported() {
+    let plain = adam(&["--epochs", "2"]);
+    let mut losses = vec![loss(&plain)];
+    for name in ["linear", "cosine", "one_cycle", "wsd", "warmup", "noam"] {
+        let args = ["--epochs", "2", "--schedule", name];
+        let report = adam(&args);
+        assert_eq!(report, adam(&args), "{name}");
+        assert_eq!(report["schedule"]["name"], name);
+        assert!(!losses.contains(&loss(&report)), "{name}: {report}");
+        losses.push(loss(&report));
+    }
+}
+
+#[test]
+fn constant_is_what_no_schedule_is() {
+    let [plain, constant] = [&[][..], &["--schedule", "constant"]].map(|schedule| {
+        let common = ["--epochs", "3", "--optimizer", "sgd,adam,slides_nadam"];
+        reports(&[&common, schedule].concat())
+    });
+    let rates: Vec<&Value> = constant.iter().map(|r| &r["schedule"]["value"]).collect();
+    assert_eq!(rates, [0.01, 0.001, 0.001], "each optimizer's own");
+    let results = |reports: Vec<Value>| -> Vec<Value> {
+        reports.into_iter().map(numbers).map(result).collect()
+    };
+    assert_eq!(results(plain), results(constant));
+}
+
+#[test]
+fn a_schedule_starts_from_lr_and_lasts_for_all_steps() {
+    let samples = data::digits().train.samples();
+    assert_eq!(
+        samples % 7,
+        0,
+        "one of the epochs below has no smaller batch at its end"
+    );
+    for (batch, epochs) in [(32, 3), (7, 1), (1434, 2), (1435, 2), (5000, 3)] {
+        let (size, number) = (batch.to_string(), epochs.to_string());
+        let args = ["--batch-size", &size, "--epochs", &number, "--lr", "0.02"];
+        let report = adam(&[&args[..], &["--schedule", "linear"]].concat());
+        let steps = epochs * samples.div_ceil(batch);
+        let expected = json!({"name": "linear", "initial": 0.02, "end": 0.0, "steps": steps});
+        assert_eq!(report["schedule"], expected, "{batch}");
+
+        // Those are the updates that there are: one that comes after them changes nothing, but
+        // the last of them does.
+        let stop_at = |step: usize| {
+            let off = json!({"name": "constant", "value": 0});
+            let sequence = json!({
+                "name": "sequence", "schedules": [{"name": "constant"}, off], "milestones": [step],
+            });
+            loss(&adam_with(sequence, &args))
+        };
+        let plain = loss(&adam(&args));
+        assert_eq!(stop_at(steps), plain, "{batch}");
+        assert_ne!(stop_at(steps - 1), plain, "{batch}");
+    }
+}
+
+#[test]
+fn the_first_update_has_the_value_at_zero() {
+    // All samples at once: an epoch is a step.
+    let batch = ["--batch-size", "5000", "--optimizer", "sgd", "--lr", "0.5"];
+    let folder = TempDir::new("first");
+    let late = r#"{"name": "sequence", "schedules": [{"name": "constant", "value": 0},
+        {"name": "constant"}], "milestones": [1]}"#;
+    let late = folder.file("late.json", late);
+    let train = |args: &[&str]| loss(&reports(&[&batch, args].concat())[0]);
+    let untrained = train(&["--epochs", "1", "--schedule-config", &late]);
+    assert!((untrained - 10f64.ln()).abs() < 0.05, "{untrained}");
+    // The samples come in another order in the second epoch.
+    let late = train(&["--epochs", "2", "--schedule-config", &late]);
+    let plain = train(&["--epochs", "1"]);
+    assert!((late - plain).abs() < 1e-5, "{late} {plain}");
+    assert!(plain < untrained - 0.05, "{plain} {untrained}");
+}
+
+#[test]
+fn a_schedule_file_is_what_its_settings_are() {
+    let train = |schedule: Value| adam_with(schedule, &["--epochs", "2"]);
+    let plain = adam(&["--epochs", "2"]);
+    let same = train(json!({"name": "warmup", "steps": "0%"}));
+    assert_eq!(result(same), result(plain.clone()));
+    // 2 % of 90 steps.
+    let warmup = train(json!({"name": "warmup", "steps": "2 %", "from": "50%"}));
+    assert_eq!(warmup["schedule"]["steps"], 2);
+    assert_eq!(warmup["schedule"]["from"], 0.0005);
+    assert_ne!(loss(&warmup), loss(&plain));
+
+    let still = train(json!({"name": "constant", "value": "0 %"}));
+    assert_eq!(still["schedule"], json!({"name": "constant", "value": 0.0}));
+    assert!((loss(&still) - 10f64.ln()).abs() < 0.05, "{still}");
+
+    let step = json!({"name": "StepLR", "initial": 0.01, "step_size": 1});
+    let epochs = json!({"name": "per_epoch", "steps_per_epoch": 45, "schedule": step});
+    let steps = json!({"name": "step", "initial": 0.01, "step_size": 45});
+    let (epochs, steps) = (train(epochs), train(steps));
+    assert_eq!(epochs["schedule"]["schedule"]["name"], "step");
+    assert_eq!(result(epochs), result(steps));
+
+    let alias = adam(&["--epochs", "2", "--schedule", "CosineAnnealingLR"]);
+    assert_eq!(alias, train(json!({"name": "cosine"})));
+}
+
+#[test]
+fn warmup_and_cosine_learn_the_digits_quickly() {
+    let cosine = json!({"name": "cosine", "floor": "1%"});
+    let schedule = json!({"name": "warmup", "steps": "10%", "schedule": cosine});
+    let report = adam_with(schedule, &["--epochs", "8", "--lr", "0.01"]);
+    assert_eq!(report["schedule"]["steps"], 36);
+    let expected = json!({
+        "name": "cosine", "peak": 0.01, "floor": 0.0001, "steps": 324, "periodic": false,
+    });
+    assert_eq!(report["schedule"]["schedule"], expected);
+    let accuracy = report["test_accuracy"].as_f64().unwrap();
+    assert!(accuracy >= 0.96, "{report}");
+    assert!(loss(&report) < 0.1, "{report}");
+}
+
+#[test]
+fn reduce_on_plateau_follows_the_training_loss() {
+    for name in ["reduce_on_plateau", "ReduceLROnPlateau"] {
+        let report = adam(&["--epochs", "2", "--lr", "0.002", "--schedule", name]);
+        assert_eq!(report["schedule"]["name"], "reduce_on_plateau");
+        assert_eq!(report["schedule"]["lr"], 0.002);
+        assert_eq!(report["schedule"]["patience"], 10);
+        let plain = adam(&["--epochs", "2", "--lr", "0.002"]);
+        assert_eq!(result(report), result(plain), "it is patient");
+    }
+
+    // The second epoch does not halve the loss of the first: from then on nothing moves.
+    let impatient = json!({
+        "name": "reduce_on_plateau", "patience": 0, "threshold": 0.5, "factor": 0,
+    });
+    let [one, two, three, five] = ["1", "2", "3", "5"]
+        .map(|epochs| loss(&adam_with(impatient.clone(), &["--epochs", epochs])));
+    let plain = ["1", "2", "3"].map(|epochs| loss(&adam(&["--epochs", epochs])));
+    assert!(plain[1] > 0.5 * plain[0], "{plain:?}");
+    assert_eq!([one, two], plain[..2]);
+    assert_eq!([three, five], [two, two]);
+    assert!(plain[2] < two);
+
+    let own = json!({"name": "ReduceLROnPlateau", "lr": 0.005});
+    let own = adam_with(own, &["--epochs", "2"]);
+    assert_eq!(own["schedule"]["lr"], 0.005);
+    assert_eq!(loss(&own), loss(&adam(&["--epochs", "2", "--lr", "0.005"])));
+}
+
+#[test]
+fn every_schedule_of_the_help_can_be_chosen_and_no_other() {
+    let output = run(&["--help"]);
+    let help = text(&output.stdout);
+    let (_, list) = help
+        .split_once("Schedules of the learning rate:\n")
+        .unwrap();
+    let (list, _) = list.split_once("\n\n").unwrap();
+    let (alone, others) = list.split_once("  in a file also").unwrap();
+    let alone: Vec<&str> = alone
+        .lines()
+        .filter(|line| !line.starts_with("   "))
+        .map(|line| line.split_whitespace().next().unwrap())
+        .collect();
+    let others: Vec<&str> = others
+        .split([',', ' ', '\n'])
+        .filter(|word| !word.is_empty())
+        .collect();
+    assert!(help.lines().all(|line| line.len() <= 100));
+    assert!(list.lines().all(|line| line.len() <= 80), "{list}");
+
+    let mut all: Vec<&str> = [&alone[..], &others, &["custom"]].concat();
+    let mut known: Vec<&str> = ScheduleConfig::all().iter().map(|info| info.name).collect();
+    known.push("reduce_on_plateau");
+    all.sort();
+    known.sort();
+    assert_eq!(all, known);
+
+    for name in alone {
+        let args = ["--epochs", "1", "--batch-size", "100", "--schedule", name];
+        assert_eq!(adam(&args)["schedule"]["name"], name);
+    }
+    for name in others {
+        let hint = "give its settings in a file (--schedule-config)";
+        assert_complains(2, &["--schedule", name], &[name, "--schedule <NAME>", hint]);
+    }
+}
+
+#[test]
+fn schedules_that_cannot_be_used_are_usage_errors() {
+    let wrong_name = |name: &str, expected: &str| {
+        assert_complains(
+            2,
+            &["--schedule", name],
+            &[name, "--schedule <NAME>", expected],
+        );
+    };
+    wrong_name(
+        "cosin",
+        "there is no schedule `cosin`; did you mean `cosine`?",
+    );
+    wrong_name("reduce_on_platau", "did you mean `reduce_on_plateau`?");
+    wrong_name("LambdaLR", "custom: a function cannot be read from JSON");
+    wrong_name("", "--schedule");
+    // 30 % of a single step are none.
+    assert_complains(
+        2,
+        &[
+            "--schedule",
+            "step",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "5000",
+        ],
+        &[
+            "--schedule step",
+            "`step_size` must be at least 1 step",
+            "1 step)",
+        ],
+    );
+    assert_complains(
+        2,
+        &["--schedule-config", "none.json"],
+        &["none.json", "cannot read it"],
+    );
+
+    let folder = TempDir::new("schedules");
+    let wrong_file = |json: &str, expected: &[&str]| {
+        let file = folder.file("s.json", json);
+        let expected = [&["--schedule-config", "s.json"], expected].concat();
+        assert_complains(2, &["--schedule-config", &file], &expected);
+    };
+    let file = folder.file("good.json", r#"{"name": "cosine"}"#);
+    assert_complains(
+        2,
+        &["--schedule", "cosine", "--schedule-config", &file],
+        &["cannot be used with"],
+    );
+    wrong_file("{\"name\": \"cosine\",\n", &["line 2"]);
+    wrong_file("[]", &["a schedule is an object with a `name`"]);
+    wrong_file(r#"{"peak": 1}"#, &["a schedule needs a `name`"]);
+    wrong_file(r#"{"name": "cosin"}"#, &["did you mean `cosine`?"]);
+    wrong_file(
+        r#"{"name": "cosine", "flor": 0}"#,
+        &["cosine: there is no setting `flor`; did you mean `floor`?"],
+    );
+    wrong_file(
+        r#"{"name": "warmup", "steps": 5, "schedule": {"name": "linear", "end": -0.1}}"#,
+        &["warmup > linear: `end` must be finite and at least 0, got -0.1"],
+    );
+    wrong_file(
+        r#"{"name": "linear", "steps": -5}"#,
+        &["-5", "whole number of steps"],
+    );
+    wrong_file(
+        r#"{"name": "linear", "steps": "110%"}"#,
+        &["linear: `steps`", "110"],
+    );
+    wrong_file(
+        r#"{"name": "reduce_on_plateau", "patients": 1}"#,
+        &["reduce_on_plateau", "`patients`", "`patience`"],
+    );
+    wrong_file(
+        r#"{"name": "reduce_on_plateau", "factor": 1}"#,
+        &["reduce_on_plateau: `factor`", "below 1", "got 1"],
+    );
+    // It would do for gradient descent, which comes first and is not trained in vain.
+    wrong_file(
+        r#"{"name": "cosine", "floor": 0.005}"#,
+        &[
+            "`floor` must be at most the peak of 0.001, got 0.005",
+            "adam, learning rate 0.001",
+        ],
+    );
+}
+
+#[test]
+fn lr_and_a_schedule_with_rates_of_its_own_exclude_each_other() {
+    let folder = TempDir::new("own-rates");
+    let with_lr = |json: &str| {
+        let file = folder.file("s.json", json);
+        let args = ["--optimizer", "adam", "--epochs", "1", "--lr", "0.1"];
+        ([&args[..], &["--schedule-config"]].concat(), file)
+    };
+    for (json, way_out) in [
+        (r#"{"name": "cosine", "peak": 0.1}"#, "in percent"),
+        (r#"{"name": "constant", "value": 0}"#, "in percent"),
+        (
+            r#"{"name": "reduce_on_plateau", "lr": 0.1}"#,
+            "`lr` in the file",
+        ),
+    ] {
+        let (args, file) = with_lr(json);
+        assert_complains(
+            2,
+            &[&args[..], &[&file]].concat(),
+            &[
+                "--lr has no effect on --schedule-config",
+                "s.json",
+                "drop --lr, or",
+                way_out,
+            ],
+        );
+        let alone = adam(&["--epochs", "1", "--schedule-config", &file]);
+        assert!(loss(&alone).is_finite());
+    }
+    assert_complains(
+        2,
+        &["--schedule", "noam", "--lr", "0.1"],
+        &["--lr has no effect on --schedule noam"],
+    );
+    for json in [
+        r#"{"name": "cosine", "floor": 0.001}"#,
+        r#"{"name": "reduce_on_plateau", "min_lr": 0.001}"#,
+    ] {
+        let (args, file) = with_lr(json);
+        reports(&[&args[..], &[&file]].concat());
+    }
+}
+
+#[test]
+fn a_schedule_is_shown_with_the_rates_that_it_came_to() {
+    let folder = TempDir::new("shown");
+    let plot = folder.path("loss.svg");
+    let args = [
+        "--device",
+        "flex",
+        "--epochs",
+        "2",
+        "--optimizer",
+        "adam,sgd",
+    ];
+    let with = ["--schedule", "warmup", "--plot", &plot];
+    let output = run(&[&args[..], &with].concat());
+    assert_eq!(output.status.code(), Some(0));
+    let table = text(&output.stdout).replace('\u{a0}', " ");
+    let first = table.lines().next().unwrap();
+    assert!(
+        first.ends_with(" | schedule warmup: 90 steps, 45 per epoch"),
+        "{first}"
+    );
+    let row = |name: &str| table.lines().find(|line| line.contains(name)).unwrap();
+    assert!(row(" adam ").contains(" 0 to 0.001 "), "{table}");
+    assert!(row(" sgd ").contains(" 0 to 0.01 "), "{table}");
+    let svg = fs::read_to_string(&plot).unwrap();
+    assert!(svg.contains("Training loss on digits (flex), schedule warmup"));
+
+    let output = run(&args);
+    assert!(!text(&output.stdout).contains("schedule"));
+    assert!(!text(&output.stdout).contains(" to "));
 }
 
 #[test]
@@ -364,6 +744,8 @@ fn help_lists_options_optimizers_and_exit_status() {
             "--optimizer",
             "--config",
             "--lr",
+            "--schedule",
+            "--schedule-config",
             "--epochs",
             "--batch-size",
             "--hidden",
@@ -374,6 +756,9 @@ fn help_lists_options_optimizers_and_exit_status() {
             "--json",
             "nadam",
             "adafactor",
+            "reduce_on_plateau",
+            "StepLR",
+            "\"10%\"",
             "optimizer_seconds",
             "Exit status",
         ] {
@@ -571,6 +956,30 @@ fn a_loss_that_is_not_finite_fails_the_run_and_not_the_others() {
     assert_eq!(report["optimizer"], "sgd");
     let svg = fs::read_to_string(&plot).unwrap();
     assert!(svg.contains("adam (failed)") && !svg.contains("sgd (failed)"));
+
+    // A rate of its own is not --lr's fault.
+    let schedule = folder.file("s.json", r#"{"name": "constant", "value": 1e35}"#);
+    let message = complaint(
+        1,
+        &[
+            &args[..4],
+            &["--optimizer", "adam", "--schedule-config", &schedule],
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        message,
+        format!(
+            "error: adam: the loss became inf in epoch 1; rates below 1e35 may help \
+             (--schedule-config {schedule})\n"
+        )
+    );
+    let args_of_linear = [&args[..6], &["--optimizer", "adam", "--schedule", "linear"]].concat();
+    assert_complains(
+        1,
+        &args_of_linear,
+        &["a learning rate below 1e35 may help (--lr)"],
+    );
 
     let output = run(&args);
     assert_eq!(output.status.code(), Some(1));

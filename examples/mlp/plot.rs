@@ -1,13 +1,18 @@
 //! The loss of each epoch as a picture.
 
-use std::{error::Error, fmt, path::PathBuf, str::FromStr};
+use std::error::Error;
 
 use plotters::{
     coord::Shift,
     prelude::*,
-    style::register_font,
     style::text_anchor::{HPos, Pos, VPos},
 };
+
+#[path = "../common/plot.rs"]
+mod common;
+
+pub use common::PlotFile;
+use common::{Figure, color, short};
 
 /// One line of the plot.
 pub struct Curve {
@@ -16,64 +21,33 @@ pub struct Curve {
     pub losses: Vec<f64>,
 }
 
-/// A file to draw into, SVG or PNG by its name.
-#[derive(Clone, Debug)]
-pub struct PlotFile {
-    path: PathBuf,
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Format {
-    Svg,
-    Png,
-}
-
-impl FromStr for PlotFile {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let path = PathBuf::from(text);
-        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-        let format = match extension.to_str() {
-            Some("svg") => Format::Svg,
-            Some("png") => Format::Png,
-            _ => return Err("the name of a plot ends in .svg or .png".to_string()),
-        };
-        // Better said now than after the training.
-        match path.parent() {
-            Some(folder) if folder != "" && !folder.is_dir() => {
-                Err(format!("there is no folder {}", folder.display()))
-            }
-            _ => Ok(Self { path, format }),
-        }
+impl PlotFile {
+    pub fn draw(&self, title: &str, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
+        self.draw_figure(&Losses { title, curves })
     }
 }
 
-impl fmt::Display for PlotFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path.display().fmt(f)
-    }
+struct Losses<'a> {
+    title: &'a str,
+    curves: &'a [Curve],
 }
 
 const SIZE: (u32, u32) = (960, 540);
 
-impl PlotFile {
-    pub fn draw(&self, title: &str, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
-        register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-            .map_err(|_| "the font is damaged")?;
-        match self.format {
-            Format::Svg => draw(
-                SVGBackend::new(&self.path, SIZE).into_drawing_area(),
-                title,
-                curves,
-            ),
-            Format::Png => draw(
-                BitMapBackend::new(&self.path, SIZE).into_drawing_area(),
-                title,
-                curves,
-            ),
-        }
+impl Figure for Losses<'_> {
+    fn size(&self) -> (u32, u32) {
+        SIZE
+    }
+
+    fn draw<B: DrawingBackend>(
+        &self,
+        root: DrawingArea<B, Shift>,
+        _unit: u32,
+    ) -> Result<(), Box<dyn Error>>
+    where
+        B::ErrorType: 'static,
+    {
+        draw(root, self.title, self.curves)
     }
 }
 
@@ -159,32 +133,4 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
             let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
             (first..=last).map(|i| i as f64 * step).collect()
         })
-}
-
-/// A tick's label.
-fn short(x: f64) -> String {
-    let rounded: f64 = format!("{x:.2e}").parse().unwrap_or(x);
-    if (1e-4..1e5).contains(&rounded) {
-        rounded.to_string()
-    } else {
-        format!("{rounded:e}")
-    }
-}
-
-/// Colours that remain apart for the colour-blind (Okabe and Ito), and then steps of the golden
-/// ratio around the colour wheel.
-fn color(i: usize) -> RGBColor {
-    const FIRST: [RGBColor; 6] = [
-        RGBColor(0, 114, 178),
-        RGBColor(213, 94, 0),
-        RGBColor(0, 158, 115),
-        RGBColor(204, 121, 167),
-        RGBColor(86, 180, 233),
-        RGBColor(230, 159, 0),
-    ];
-    FIRST.get(i).copied().unwrap_or_else(|| {
-        let hue = (0.618_034 * i as f64).fract();
-        let (r, g, b) = HSLColor(hue, 0.8, 0.35).rgb();
-        RGBColor(r, g, b)
-    })
 }

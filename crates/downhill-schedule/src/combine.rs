@@ -33,25 +33,27 @@ impl Inner {
     }
 }
 
-/// How a warmup rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum WarmupShape {
-    /// `from + (to - from)·x`
+pub(crate) enum WarmupShape {
     Linear,
-    /// `from·(to/from)^x`
     Exponential,
-    /// `from + (to - from)·(1 - cos(π·x))/2`
     Cosine,
 }
 
 /// A rise to the first value of a schedule, for
 /// [`CurveConfig::warmup`](crate::CurveConfig::warmup).
 ///
-/// `x = step/steps` is the part of the warmup that has passed. The value at step 0 is `from`, which
-/// is 0 unless it is set: a first update with a rate of 0 changes nothing but the optimizer's state.
-/// That is how PyTorch, optax and Transformers count. Without steps there is no warmup.
+/// ```text
+/// x = step/steps
+/// value(step) = from + (to - from)·x                       linear
+///             = from·(to/from)^x                           exponential
+///             = from + (to - from)·(1 - cos(π·x))/2        cosine
+/// ```
+///
+/// The value at step 0 is `from`, which is 0 unless it is set: a first update with a rate of 0 changes
+/// nothing but the optimizer's state. That is how PyTorch, optax and Transformers count. Without steps
+/// there is no warmup.
 ///
 /// A number of steps, or a [`percent`](crate::percent) of them, is a linear warmup from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]

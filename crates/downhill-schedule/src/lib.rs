@@ -84,7 +84,7 @@ mod scope;
 mod shapes;
 pub mod slides;
 
-pub use combine::{Warmup, WarmupShape};
+pub use combine::Warmup;
 pub use config::ScheduleInfo;
 pub use curve::{
     Curve, CurveConfig, Multiplier, MultiplierConfig, Rate, Schedule, ScheduleConfig, Unitless,
