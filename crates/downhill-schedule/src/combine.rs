@@ -9,7 +9,9 @@ use crate::ScheduleError;
 use crate::config::{Shape, settings};
 use crate::quantity::{Length, Lengths, Value, list};
 use crate::registry::Any;
-use crate::scope::{AT_LEAST_ONE, NOT_NEGATIVE, Node, Scope, half_cosine, mix, progress};
+use crate::scope::{
+    AT_LEAST_ONE, NOT_NEGATIVE, Node, Scope, half_cosine, mix, mix_by_factors, progress,
+};
 use crate::shapes::ConstantConfig;
 
 /// A schedule inside another.
@@ -151,7 +153,7 @@ impl Shape for WarmupConfig {
             match shape {
                 WarmupShape::Linear => mix(from, to, x),
                 WarmupShape::Exponential if from == 0.0 => 0.0,
-                WarmupShape::Exponential => from * libm::pow(to / from, x),
+                WarmupShape::Exponential => mix_by_factors(from, to, x),
                 WarmupShape::Cosine => mix(from, to, half_cosine(x)),
             }
         });
@@ -297,7 +299,10 @@ impl Shape for ProductConfig {
         let nodes: Arc<[Node]> = nodes.into();
         let node = Node::new({
             let nodes = Arc::clone(&nodes);
-            move |step| nodes.iter().map(|node| (node.value)(step)).product()
+            move |step| {
+                let values = nodes.iter().map(|node| (node.value)(step));
+                values.fold(1.0, |product, value| finite(product * value))
+            }
         });
         Ok(node.with_phases_by(move |until| {
             let mut all: Vec<u64> = nodes.iter().flat_map(|node| (node.phases)(until)).collect();
@@ -306,6 +311,11 @@ impl Shape for ProductConfig {
             all
         }))
     }
+}
+
+/// The largest number instead of infinity.
+fn finite(product: f64) -> f64 {
+    product.min(f64::MAX)
 }
 
 settings! {
@@ -330,7 +340,7 @@ impl Shape for ScaleConfig {
         let factor = self.factor;
         at.check("factor", factor, NOT_NEGATIVE)?;
         let Node { value, phases } = self.schedule.build(at, at.whole)?;
-        let value = Box::new(move |step| factor * value(step));
+        let value = Box::new(move |step| finite(factor * value(step)));
         Ok(Node { value, phases })
     }
 }

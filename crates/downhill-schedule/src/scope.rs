@@ -222,6 +222,13 @@ pub(crate) fn mix(a: f64, b: f64, weight: f64) -> f64 {
     }
 }
 
+/// `weight` of the way from `a` to `b`, both above 0, by equal factors. No quotient of them is taken,
+/// which might be too large for a number.
+pub(crate) fn mix_by_factors(a: f64, b: f64, weight: f64) -> f64 {
+    let product = libm::pow(a, 1.0 - weight) * libm::pow(b, weight);
+    product.clamp(a.min(b), a.max(b))
+}
+
 /// From 0 to 1 along half a cosine.
 pub(crate) fn half_cosine(x: f64) -> f64 {
     0.5 * (1.0 - libm::cos(core::f64::consts::PI * x))

@@ -1,6 +1,6 @@
 //! What holds for every schedule, over random ones.
 
-use downhill_schedule::{Multiplier, MultiplierConfig, Schedule, ScheduleConfig};
+use downhill_schedule::{Multiplier, MultiplierConfig, Schedule, ScheduleConfig, Warmup};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -458,6 +458,21 @@ fn edges() {
     let schedule = config.try_build_for(1.0, 100).unwrap();
     assert_eq!(schedule.value(100), 0.0);
     assert!((50..100).all(|step| schedule.value(step) <= 1.0));
+    // Numbers that are too large stay numbers, and nothing is taken from infinity.
+    let huge = ScheduleConfig::constant(1e300);
+    let multiplier = |value| MultiplierConfig::constant(value);
+    for (config, expected) in [
+        (huge.clone() * multiplier(1e300), f64::MAX),
+        (huge.clone() * multiplier(1e300) * multiplier(0.0), 0.0),
+        (huge.clone().scale(1e300), f64::MAX),
+        (huge.clone().warmup(Warmup::exponential(2, 1e-300)), 1.0),
+    ] {
+        let value = config.try_build().unwrap().value(1);
+        assert!(
+            (value - expected).abs() <= 1e-12 * expected,
+            "{config}: {value}"
+        );
+    }
     let whole = ScheduleConfig::by_name("one_cycle")
         .unwrap()
         .try_build_for(1.0, 0);

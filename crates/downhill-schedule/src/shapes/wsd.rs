@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{Node, Scope, half_cosine, mix, progress};
+use crate::scope::{Node, Scope, half_cosine, mix, mix_by_factors, progress};
 
 /// How a [`WsdConfig`] falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +41,7 @@ fn decay(
             DecayShape::Linear => mix(peak, floor, x),
             DecayShape::Cosine => mix(peak, floor, half_cosine(x)),
             DecayShape::OneMinusSqrt => mix(peak, floor, libm::sqrt(x)),
-            DecayShape::Exponential if x >= 1.0 => floor,
-            DecayShape::Exponential => peak * libm::pow(floor / peak, x),
+            DecayShape::Exponential => mix_by_factors(peak, floor, x),
         }
     }))
 }
