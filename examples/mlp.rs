@@ -11,6 +11,8 @@
 mod device;
 #[path = "mlp/plot.rs"]
 mod plot;
+#[path = "mlp/schedule.rs"]
+mod schedule;
 
 use std::{
     fmt::{self, Display},
@@ -30,14 +32,14 @@ use downhill::{
         mlp::MlpConfig,
         numpy::RandomState,
     },
-    schedule::{ReduceOnPlateau, ReduceOnPlateauConfig, Schedule, ScheduleConfig, ScheduleError},
+    schedule::{ReduceOnPlateauConfig, ScheduleConfig},
 };
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde::Serialize;
 
 use device::{DeviceName, Unavailable};
 use plot::{Curve, PlotFile};
+use schedule::{Plan, Rates};
 
 /// Trains a small neural network with several optimizers and compares them.
 ///
@@ -133,7 +135,7 @@ fn after_help() -> String {
         help += &entry(info.name, info.description);
     }
     help += &entry(
-        PLATEAU,
+        ReduceOnPlateauConfig::NAME,
         "falls by a factor when the training loss has stopped to improve",
     );
     // A function cannot be written into a file.
@@ -189,164 +191,6 @@ fn learning_rate(text: &str) -> Result<f64, &'static str> {
     match text.parse::<f64>() {
         Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(lr),
         _ => Err("a learning rate is a number above 0, for example 0.001"),
-    }
-}
-
-const PLATEAU: &str = "reduce_on_plateau";
-
-/// A schedule as it was asked for, without a learning rate and a number of steps.
-#[derive(Clone)]
-struct Plan {
-    /// The option, for messages.
-    option: String,
-    rule: Rule,
-}
-
-#[derive(Clone)]
-enum Rule {
-    Steps(ScheduleConfig),
-    Plateau {
-        config: ReduceOnPlateauConfig,
-        has_lr: bool,
-    },
-}
-
-impl Plan {
-    fn by_name(name: &str) -> Result<Self, String> {
-        let rule = if is_plateau(name) {
-            Rule::Plateau {
-                config: ReduceOnPlateauConfig::default(),
-                has_lr: false,
-            }
-        } else {
-            let config = ScheduleConfig::by_name(name).map_err(explain)?;
-            // Some have no defaults that they could do with, whatever the training.
-            config.try_build_for(1.0, 100).map_err(|error| {
-                let mut message = error.to_string();
-                if config.name() != "custom" {
-                    message += "; give its settings in a file (--schedule-config)";
-                }
-                message
-            })?;
-            Rule::Steps(config)
-        };
-        let option = format!("--schedule {name}");
-        Ok(Self { option, rule })
-    }
-
-    fn read(path: &str) -> Result<Self, String> {
-        let json = fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
-        let value: Value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
-        let rule = if value["name"].as_str().is_some_and(is_plateau) {
-            plateau(value).map_err(|error| format!("{PLATEAU}: {error}"))?
-        } else {
-            let config = ScheduleConfig::from_json(&json);
-            Rule::Steps(config.map_err(explain)?)
-        };
-        let option = format!("--schedule-config {path}");
-        Ok(Self { option, rule })
-    }
-
-    fn name(&self) -> &'static str {
-        match &self.rule {
-            Rule::Steps(config) => config.name(),
-            Rule::Plateau { .. } => PLATEAU,
-        }
-    }
-
-    fn rates(&self, lr: f64, steps: u64) -> Result<Rates, ScheduleError> {
-        match &self.rule {
-            Rule::Steps(config) => config.try_build_for(lr, steps).map(Rates::Schedule),
-            Rule::Plateau { config, has_lr } => {
-                let lr = if *has_lr { config.lr } else { lr };
-                let config = ReduceOnPlateauConfig {
-                    lr,
-                    ..config.clone()
-                };
-                config.try_build().map(Rates::Plateau)
-            }
-        }
-    }
-
-    /// Whether its rates are the same for any learning rate.
-    fn ignores(&self, lr: f64, steps: u64) -> bool {
-        let other = if lr > 1.0 { lr / 2.0 } else { lr * 2.0 };
-        let rates = self.rates(lr, steps);
-        rates.is_ok() && rates == self.rates(other, steps)
-    }
-}
-
-/// The library does not know that here this name is a schedule's.
-fn explain(error: ScheduleError) -> String {
-    match &error {
-        ScheduleError::UnknownName {
-            name,
-            nearest: None,
-        } if strsim::jaro_winkler(&name.to_lowercase(), PLATEAU) > 0.8 => {
-            format!("{error}; did you mean `{PLATEAU}`?")
-        }
-        _ => error.to_string(),
-    }
-}
-
-fn plateau(mut settings: Value) -> Result<Rule, serde_json::Error> {
-    if let Some(fields) = settings.as_object_mut() {
-        fields.remove("name");
-    }
-    let has_lr = settings.get("lr").is_some();
-    let config = serde_json::from_value(settings)?;
-    Ok(Rule::Plateau { config, has_lr })
-}
-
-/// In any of the spellings that the names of other schedules may have.
-fn is_plateau(name: &str) -> bool {
-    let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
-    let plain: String = letters.flat_map(char::to_lowercase).collect();
-    plain == "reduceonplateau" || plain == "reducelronplateau"
-}
-
-/// The learning rates of a training.
-#[derive(Clone, PartialEq)]
-enum Rates {
-    Constant(f64),
-    Schedule(Schedule),
-    Plateau(ReduceOnPlateau),
-}
-
-impl Rates {
-    /// The rate of the update `step`, counted from 0.
-    fn at(&self, step: u64) -> f64 {
-        match self {
-            Self::Constant(lr) => *lr,
-            Self::Schedule(schedule) => schedule.value(step),
-            Self::Plateau(plateau) => plateau.lr(),
-        }
-    }
-
-    fn end_epoch(&mut self, train_loss: f64) {
-        if let Self::Plateau(plateau) = self {
-            plateau.observe(train_loss);
-        }
-    }
-}
-
-/// The settings, with every percentage worked out.
-impl Serialize for Rates {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Named<'a> {
-            name: &'static str,
-            #[serde(flatten)]
-            config: &'a ReduceOnPlateauConfig,
-        }
-        match self {
-            Self::Constant(_) => serializer.serialize_none(),
-            Self::Schedule(schedule) => schedule.serialize(serializer),
-            Self::Plateau(plateau) => {
-                let (name, config) = (PLATEAU, plateau.config());
-                Named { name, config }.serialize(serializer)
-            }
-        }
     }
 }
 
@@ -611,15 +455,10 @@ impl Experiment<'_> {
                     )
                 })?;
                 if self.args.lr.is_some() && plan.ignores(lr, steps) {
-                    let way_out = match &plan.rule {
-                        Rule::Plateau { .. } => "drop --lr, or `lr` in the file",
-                        Rule::Steps(_) => {
-                            "drop --lr, or give its rates in percent, such as \"100%\""
-                        }
-                    };
                     return Err(format!(
-                        "--lr has no effect on {}, which has rates of its own: {way_out}",
-                        plan.option
+                        "--lr has no effect on {}, which has rates of its own: {}",
+                        plan.option,
+                        plan.way_to_use_lr()
                     ));
                 }
                 rates

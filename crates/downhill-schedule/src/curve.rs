@@ -187,6 +187,8 @@ impl<U> CurveConfig<U> {
     /// Rises to the schedule's first value, and then begins with it: see [`Warmup`]. The schedule is
     /// later by the length of the warmup.
     ///
+    #[doc = include_str!("../docs/warmup.svg")]
+    ///
     /// ```
     /// use downhill_schedule::{CosineConfig, Warmup};
     ///
@@ -207,6 +209,8 @@ impl<U> CurveConfig<U> {
     /// Goes over to `next` at the step `milestone`, counted from the beginning of the whole. `next`
     /// begins with its own step 0 there.
     ///
+    #[doc = include_str!("../docs/then.svg")]
+    ///
     /// ```
     /// use downhill_schedule::{LinearConfig, ScheduleConfig};
     ///
@@ -223,12 +227,16 @@ impl<U> CurveConfig<U> {
     }
 
     /// The values times `factor`, at least 0.
+    ///
+    #[doc = include_str!("../docs/scale.svg")]
     #[must_use]
     pub fn scale(self, factor: f64) -> Self {
         ScaleConfig::new(factor, self.any).into()
     }
 
     /// The values, but never below `min` nor above `max`.
+    ///
+    #[doc = include_str!("../docs/clamp.svg")]
     #[must_use]
     pub fn clamp(self, min: impl Into<Value>, max: impl Into<Value>) -> Self {
         ClampConfig::new(Some(min.into()), Some(max.into()), self.any).into()
@@ -248,18 +256,24 @@ impl<U> CurveConfig<U> {
 
     /// Begins `steps` later, with the first value until then; or, where `steps` is negative, so many
     /// steps into the schedule.
+    ///
+    #[doc = include_str!("../docs/shift.svg")]
     #[must_use]
     pub fn shift(self, steps: i64) -> Self {
         ShiftConfig::new(steps, self.any).into()
     }
 
     /// Begins anew after each `period` of steps.
+    ///
+    #[doc = include_str!("../docs/repeat.svg")]
     #[must_use]
     pub fn repeat(self, period: impl Into<Length>) -> Self {
         RepeatConfig::new(period.into(), self.any).into()
     }
 
     /// Counts epochs of so many steps instead of steps: the value changes where an epoch begins.
+    ///
+    #[doc = include_str!("../docs/per_epoch.svg")]
     ///
     /// ```
     /// use downhill_schedule::StepConfig;
@@ -321,7 +335,11 @@ impl MultiplierConfig {
     }
 }
 
-/// The product. A rate times a multiplier is a rate; two rates cannot be multiplied:
+/// The product. A rate times a multiplier is a rate.
+///
+#[doc = include_str!("../docs/product.svg")]
+///
+/// Two rates cannot be multiplied:
 ///
 /// ```compile_fail
 /// use downhill_schedule::ScheduleConfig;

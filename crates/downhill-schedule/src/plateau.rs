@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ScheduleError;
 use crate::curve::hash;
+use crate::registry::plain;
 use crate::scope::{NOT_NEGATIVE, Range, Scope};
 
 /// Whether a metric should fall or rise.
@@ -68,6 +69,14 @@ impl Default for ReduceOnPlateauConfig {
 }
 
 impl ReduceOnPlateauConfig {
+    /// The name for menus and files.
+    pub const NAME: &'static str = "reduce_on_plateau";
+
+    /// Whether `name` is its name, or PyTorch's or Transformers' (`ReduceLROnPlateau`).
+    pub fn is_named(name: &str) -> bool {
+        [plain(Self::NAME), plain("reduce_lr_on_plateau")].contains(&plain(name))
+    }
+
     /// The default settings with this rate at the beginning.
     pub fn new(lr: f64) -> Self {
         Self {
@@ -86,7 +95,7 @@ impl ReduceOnPlateauConfig {
             allowed: "at least 0 and below 1",
             contains: |x| (0.0..1.0).contains(&x),
         };
-        let at = Scope::new(None, None).named("reduce_on_plateau");
+        let at = Scope::new(None, None).named(ReduceOnPlateauConfig::NAME);
         at.check("lr", self.lr, NOT_NEGATIVE)?;
         at.check("factor", self.factor, FACTOR)?;
         at.check("threshold", self.threshold, NOT_NEGATIVE)?;
@@ -180,7 +189,7 @@ impl ReduceOnPlateau {
     ///
     /// Returns the rate if it is not finite or is negative, and leaves everything as it was.
     pub fn try_load_state(&mut self, state: PlateauState) -> Result<(), ScheduleError> {
-        let at = Scope::new(None, None).named("reduce_on_plateau");
+        let at = Scope::new(None, None).named(ReduceOnPlateauConfig::NAME);
         at.check("lr", state.lr, NOT_NEGATIVE)?;
         self.state = state;
         Ok(())

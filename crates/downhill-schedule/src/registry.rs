@@ -15,7 +15,7 @@ use crate::config::Shape;
 use crate::error::nearest;
 use crate::scope::{Node, Scope};
 use crate::shapes::*;
-use crate::{CurveConfig, ScheduleError, ScheduleInfo, slides};
+use crate::{CurveConfig, ReduceOnPlateauConfig, ScheduleError, ScheduleInfo, slides};
 
 macro_rules! registry {
     ($($variant:ident($config:ty)),* $(,)?) => {
@@ -51,8 +51,7 @@ macro_rules! registry {
                         return Ok(Self::$variant(<$config>::default()));
                     }
                 )*
-                let plain = plain(name);
-                if plain == "reducelronplateau" || plain == "reduceonplateau" {
+                if ReduceOnPlateauConfig::is_named(name) {
                     return Err(ScheduleError::Json(format!(
                         "`{name}` follows a metric and not the step alone; see `ReduceOnPlateau`"
                     )));
@@ -60,6 +59,7 @@ macro_rules! registry {
                 let names = Self::all().into_iter().flat_map(|info| {
                     info.aliases.iter().copied().chain([info.name])
                 });
+                let names = names.chain([ReduceOnPlateauConfig::NAME]);
                 Err(ScheduleError::UnknownName {
                     name: name.to_owned(),
                     nearest: nearest(name, names),
@@ -137,7 +137,7 @@ registry! {
 }
 
 /// A name without what differs between conventions: `CosineAnnealingLR`, `cosine_annealing_lr`.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let name = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
     name.flat_map(char::to_lowercase).collect()
 }

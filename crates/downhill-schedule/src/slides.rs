@@ -28,6 +28,7 @@ shape! {
     /// ```text
     /// value(epoch) = initial·drop^floor((1 + epoch)/epochs_drop)
     /// ```
+    ///
     #[doc = include_str!("../docs/slides_step.svg")]
     ///
     /// The formula counts epochs from 1 and the deck passes them from 0: with `epochs_drop` = 10 the
@@ -73,6 +74,7 @@ shape! {
     /// ```text
     /// value(epoch) = initial·exp(-k·epoch)
     /// ```
+    ///
     #[doc = include_str!("../docs/slides_exponential.svg")]
     ///
     /// The same as [`ExponentialConfig`](crate::ExponentialConfig) with `gamma = exp(-k)`.
@@ -113,6 +115,7 @@ shape! {
     /// ```text
     /// value(epoch) = initial·0.5·(1 + cos(π·epoch/total_epochs))
     /// ```
+    ///
     #[doc = include_str!("../docs/slides_cosine.svg")]
     ///
     /// Up to its end it is [`CosineConfig`](crate::CosineConfig); for 50 % more epochs than planned it
@@ -156,6 +159,7 @@ shape! {
     /// value(step) = initial·(step/warmup_steps)   step < warmup_steps
     ///             = initial
     /// ```
+    ///
     #[doc = include_str!("../docs/slides_warmup.svg")]
     ///
     /// The same as a [`warmup`](crate::ScheduleConfig::warmup) before a constant. (The deck's class
@@ -204,6 +208,7 @@ shape! {
     /// pos    = step - first_decay_steps·(t_mul^cycle - 1)/(t_mul - 1)
     /// value(step) = initial·((1 - alpha)·(1 + cos(π·pos/period))/2 + alpha)·m_mul^cycle
     /// ```
+    ///
     #[doc = include_str!("../docs/slides_restarts.svg")]
     ///
     /// * `cycle` and `pos` are counted from 0 and `period` from 1, so that each period is half as long

@@ -6,6 +6,8 @@ use crate::scope::{Node, Scope};
 shape! {
     /// The same value at every step.
     ///
+    #[doc = include_str!("../../docs/constant.svg")]
+    ///
     /// ```
     /// use downhill_schedule::ConstantConfig;
     ///

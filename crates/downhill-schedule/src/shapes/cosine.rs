@@ -10,6 +10,7 @@ shape! {
     /// ```text
     /// value(k) = floor + (peak - floor)·(1 + cos(π·min(k/steps, 1)))/2
     /// ```
+    ///
     #[doc = include_str!("../../docs/cosine.svg")]
     ///
     /// Source: Loshchilov and Hutter 2017, [arXiv 1608.03983](https://arxiv.org/abs/1608.03983),

@@ -14,6 +14,7 @@ shape! {
     /// value(k) = floor + (peak - floor)·m_mul^n·(1 + cos(π·(k - start_n)/T_n))/2
     ///            with n such that start_n ≤ k < start_{n+1}
     /// ```
+    ///
     #[doc = include_str!("../../docs/cosine_restarts.svg")]
     ///
     /// At a restart it is at the peak; the floor itself is approached and never taken. `t_mul` may be

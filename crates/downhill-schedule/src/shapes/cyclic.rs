@@ -29,6 +29,7 @@ shape! {
     /// value(k) = floor + (peak - floor)·x·h
     /// h = 1 (triangular),  1/2^floor(k/period) (triangular2),  gamma^k (exp_range)
     /// ```
+    ///
     #[doc = include_str!("../../docs/cyclic.svg")]
     ///
     /// Source: Smith 2017, [arXiv 1506.01186](https://arxiv.org/abs/1506.01186); PyTorch's `CyclicLR`,

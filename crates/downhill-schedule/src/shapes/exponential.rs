@@ -10,6 +10,7 @@ shape! {
     /// ```text
     /// value(k) = initial·gamma^(k/steps)
     /// ```
+    ///
     #[doc = include_str!("../../docs/exponential.svg")]
     ///
     /// It has no end; [`at_least`](crate::ScheduleConfig::at_least) gives it a floor. With a `gamma`

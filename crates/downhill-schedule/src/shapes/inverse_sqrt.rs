@@ -9,6 +9,7 @@ shape! {
     /// ```text
     /// value(k) = peak/sqrt(1 + k/timescale)
     /// ```
+    ///
     #[doc = include_str!("../../docs/inverse_sqrt.svg")]
     ///
     /// Usually after a [`warmup`](crate::ScheduleConfig::warmup) of `timescale` steps: that is

@@ -9,6 +9,7 @@ shape! {
     /// ```text
     /// value(k) = initial + (end - initial)·min(k/steps, 1)
     /// ```
+    ///
     #[doc = include_str!("../../docs/linear.svg")]
     ///
     /// Source: PyTorch's `LinearLR` (whose factors are here values), optax's `linear_schedule`. Both

@@ -11,6 +11,7 @@ shape! {
     /// ```text
     /// value(k) = initial·gamma^(number of milestones ≤ k)
     /// ```
+    ///
     #[doc = include_str!("../../docs/multi_step.svg")]
     ///
     /// Source: PyTorch's `MultiStepLR`. A milestone that is given twice counts twice, as there. For

@@ -9,6 +9,7 @@ shape! {
     /// ```text
     /// value(k) = factor·model_size^-0.5·min(t^-0.5, t·warmup^-1.5),   t = k + 1
     /// ```
+    ///
     #[doc = include_str!("../../docs/noam.svg")]
     ///
     /// Its rate follows from the size of the model and not from the base rate: with the defaults the

@@ -38,6 +38,7 @@ shape! {
     /// peak/div_factor → peak → peak/(div_factor·final_div_factor)                     two phases
     /// peak/div_factor → peak → peak/div_factor → peak/(div_factor·final_div_factor)   three phases
     /// ```
+    ///
     #[doc = include_str!("../../docs/one_cycle.svg")]
     ///
     /// PyTorch and optax mean the same and end the phases at other steps: for 100 steps the peak is

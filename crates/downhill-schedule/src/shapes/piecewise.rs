@@ -29,6 +29,7 @@ shape! {
     /// linear:   value(k) = v_i + (v_{i+1} - v_i)·x
     /// cosine:   value(k) = v_i + (v_{i+1} - v_i)·(1 - cos(π·x))/2
     /// ```
+    ///
     #[doc = include_str!("../../docs/piecewise.svg")]
     ///
     /// Before the first point it has that point's value, after the last one the last one's.

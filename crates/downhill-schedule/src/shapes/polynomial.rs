@@ -9,6 +9,7 @@ shape! {
     /// ```text
     /// value(k) = end + (initial - end)·(1 - min(k/steps, 1))^power
     /// ```
+    ///
     #[doc = include_str!("../../docs/polynomial.svg")]
     ///
     /// Source: PyTorch's `PolynomialLR` (`end` = 0), optax's `polynomial_schedule`, Transformers'

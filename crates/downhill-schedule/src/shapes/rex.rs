@@ -10,6 +10,7 @@ shape! {
     /// z = min(k/steps, 1)
     /// value(k) = floor + (peak - floor)·(1 - z)/(1 - z/2)
     /// ```
+    ///
     #[doc = include_str!("../../docs/rex.svg")]
     ///
     /// Source: Chen et al. 2021, [arXiv 2107.04197](https://arxiv.org/abs/2107.04197), who recommend it

@@ -11,6 +11,7 @@ shape! {
     /// ```text
     /// value(k) = initial·gamma^floor(k/step_size)
     /// ```
+    ///
     #[doc = include_str!("../../docs/step.svg")]
     ///
     /// Source: PyTorch's `StepLR`, which is usually stepped once an epoch; for that, combine it with

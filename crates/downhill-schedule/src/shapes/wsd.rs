@@ -55,6 +55,7 @@ shape! {
     ///          = floor + (peak - floor)·d(x)             x = (k - (steps - decay))/decay
     /// d(x) = 1 - x,  (1 + cos(π·x))/2,  1 - sqrt(x);  exponential: value(k) = peak·(floor/peak)^x
     /// ```
+    ///
     #[doc = include_str!("../../docs/wsd.svg")]
     ///
     /// The length of the training can be decided late, because all before the decay is the same for
