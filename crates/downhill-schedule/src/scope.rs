@@ -146,7 +146,8 @@ impl Scope {
                 self.check(field, percent, PERCENT)?;
                 let whole = self.whole;
                 let whole = whole.ok_or_else(|| self.unresolved(field, length, "the whole"))?;
-                libm::round(whole as f64 * (percent / 100.0)) as u64
+                // In this order half a step is half a step, and is rounded up.
+                libm::round(whole as f64 * percent / 100.0) as u64
             }
         };
         *length = Length::Steps(steps);
