@@ -292,7 +292,8 @@ impl Classification {
         })
     }
 
-    fn subset(&self, indices: &[usize]) -> Self {
+    /// The samples of these numbers, in this order.
+    pub(crate) fn subset(&self, indices: &[usize]) -> Self {
         let mut features = Vec::with_capacity(indices.len() * self.inputs);
         for &i in indices {
             features.extend_from_slice(&self.features[i * self.inputs..][..self.inputs]);
@@ -391,5 +392,84 @@ pub fn deck() -> Classification {
         labels: labels.into_iter().map(|label| label as usize).collect(),
         inputs,
         classes: classes as usize,
+    }
+}
+
+/// Points `(x, y)` to put a line through.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Points {
+    /// The inputs.
+    pub x: Vec<f64>,
+    /// The value that belongs to each.
+    pub y: Vec<f64>,
+}
+
+/// A line with noise: 100 points, `y = 4 + 3 x + z` for `x` uniform in `[0, 2)` and standard normal
+/// `z`.
+///
+/// The data of slide 7 of the deck, bit for bit, if `random` is new and has the seed 42:
+/// `X = 2 * np.random.rand(100, 1); y = 4 + 3 * X + np.random.randn(100, 1)`. The deck draws the
+/// initial weights of its models from what follows in the stream.
+///
+/// ```
+/// use downhill_problems::{data, numpy::RandomState};
+///
+/// let mut random = RandomState::new(42);
+/// let points = data::deck_line(&mut random);
+/// assert_eq!((points.x.len(), points.y.len()), (100, 100));
+/// assert_eq!((points.x[0], points.y[0]), (0.749080237694725, 6.334287781322346));
+/// let weights = random.randn(2); // np.random.randn(2, 1)
+/// assert!((weights[0] - 0.0130018918779).abs() < 1e-12);
+/// ```
+pub fn deck_line(random: &mut RandomState) -> Points {
+    let samples = 100;
+    let x: Vec<f64> = random.rand(samples).iter().map(|u| 2.0 * u).collect();
+    let noise = random.randn(samples);
+    let y = x
+        .iter()
+        .zip(noise)
+        .map(|(x, z)| 4.0 + 3.0 * x + z)
+        .collect();
+    Points { x, y }
+}
+
+impl Points {
+    /// The line `b + w x` with the smallest mean squared error, as `(w, b)`:
+    /// `w = cov(x, y) / var(x)` and `b = mean(y) - w mean(x)`.
+    ///
+    /// Not a number if there are no two different `x`.
+    ///
+    /// ```
+    /// use downhill_problems::data::Points;
+    ///
+    /// let points = Points { x: vec![0., 1., 2.], y: vec![1., 3., 5.] };
+    /// assert_eq!(points.least_squares(), (2., 1.)); // y = 1 + 2 x
+    /// ```
+    pub fn least_squares(&self) -> (f64, f64) {
+        let n = self.x.len() as f64;
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
+        let (x_mean, y_mean) = (mean(&self.x), mean(&self.y));
+        let centered = || self.x.iter().map(|x| x - x_mean);
+        let covariance: f64 = centered()
+            .zip(&self.y)
+            .map(|(dx, y)| dx * (y - y_mean))
+            .sum();
+        let variance: f64 = centered().map(|dx| dx * dx).sum();
+        let w = covariance / variance;
+        (w, y_mean - w * x_mean)
+    }
+
+    /// The mean of `(b + w x - y)²` over all points.
+    ///
+    /// ```
+    /// use downhill_problems::data::Points;
+    ///
+    /// let points = Points { x: vec![0., 1., 2.], y: vec![1., 3., 5.] };
+    /// assert_eq!(points.mean_squared_error(2., 1.), 0.);
+    /// assert_eq!(points.mean_squared_error(2., 0.), 1.);
+    /// ```
+    pub fn mean_squared_error(&self, w: f64, b: f64) -> f64 {
+        let errors = self.x.iter().zip(&self.y).map(|(x, y)| b + w * x - y);
+        errors.map(|error| error * error).sum::<f64>() / self.x.len() as f64
     }
 }

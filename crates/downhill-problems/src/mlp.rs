@@ -10,6 +10,7 @@ use burn::{
 use crate::{
     data::{Batch, Classification},
     numpy::RandomState,
+    weights::Weights,
 };
 
 /// The sizes of an [`Mlp`].
@@ -38,17 +39,31 @@ impl MlpConfig {
     /// Burn's and PyTorch's linear layer. (The deck draws its weights from a normal distribution
     /// of deviation 0.01 instead, which makes the hidden units start almost alike.)
     pub fn init(&self, seed: u32, device: &Device) -> Mlp {
-        let mut random = RandomState::new(seed);
+        let mut weights = Weights::new(seed, device);
+        Mlp {
+            hidden: weights.linear(self.inputs, self.hidden),
+            output: weights.linear(self.hidden, self.classes),
+        }
+    }
+
+    /// A model with weights from a normal distribution of mean 0 and the given deviation, and biases
+    /// of 0, as on slide 12 of the deck (there the deviation is 0.01).
+    ///
+    /// ```
+    /// use burn::{module::Module, tensor::Device};
+    /// use downhill_problems::{mlp::MlpConfig, numpy::RandomState};
+    ///
+    /// let mut random = RandomState::new(42);
+    /// let model = MlpConfig::new(20, 64, 3).init_normal(0.01, &mut random, &Device::flex());
+    /// assert_eq!(model.num_params(), 20 * 64 + 64 + 64 * 3 + 3);
+    /// ```
+    pub fn init_normal(&self, deviation: f64, random: &mut RandomState, device: &Device) -> Mlp {
         let mut linear = |inputs: usize, outputs: usize| {
-            let bound = 1.0 / (inputs as f64).sqrt();
-            let mut uniform = |n: usize| -> Vec<f64> {
-                let draws = random.rand(n);
-                draws.iter().map(|u| bound * (2.0 * u - 1.0)).collect()
-            };
-            let weight = TensorData::new(uniform(inputs * outputs), [inputs, outputs]);
-            let bias = TensorData::new(uniform(outputs), [outputs]);
+            let weights = random.randn(inputs * outputs);
+            let weights: Vec<f64> = weights.iter().map(|z| deviation * z).collect();
+            let bias = TensorData::new(vec![0.0; outputs], [outputs]);
             Linear {
-                weight: Param::from_data(weight, device),
+                weight: Param::from_data(TensorData::new(weights, [inputs, outputs]), device),
                 bias: Some(Param::from_data(bias, device)),
             }
         };
@@ -134,7 +149,7 @@ impl Mlp {
     }
 }
 
-fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
     let loss = CrossEntropyLossConfig::new().init(&logits.device());
     loss.forward(logits, targets)
 }
