@@ -13,8 +13,6 @@ mod cli;
 mod figure;
 #[path = "deck/optimizers.rs"]
 mod optimizers;
-#[path = "common/plot.rs"]
-mod plot;
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -33,9 +31,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use cli::{fail, learning_rate, number, table};
+use downhill_lab::plot::PlotFile;
 use figure::{Losses, Panel};
 use optimizers::Choice;
-use plot::PlotFile;
 
 /// Optimizers compared on networks of several sizes: slide 13 of the deck.
 ///

@@ -13,8 +13,6 @@ mod cli;
 mod figure;
 #[path = "deck/optimizers.rs"]
 mod optimizers;
-#[path = "common/plot.rs"]
-mod plot;
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -34,9 +32,9 @@ use downhill::problems::{
 use serde::Serialize;
 
 use cli::{fail, fit, learning_rate, number, table};
+use downhill_lab::plot::PlotFile;
 use figure::{Losses, Panel};
 use optimizers::Choice;
-use plot::PlotFile;
 
 /// Linear regression with several optimizers: slides 7 and 8 of the deck.
 ///

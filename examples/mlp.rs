@@ -38,7 +38,7 @@ use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use device::{DeviceName, Unavailable};
-use plot::{Curve, PlotFile};
+use plot::{Curve, PlotFile, draw_losses};
 use schedule::{Plan, Rates};
 
 /// Trains a small neural network with several optimizers and compares them.
@@ -367,7 +367,7 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         if let Some(plan) = args.plan() {
             title += &format!(", schedule {}", plan.name());
         }
-        if let Err(error) = file.draw(&title, &curves) {
+        if let Err(error) = draw_losses(file, &title, &curves) {
             code = fail(format!("cannot write {file}: {error}"));
         }
     }

@@ -5,16 +5,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[path = "schedules/figure.rs"]
-mod figure;
-#[path = "common/plot.rs"]
-mod plot;
-
 use anyhow::{Context, Result, anyhow};
 use downhill::schedule::*;
-
-use figure::{Line, Page, Panel, marks};
-use plot::PlotFile;
+use downhill_lab::figure::{Line, Page, Panel, marks};
+use downhill_lab::plot::PlotFile;
 
 const LR: f64 = 0.1;
 const STEPS: u64 = 1_000;

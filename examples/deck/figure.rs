@@ -8,7 +8,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use crate::plot::{Figure, color, short};
+use downhill_lab::plot::{Figure, color, log_ticks, short};
 
 pub struct Losses {
     pub title: String,
@@ -156,7 +156,7 @@ impl Print {
         if !panel.title.is_empty() {
             builder.caption(panel.title.as_str(), self.font(15.0));
         }
-        let ticks = ticks(low, high);
+        let ticks = log_ticks(low, high);
         let label = |loss: f64| label(loss, &ticks);
         let mut chart = builder.build_cartesian_2d(
             1..epochs.max(2),
@@ -190,31 +190,6 @@ impl Print {
         }
         Ok(())
     }
-}
-
-/// Where to write numbers on a logarithmic axis: round ones, and neither too few nor too many.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-    let of_digits = |digits: &[f64], every: usize| -> Vec<f64> {
-        let powers = (first..=last)
-            .step_by(every)
-            .map(|decade| 10f64.powi(decade));
-        let ticks = powers.flat_map(|power| digits.iter().map(move |digit| digit * power));
-        ticks.filter(|tick| (low..=high).contains(tick)).collect()
-    };
-    let every = ((last - first) as usize).div_ceil(8).max(1);
-    [of_digits(&[1.0], every), of_digits(&[1.0, 2.0, 5.0], 1)]
-        .into_iter()
-        .find(|ticks| ticks.len() >= 4)
-        .unwrap_or_else(|| {
-            // Less than a decade: equal steps of 1, 2 or 5 units.
-            let unit = 10f64.powf(((high - low) / 4.0).log10().floor());
-            let steps = [unit, 2.0 * unit, 5.0 * unit, 10.0 * unit];
-            let step = steps.into_iter().find(|step| (high - low) / step <= 8.0);
-            let step = step.unwrap_or(high - low);
-            let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
-            (first..=last).map(|i| i as f64 * step).collect()
-        })
 }
 
 /// A tick's label, with as many digits as it takes to tell it from the others.

@@ -8,11 +8,8 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-#[path = "../common/plot.rs"]
-mod common;
-
-pub use common::PlotFile;
-use common::{Figure, color, short};
+pub use downhill_lab::plot::PlotFile;
+use downhill_lab::plot::{Figure, color, log_ticks, short};
 
 /// One line of the plot.
 pub struct Curve {
@@ -21,10 +18,8 @@ pub struct Curve {
     pub losses: Vec<f64>,
 }
 
-impl PlotFile {
-    pub fn draw(&self, title: &str, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
-        self.draw_figure(&Losses { title, curves })
-    }
+pub fn draw_losses(file: &PlotFile, title: &str, curves: &[Curve]) -> Result<(), Box<dyn Error>> {
+    file.draw_figure(&Losses { title, curves })
 }
 
 struct Losses<'a> {
@@ -84,7 +79,9 @@ where
         .y_label_area_size(76)
         .build_cartesian_2d(
             0..epochs.saturating_sub(1).max(1),
-            (low..high).log_scale().with_key_points(ticks(low, high)),
+            (low..high)
+                .log_scale()
+                .with_key_points(log_ticks(low, high)),
         )?;
     chart
         .configure_mesh()
@@ -111,26 +108,4 @@ where
     }
     root.present()?;
     Ok(())
-}
-
-/// Where to write numbers on a logarithmic axis: round ones, and enough of them.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-    let of_digits = |digits: &[f64]| -> Vec<f64> {
-        let powers = decades.clone().map(|decade| 10f64.powi(decade));
-        let ticks = powers.flat_map(|power| digits.iter().map(move |digit| digit * power));
-        ticks.filter(|tick| (low..=high).contains(tick)).collect()
-    };
-    [of_digits(&[1.0]), of_digits(&[1.0, 2.0, 5.0])]
-        .into_iter()
-        .find(|ticks| ticks.len() >= 4)
-        .unwrap_or_else(|| {
-            // Less than a decade: equal steps of 1, 2 or 5 units.
-            let unit = 10f64.powf(((high - low) / 4.0).log10().floor());
-            let steps = [unit, 2.0 * unit, 5.0 * unit, 10.0 * unit];
-            let step = steps.into_iter().find(|step| (high - low) / step <= 8.0);
-            let step = step.unwrap_or(high - low);
-            let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
-            (first..=last).map(|i| i as f64 * step).collect()
-        })
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use downhill::schedule::Schedule;
+use downhill_schedule::Schedule;
 use plotters::{
     coord::Shift,
     prelude::*,
@@ -14,7 +14,9 @@ use crate::plot::{Figure, color, short};
 /// A curve with its name.
 #[derive(Clone)]
 pub struct Line {
+    /// The name, for the legend.
     pub name: String,
+    /// In order of their first coordinate.
     pub points: Vec<(f64, f64)>,
     /// Broad and pale, to be seen under another curve that is the same in part.
     pub below: bool,
@@ -56,7 +58,9 @@ impl Line {
 /// A vertical line where something begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mark {
+    /// The first step of the new phase.
     pub step: u64,
+    /// Whether it begins at the top again.
     pub restart: bool,
 }
 
@@ -80,11 +84,17 @@ pub fn marks(schedule: &Schedule, end: u64) -> Vec<Mark> {
 /// A coordinate system with curves.
 #[derive(Clone)]
 pub struct Panel {
+    /// Above it.
     pub title: String,
+    /// What the horizontal axis has.
     pub x: &'static str,
+    /// What the vertical axis has.
     pub y: &'static str,
+    /// The right end of the horizontal axis, which begins at 0.
     pub end: u64,
+    /// The curves.
     pub lines: Vec<Line>,
+    /// The vertical lines.
     pub marks: Vec<Mark>,
 }
 
@@ -111,7 +121,9 @@ impl Panel {
 
 /// Panels one above the other.
 pub struct Page {
+    /// From the top.
     pub panels: Vec<Panel>,
+    /// Width and height in pixels.
     pub size: (u32, u32),
     /// For a picture in a text: no title, and small print.
     pub small: bool,

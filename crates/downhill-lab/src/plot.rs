@@ -1,4 +1,4 @@
-//! Pictures in files: what the examples that draw have in common.
+//! Pictures in files: what the commands and examples that draw have in common.
 
 use std::{error::Error, fmt, fs, path::PathBuf, str::FromStr};
 
@@ -66,6 +66,11 @@ impl fmt::Display for PlotFile {
 }
 
 impl PlotFile {
+    /// Draws the figure into the file.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
     pub fn draw_figure<F: Figure>(&self, figure: &F) -> Result<(), Box<dyn Error>> {
         register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
             .map_err(|_| "the font is damaged")?;
@@ -109,6 +114,31 @@ fn svg<F: Figure>(figure: &F) -> Result<String, Box<dyn Error>> {
         svg += &format!("font-size=\"{}\"{rest}", (10.0 * size).round() / 10.0);
     }
     Ok(svg)
+}
+
+/// Where to write numbers on a logarithmic axis: round ones, and neither too few nor too many.
+pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    let of_digits = |digits: &[f64], every: usize| -> Vec<f64> {
+        let powers = (first..=last)
+            .step_by(every)
+            .map(|decade| 10f64.powi(decade));
+        let ticks = powers.flat_map(|power| digits.iter().map(move |digit| digit * power));
+        ticks.filter(|tick| (low..=high).contains(tick)).collect()
+    };
+    let every = ((last - first) as usize).div_ceil(8).max(1);
+    [of_digits(&[1.0], every), of_digits(&[1.0, 2.0, 5.0], 1)]
+        .into_iter()
+        .find(|ticks| ticks.len() >= 4)
+        .unwrap_or_else(|| {
+            // Less than a decade: equal steps of 1, 2 or 5 units.
+            let unit = 10f64.powf(((high - low) / 4.0).log10().floor());
+            let steps = [unit, 2.0 * unit, 5.0 * unit, 10.0 * unit];
+            let step = steps.into_iter().find(|step| (high - low) / step <= 8.0);
+            let step = step.unwrap_or(high - low);
+            let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+            (first..=last).map(|i| i as f64 * step).collect()
+        })
 }
 
 /// A tick's label.

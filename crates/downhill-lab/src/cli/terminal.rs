@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
-use downhill::schedule::Schedule;
+use downhill_schedule::Schedule;
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -13,10 +13,8 @@ use ratatui::{
     widgets::{Axis, Chart, Dataset, GraphType, Widget},
 };
 
-use crate::{
-    figure::{Mark, Panel},
-    plot::short,
-};
+use crate::figure::{Mark, Panel};
+use crate::plot::short;
 
 const RESTART: char = '┊';
 const PHASE: char = '·';

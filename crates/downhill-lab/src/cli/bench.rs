@@ -1,0 +1,170 @@
+//! `downhill bench`: how long things take.
+
+use std::io::{self, Write};
+
+use clap::Subcommand;
+use comfy_table::CellAlignment;
+use downhill_lab::bench::{Pair, WARM_UP, pair, pairs, step_time};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::device::DeviceName;
+use super::{Failure, failed, table};
+
+/// Measure how long things take
+#[derive(clap::Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Step(StepArgs),
+}
+
+/// Time an optimizer's step beside burn-optim's
+///
+/// Both are timed in turns with fresh gradients, so that a machine that slows down slows both; the medians
+/// are shown. Nothing passes or fails.
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+struct StepArgs {
+    /// Optimizers, separated by commas (`downhill list optimizers`); momentum is sgd with 0.9
+    #[arg(
+        long,
+        value_name = "NAME|all",
+        value_delimiter = ',',
+        default_value = "all"
+    )]
+    #[arg(value_parser = Chosen::parse)]
+    optimizer: Vec<Chosen>,
+
+    /// Parameters of the matrix that is updated, separated by commas
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "65536,1048576"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
+    parameters: Vec<u32>,
+
+    /// Rounds of each measurement
+    #[arg(long, value_name = "N", default_value_t = 21)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rounds: u32,
+
+    /// What to compute on [default: the first that was compiled in]
+    #[arg(long, value_name = "NAME", value_enum)]
+    device: Option<DeviceName>,
+
+    /// Print one JSON object per row instead of a table, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+const AFTER_HELP: &str = "\
+The matrix is nearly square, so that it may have a few parameters less.
+
+JSON keys:
+  optimizer, parameters, rounds
+  downhill_ns          nanoseconds per parameter
+  burn_ns              of burn-optim's, or null if it does not have the optimizer
+  ratio                how many times faster than burn-optim's, or null
+  bytes_per_parameter  that a step must read and write at least
+  gb_per_s             the same over the time";
+
+/// The optimizers that a name stands for.
+#[derive(Clone)]
+struct Chosen(Vec<Pair>);
+
+impl Chosen {
+    fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "all" => Ok(Self(pairs())),
+            name => pair(name)
+                .map(|pair| Self(vec![pair]))
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let What::Step(args) = &args.what;
+    step(args)
+}
+
+fn step(args: &StepArgs) -> Result<(), Failure> {
+    let device = args.device.or_else(DeviceName::preferred);
+    let device = device.ok_or_else(|| failed("no backend was compiled in"))?;
+    let device = device.device();
+    let rounds = args.rounds as usize;
+    let pairs: Vec<&Pair> = args.optimizer.iter().flat_map(|chosen| &chosen.0).collect();
+
+    let total = (pairs.len() * args.parameters.len() * (rounds + WARM_UP)) as u64;
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {eta} left");
+    bar.set_style(style.map_err(failed)?);
+
+    let mut stdout = io::stdout();
+    let mut rows = table([
+        "Optimizer",
+        "Parameters",
+        "Step",
+        "ns per parameter",
+        "burn-optim",
+        "Times faster",
+        "GB/s",
+    ]);
+    for pair in pairs {
+        for &parameters in &args.parameters {
+            bar.set_message(format!("{} {}", pair.name, HumanCount(parameters.into())));
+            let time = step_time(pair, parameters as usize, rounds, &device, &mut |_| {
+                bar.inc(1)
+            });
+            let time = time.map_err(|error| {
+                bar.finish_and_clear();
+                failed(format!("{}: {error}", pair.name))
+            })?;
+            if args.json {
+                let json = serde_json::to_string(&time).map_err(io::Error::from)?;
+                bar.suspend(|| writeln!(stdout, "{json}"))?;
+                continue;
+            }
+            let or_dash = |x: Option<f64>| x.map_or("-".to_string(), |x| format!("{x:.2}"));
+            rows.add_row([
+                time.optimizer.clone(),
+                HumanCount(time.parameters as u64).to_string(),
+                duration(time.downhill_ns * time.parameters as f64),
+                format!("{:.2}", time.downhill_ns),
+                or_dash(time.burn_ns),
+                or_dash(time.ratio),
+                format!("{:.1}", time.gb_per_s),
+            ]);
+        }
+    }
+    bar.finish_and_clear();
+    if !args.json {
+        for column in rows.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(stdout, "{rows}")?;
+        if cfg!(debug_assertions) {
+            writeln!(
+                stdout,
+                "This is a development build, and slow: measure one made with --release."
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn duration(ns: f64) -> String {
+    let (value, unit) = match ns {
+        ns if ns < 1e6 => (ns / 1e3, "us"),
+        ns if ns < 1e9 => (ns / 1e6, "ms"),
+        ns => (ns / 1e9, "s"),
+    };
+    format!("{value:.2}\u{a0}{unit}")
+}

@@ -1,0 +1,479 @@
+//! `downhill compare`: a fair comparison, and its report.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use comfy_table::CellAlignment;
+use downhill_lab::protocol::{
+    Candidate, Observer, Plan, Stopped, Subject, rates_around, rates_between,
+};
+use downhill_lab::report;
+use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, Run, Stage, Trial};
+use downhill_lab::run::{run as make_run, target_in_words};
+use downhill_lab::store::Store;
+use downhill_optim::OptimizerConfig;
+use downhill_problems::{self as problems, AnyProblem};
+use downhill_schedule::ScheduleConfig;
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+
+use super::device::DeviceName;
+use super::{Failure, failed, number, table, usage};
+
+/// Compare optimizers fairly, and write a report
+///
+/// Every optimizer is tuned with the same number of learning rates, chosen on validation samples, and
+/// then runs from several seeds; the results are of test samples. A best rate at the edge of the grid
+/// widens the grid, twice at most. Runs are written as they are finished, and the same command goes on
+/// where it was stopped.
+#[derive(clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub struct Args {
+    /// Problems, separated by commas (`downhill list problems`)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
+    #[arg(value_parser = problem)]
+    problem: Vec<AnyProblem>,
+
+    /// Optimizers with their default settings (`downhill list optimizers`) or files with settings of
+    /// your own as JSON, separated by commas; or all
+    #[arg(
+        long,
+        value_name = "NAME|FILE.json|all",
+        value_delimiter = ',',
+        required = true
+    )]
+    #[arg(value_parser = Chosen::parse)]
+    optimizer: Vec<Chosen>,
+
+    /// Seeds of the runs that are counted: 1 to N
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    seeds: u32,
+
+    /// Learning rates that each optimizer is tuned with: around its own default, in steps of half a
+    /// power of ten
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 7,
+        conflicts_with = "lr_grid"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=99))]
+    tune: u32,
+
+    /// The same learning rates for all: N of them from A to B, in equal ratios
+    #[arg(long, value_name = "A:B:N", value_parser = grid)]
+    lr_grid: Option<Grid>,
+
+    /// Updates of each run [default: the problem's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+
+    /// Length of each run in passes over the training samples [default: the problem's own]
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+
+    /// Schedule of the learning rate (`downhill list schedules`), or a file with one as JSON
+    /// [default: constant]
+    #[arg(long, value_name = "NAME|FILE.json", value_parser = schedule)]
+    schedule: Option<ScheduleConfig>,
+
+    /// What to compute on
+    #[arg(long, value_enum)]
+    device: Option<DeviceName>,
+
+    /// Folder of the runs and the report
+    #[arg(long, value_name = "DIR", default_value = "comparison")]
+    out: PathBuf,
+
+    /// Print the results as JSON instead of tables, and nothing else
+    #[arg(long)]
+    json: bool,
+}
+
+fn problem(name: &str) -> Result<AnyProblem, String> {
+    problems::by_name(name).map_err(|error| error.to_string())
+}
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))
+}
+
+fn is_file(text: &str) -> bool {
+    Path::new(text)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
+fn schedule(text: &str) -> Result<ScheduleConfig, String> {
+    let config = if is_file(text) {
+        ScheduleConfig::from_json(&read(text)?)
+    } else {
+        ScheduleConfig::by_name(text)
+    };
+    config.map_err(|error| error.to_string())
+}
+
+/// Optimizers that were asked for by one word.
+#[derive(Clone)]
+struct Chosen {
+    word: String,
+    /// A name for tables, and the settings.
+    optimizers: Vec<(String, OptimizerConfig)>,
+}
+
+impl Chosen {
+    fn parse(text: &str) -> Result<Self, String> {
+        let word = text.to_string();
+        let optimizers = if text == "all" {
+            let names = OptimizerConfig::all().into_iter().map(|info| info.name);
+            let configs = names.map(|name| Ok((name.to_string(), OptimizerConfig::by_name(name)?)));
+            configs.collect::<Result<_, _>>()
+        } else if is_file(text) {
+            let name = Path::new(text)
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy();
+            OptimizerConfig::from_json(&read(text)?).map(|config| vec![(name.into_owned(), config)])
+        } else {
+            OptimizerConfig::by_name(text).map(|config| vec![(config.name().to_string(), config)])
+        };
+        let optimizers = optimizers.map_err(|error| error.to_string())?;
+        Ok(Self { word, optimizers })
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Grid {
+    low: f64,
+    high: f64,
+    count: usize,
+}
+
+fn grid(text: &str) -> Result<Grid, &'static str> {
+    const FORM: &str = "a grid is two rates above 0 and a count, for example 1e-4:1e-1:7";
+    let parts: Vec<&str> = text.split(':').collect();
+    let [low, high, count] = parts[..] else {
+        return Err(FORM);
+    };
+    let rate = |text: &str| {
+        text.parse::<f64>()
+            .ok()
+            .filter(|lr| lr.is_finite() && *lr > 0.0)
+    };
+    let (Some(low), Some(high), Ok(count)) = (rate(low), rate(high), count.parse()) else {
+        return Err(FORM);
+    };
+    match count {
+        0 | 100.. => Err("a grid has 1 to 99 rates"),
+        1 if low != high => Err("a grid of one rate begins and ends at it"),
+        2.. if low >= high => Err("a grid begins at its lowest rate and ends at its highest"),
+        _ => Ok(Grid { low, high, count }),
+    }
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let device = args.device.or_else(DeviceName::preferred);
+    let device = device.ok_or_else(|| usage("no backend is compiled in"))?;
+    let plan = plan(args, device)?;
+    fs::create_dir_all(&args.out).map_err(|error| {
+        failed(format!(
+            "cannot make the folder {}: {error}",
+            args.out.display()
+        ))
+    })?;
+    let mut store = Store::open(args.out.join("runs.jsonl")).map_err(usage)?;
+    if store.dropped_a_line() {
+        let note = "note: the last run had not been written to its end; it is made again";
+        let _ = writeln!(io::stderr(), "{note}");
+    }
+
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let handler = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))
+        .map_err(|error| failed(format!("cannot listen to Ctrl-C: {error}")))?;
+
+    let mut progress = Progress::new(plan.runs());
+    let bar = progress.bar.clone();
+    let device = device.device();
+    let result = plan.carry_out(&mut store, &mut progress, &mut |trial| {
+        let problem = args
+            .problem
+            .iter()
+            .find(|problem| problem.info().name == trial.problem);
+        let problem = problem.expect("the plan's problems are the arguments'");
+        make_run(problem, trial, &device, &interrupted, &mut |_| bar.tick())
+    });
+    bar.finish_and_clear();
+    let problems = result.map_err(|stopped| match stopped {
+        Stopped::Interrupted => Failure::Interrupted(format!(
+            "interrupted; {} finished runs are in {}, and the same command goes on from there",
+            store.runs().len(),
+            args.out.join("runs.jsonl").display()
+        )),
+        other => failed(other),
+    })?;
+    let comparison = Comparison {
+        command: command(args, &plan),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        burn: downhill_lab::BURN_VERSION.to_string(),
+        device: plan.device.clone(),
+        machine: machine(),
+        seeds: plan.seeds.clone(),
+        tuning_budget: plan
+            .candidates
+            .iter()
+            .map(|candidate| candidate.rates.len())
+            .max()
+            .unwrap_or(0),
+        schedule: plan.schedule.clone(),
+        problems,
+    };
+    report::write(&comparison, &args.out).map_err(failed)?;
+
+    let mut stdout = io::stdout().lock();
+    if args.json {
+        writeln!(
+            stdout,
+            "{}",
+            serde_json::to_string(&comparison).map_err(io::Error::from)?
+        )?;
+        return Ok(());
+    }
+    for problem in &comparison.problems {
+        writeln!(stdout, "{}", summary(problem))?;
+    }
+    writeln!(
+        stdout,
+        "The report is {}",
+        args.out.join("report.html").display()
+    )?;
+    Ok(())
+}
+
+fn plan(args: &Args, device: DeviceName) -> Result<Plan, Failure> {
+    let mut names = BTreeSet::new();
+    let mut candidates = Vec::new();
+    for (name, config) in args.optimizer.iter().flat_map(|chosen| &chosen.optimizers) {
+        if !names.insert(name) {
+            return Err(usage(format!("two optimizers are called {name}")));
+        }
+        candidates.push(Candidate {
+            name: name.clone(),
+            config: serde_json::to_value(config).map_err(failed)?,
+            rates: match args.lr_grid {
+                Some(Grid { low, high, count }) => rates_between(low, high, count),
+                None => rates_around(config.default_learning_rate(), args.tune as usize),
+            },
+        });
+    }
+    let mut names = BTreeSet::new();
+    let mut subjects = Vec::new();
+    for problem in &args.problem {
+        let info = problem.info();
+        if !names.insert(&info.name) {
+            return Err(usage(format!("the problem {} is there twice", info.name)));
+        }
+        let epochs = args
+            .epochs
+            .map(|epochs| epochs.saturating_mul(info.updates_per_epoch()));
+        let steps = args.steps.or(epochs).unwrap_or(info.updates());
+        // Said before the first run, not at it.
+        if let Some(schedule) = &args.schedule {
+            schedule.try_build_for(1.0, steps).map_err(usage)?;
+        }
+        subjects.push(Subject {
+            name: info.name.clone(),
+            description: info.about.clone(),
+            target: target_in_words(info),
+            metric: info.metric.as_ref().map(|metric| metric.name.clone()),
+            higher_is_better: info
+                .metric
+                .as_ref()
+                .is_none_or(|metric| metric.higher_is_better),
+            steps,
+        });
+    }
+    Ok(Plan {
+        subjects,
+        candidates,
+        schedule: args
+            .schedule
+            .as_ref()
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(failed)?,
+        seeds: (1..=args.seeds).collect(),
+        widenings: 2,
+        device: device.name(),
+    })
+}
+
+/// The command with everything that it takes by default.
+fn command(args: &Args, plan: &Plan) -> String {
+    let join = |words: Vec<&str>| words.join(",");
+    let problems = plan
+        .subjects
+        .iter()
+        .map(|subject| subject.name.as_str())
+        .collect();
+    let optimizers = args
+        .optimizer
+        .iter()
+        .map(|chosen| chosen.word.as_str())
+        .collect();
+    let mut command = format!(
+        "downhill compare --problem {} --optimizer {} --seeds {}",
+        join(problems),
+        join(optimizers),
+        args.seeds
+    );
+    match args.lr_grid {
+        Some(Grid { low, high, count }) => command += &format!(" --lr-grid {low}:{high}:{count}"),
+        None => command += &format!(" --tune {}", args.tune),
+    }
+    if let Some(steps) = args.steps {
+        command += &format!(" --steps {steps}");
+    }
+    if let Some(epochs) = args.epochs {
+        command += &format!(" --epochs {epochs}");
+    }
+    if let Some(schedule) = &args.schedule {
+        // A file may not be there any more; its contents are in the report.
+        command += &format!(" --schedule {}", schedule.name());
+    }
+    command + &format!(" --device {}", plan.device)
+}
+
+fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map(|rest| rest.trim_start_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "{}, {cores} threads, {} {}",
+        model.unwrap_or("unknown processor"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
+/// On standard error, and only if that is a terminal.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new(runs: usize) -> Self {
+        let style = ProgressStyle::with_template(
+            "{wide_bar} {pos}/{len} runs, {eta_precise} left  {msg:<48!}",
+        );
+        let bar = ProgressBar::new(runs as u64);
+        bar.set_style(style.expect("the template is a constant"));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar }
+    }
+}
+
+impl Observer for Progress {
+    fn planned(&mut self, done: usize, needed: usize) {
+        self.bar.set_length(needed as u64);
+        self.bar.set_position(done as u64);
+    }
+
+    fn begins(&mut self, trial: &Trial) {
+        let what = match trial.stage {
+            Stage::Tune => "tuning".to_string(),
+            Stage::Final => format!("seed {}", trial.seed),
+        };
+        let optimizer = trial.optimizer["name"].as_str().unwrap_or_default();
+        let lr = number(trial.lr);
+        self.bar
+            .set_message(format!("{} {optimizer} {lr} {what}", trial.problem));
+    }
+
+    fn ended(&mut self, _: &Run, known: bool) {
+        // Runs from the file say nothing about the time that is left.
+        if known {
+            self.bar.reset_eta();
+        }
+    }
+}
+
+fn summary(problem: &ProblemSummary) -> String {
+    let metric = problem.metric.as_deref();
+    let mut header = vec!["Optimizer", "Rate", "Train loss", "Test loss"];
+    header.extend(metric);
+    header.extend(["Steps to target", "Step time", "State"]);
+    let mut table = table(header);
+    for entry in &problem.entries {
+        let mut row = vec![
+            entry.optimizer.clone(),
+            rate(entry),
+            median(entry.train_loss),
+            median(entry.test_loss),
+        ];
+        if metric.is_some() {
+            row.push(range(entry.test_metric));
+        }
+        row.extend([
+            match entry.steps_to_target {
+                Some(steps) if entry.reached == entry.runs => number(steps.median),
+                Some(steps) => format!(
+                    "{} ({} of {})",
+                    number(steps.median),
+                    entry.reached,
+                    entry.runs
+                ),
+                None => format!("{} of {}", entry.reached, entry.runs),
+            },
+            format!("{} ms", number(1e3 * entry.seconds_per_step)),
+            DecimalBytes(entry.state_bytes).to_string(),
+        ]);
+        // A narrow terminal must not part a number from its unit.
+        let units = |cell: String| cell.replace(" ms", "\u{a0}ms");
+        table.add_row(row.into_iter().map(units));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let ProblemSummary {
+        problem,
+        steps,
+        target,
+        ..
+    } = problem;
+    format!("{problem}: {steps} updates; target: {target}\n{table}")
+}
+
+fn rate(entry: &Entry) -> String {
+    let lr = entry.lr.map(number);
+    match (entry.edge, lr) {
+        (Edge::Lowest, Some(lr)) => format!("≤ {lr}"),
+        (Edge::Highest, Some(lr)) => format!("≥ {lr}"),
+        (_, Some(lr)) => lr,
+        (_, None) => "all diverge".to_string(),
+    }
+}
+
+fn median(interval: Option<Interval>) -> String {
+    interval.map_or_else(
+        || "diverged".to_string(),
+        |interval| number(interval.median),
+    )
+}
+
+/// In three digits: a cell has little room.
+fn range(interval: Option<Interval>) -> String {
+    let short = |x: f64| number(format!("{x:.2e}").parse().unwrap_or(x));
+    interval.map_or_else(String::new, |Interval { median, low, high }| {
+        format!("{} ({} to {})", short(median), short(low), short(high))
+    })
+}

@@ -1,0 +1,173 @@
+//! The command line: one file for each command.
+
+mod bench;
+mod compare;
+mod device;
+mod find_lr;
+mod list;
+mod plot;
+pub mod schedule;
+mod terminal;
+mod trace;
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind as UsageError};
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+
+/// Compares optimizers fairly, and shows what they do.
+#[derive(Parser)]
+#[command(name = "downhill", version, after_help = EXIT_STATUS)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  all went well
+  1  something failed while it ran; what was finished is kept
+  2  the command line, or a file that it names, is wrong
+  130  interrupted with Ctrl-C; what was finished is kept";
+
+#[derive(Subcommand)]
+enum Command {
+    List(list::Args),
+    Compare(compare::Args),
+    Schedule(schedule::Args),
+    FindLr(find_lr::Args),
+    Trace(trace::Args),
+    Bench(bench::Args),
+    /// Print a script that completes `downhill` commands in a shell
+    #[command(after_help = "For bash: downhill completions bash > \
+        ~/.local/share/bash-completion/completions/downhill")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "To read it: downhill man | man -l -")]
+    Man,
+}
+
+/// Why a command did not do what it was asked for.
+pub enum Failure {
+    /// The command line, or a file that it names, is wrong.
+    Usage(String),
+    /// Something failed on the way.
+    Failed(String),
+    /// Somebody interrupted it.
+    Interrupted(String),
+    /// The output has no reader any more, or cannot be written.
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// What is wrong with the command line or a file.
+pub fn usage(message: impl Display) -> Failure {
+    Failure::Usage(message.to_string())
+}
+
+/// What went wrong on the way.
+pub fn failed(message: impl Display) -> Failure {
+    Failure::Failed(message.to_string())
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::List(args) => list::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Schedule(args) => schedule::run(args),
+        Command::FindLr(args) => find_lr::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Completions { shell } => completions(*shell),
+        Command::Man => man(),
+    };
+    end::<Cli>(result)
+}
+
+/// The exit status, and a message where one is due.
+fn end<C: CommandFactory>(result: Result<(), Failure>) -> ExitCode {
+    let (code, message) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => C::command()
+            .error(UsageError::ValueValidation, message)
+            .exit(),
+        // Whoever read the output, `head` for one, has seen enough.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        Err(Failure::Output(error)) => (1, format!("cannot write the output: {error}")),
+        Err(Failure::Failed(message)) => (1, message),
+        Err(Failure::Interrupted(message)) => (130, message),
+    };
+    // `eprintln!` would panic if standard error is closed.
+    let _ = writeln!(io::stderr(), "error: {message}");
+    ExitCode::from(code)
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "downhill", &mut script);
+    Ok(io::stdout().write_all(&script)?)
+}
+
+fn man() -> Result<(), Failure> {
+    let mut page = Vec::new();
+    let command = Cli::command();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    manual_of_subcommands(&command, "downhill", &mut page)?;
+    Ok(io::stdout().write_all(&page)?)
+}
+
+fn manual_of_subcommands(command: &clap::Command, of: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    for command in command.get_subcommands() {
+        let name = format!("{of} {}", command.get_name());
+        let man = clap_mangen::Man::new(command.clone().display_name(name.clone()));
+        man.render_synopsis_section(page)?;
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        manual_of_subcommands(command, &name, page)?;
+    }
+    Ok(())
+}
+
+/// A table as wide as the terminal, or as 80 columns where it does not tell.
+pub fn table(header: impl IntoIterator<Item = impl Into<comfy_table::Cell>>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(
+            header
+                .into_iter()
+                .map(Into::into)
+                .collect::<Vec<comfy_table::Cell>>(),
+        );
+    // Some pseudo-terminals say that they have no width at all.
+    if !io::stdout().is_terminal() || table.width().is_some_and(|columns| columns < 40) {
+        table.set_width(if io::stdout().is_terminal() { 80 } else { 120 });
+    }
+    table
+}
+
+/// Four significant digits at most.
+pub fn number(x: f64) -> String {
+    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
+    if rounded == 0.0 || (1e-4..1e5).contains(&rounded.abs()) {
+        rounded.to_string()
+    } else {
+        format!("{rounded:e}")
+    }
+}

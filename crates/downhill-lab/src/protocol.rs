@@ -1,0 +1,395 @@
+//! The protocol of a fair comparison.
+//!
+//! For each problem and each optimizer:
+//!
+//! 1. One run at each rate of a logarithmic grid, of the same size for every optimizer, all from one
+//!    seed. The best is the one with the best validation score at the end.
+//! 2. If that is the lowest or the highest rate, the grid is widened on that side, at most
+//!    [`Plan::widenings`] times. If the best is still at the edge, the result says so.
+//! 3. At the best rate one run for each seed; none of these seeds was used before. Only these are
+//!    counted, on test samples that nothing was chosen by.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use crate::results::{
+    Band, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Stage, Trial, Tried,
+};
+use crate::stats::{bootstrap, median};
+use crate::store::{Store, StoreError};
+
+/// The seed of the runs that find the learning rate.
+pub const TUNING_SEED: u32 = 0;
+
+/// An optimizer with the rates that it is tuned with.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The name.
+    pub name: String,
+    /// The settings, with the name.
+    pub config: Value,
+    /// Ascending, in equal ratios.
+    pub rates: Vec<f64>,
+}
+
+/// A problem, as far as the protocol is concerned.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The name.
+    pub name: String,
+    /// A line about it.
+    pub description: String,
+    /// What counts as reached, in words.
+    pub target: String,
+    /// What the metric is, if there is one.
+    pub metric: Option<String>,
+    /// Whether more of it is better.
+    pub higher_is_better: bool,
+    /// Updates of each run.
+    pub steps: u64,
+}
+
+/// What is compared.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// On what.
+    pub subjects: Vec<Subject>,
+    /// Which optimizers.
+    pub candidates: Vec<Candidate>,
+    /// The schedule's settings; none is a constant rate.
+    pub schedule: Option<Value>,
+    /// Seeds of the counted runs; [`TUNING_SEED`] is not among them.
+    pub seeds: Vec<u32>,
+    /// How often a grid may be widened, by [`WIDENING`] rates each time.
+    pub widenings: usize,
+    /// The backend.
+    pub device: String,
+}
+
+/// How many rates are added to a grid whose best rate is at its edge.
+pub const WIDENING: usize = 2;
+
+/// Why a comparison stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Stopped {
+    /// It was interrupted. Every finished run is in the file.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
+    /// The file of runs cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A run could not be made.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What is told while a comparison runs.
+pub trait Observer {
+    /// So many runs are known to be needed now, and so many are done.
+    fn planned(&mut self, done: usize, needed: usize);
+    /// A run begins.
+    fn begins(&mut self, trial: &Trial);
+    /// A run has ended, now or, if it is `known`, earlier.
+    fn ended(&mut self, run: &Run, known: bool);
+}
+
+impl Plan {
+    /// How many runs there are, if no grid is widened.
+    pub fn runs(&self) -> usize {
+        let tuning = self
+            .candidates
+            .iter()
+            .map(|candidate| candidate.rates.len());
+        let each = tuning.sum::<usize>() + self.candidates.len() * self.seeds.len();
+        self.subjects.len() * each
+    }
+
+    /// Makes every run that is not in `store` yet, and sums them all up.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`], with everything that was finished in the store.
+    pub fn carry_out(
+        &self,
+        store: &mut Store,
+        observer: &mut dyn Observer,
+        run: &mut dyn FnMut(&Trial) -> Result<Run, Stopped>,
+    ) -> Result<Vec<ProblemSummary>, Stopped> {
+        let mut conduct = Conduct {
+            plan: self,
+            store,
+            observer,
+            run,
+            done: 0,
+            needed: self.runs(),
+        };
+        let summaries = self.subjects.iter().map(|subject| conduct.subject(subject));
+        summaries.collect()
+    }
+}
+
+struct Conduct<'a> {
+    plan: &'a Plan,
+    store: &'a mut Store,
+    observer: &'a mut dyn Observer,
+    run: &'a mut dyn FnMut(&Trial) -> Result<Run, Stopped>,
+    done: usize,
+    needed: usize,
+}
+
+impl Conduct<'_> {
+    fn subject(&mut self, subject: &Subject) -> Result<ProblemSummary, Stopped> {
+        let mut entries = Vec::new();
+        let mut parameters = 0;
+        for candidate in &self.plan.candidates {
+            let (entry, numbers) = self.candidate(subject, candidate)?;
+            entries.push(entry);
+            parameters = numbers;
+        }
+        let score = |entry: &Entry| Score {
+            loss: entry.test_loss.map(|interval| interval.median),
+            metric: entry.test_metric.map(|interval| interval.median),
+        };
+        entries.sort_by(|a, b| compare(score(a), score(b), subject.higher_is_better));
+        Ok(ProblemSummary {
+            problem: subject.name.clone(),
+            description: subject.description.clone(),
+            target: subject.target.clone(),
+            metric: subject.metric.clone(),
+            higher_is_better: subject.higher_is_better,
+            steps: subject.steps,
+            parameters,
+            entries,
+        })
+    }
+
+    fn trial(
+        &mut self,
+        subject: &Subject,
+        candidate: &Candidate,
+        lr: f64,
+        stage: Stage,
+        seed: u32,
+    ) -> Result<Run, Stopped> {
+        let trial = Trial {
+            problem: subject.name.clone(),
+            optimizer: candidate.config.clone(),
+            schedule: self.plan.schedule.clone(),
+            lr,
+            stage,
+            seed,
+            steps: subject.steps,
+            device: self.plan.device.clone(),
+        };
+        let known = self.store.find(&trial).cloned();
+        let is_known = known.is_some();
+        let run = match known {
+            Some(run) => run,
+            None => {
+                self.observer.begins(&trial);
+                let run = (self.run)(&trial)?;
+                self.store.add(run)?.clone()
+            }
+        };
+        self.done += 1;
+        self.observer.planned(self.done, self.needed);
+        self.observer.ended(&run, is_known);
+        Ok(run)
+    }
+
+    fn candidate(
+        &mut self,
+        subject: &Subject,
+        candidate: &Candidate,
+    ) -> Result<(Entry, u64), Stopped> {
+        let mut tried: Vec<Tried> = Vec::new();
+        // As they were meant, so that a widened grid goes on in the same ratio.
+        let mut grid = candidate.rates.clone();
+        let mut waiting = grid.clone();
+        let mut widenings = 0;
+        let best = loop {
+            for lr in waiting.drain(..).map(rounded) {
+                let run = self.trial(subject, candidate, lr, Stage::Tune, TUNING_SEED)?;
+                let validation = last(&run).validation;
+                tried.push(Tried { lr, validation });
+            }
+            tried.sort_by(|a, b| a.lr.total_cmp(&b.lr));
+            let best = best_of(&tried, subject.higher_is_better);
+            match edge(&tried, best) {
+                Edge::Lowest | Edge::Highest if widenings < self.plan.widenings => {
+                    widenings += 1;
+                    waiting = wider(&grid, edge(&tried, best));
+                    self.needed += waiting.len();
+                    grid.extend(&waiting);
+                    grid.sort_by(f64::total_cmp);
+                }
+                _ => break best,
+            }
+        };
+        let edge = edge(&tried, best);
+        let mut runs = Vec::new();
+        match best {
+            Some(best) => {
+                for seed in &self.plan.seeds {
+                    let lr = tried[best].lr;
+                    runs.push(self.trial(subject, candidate, lr, Stage::Final, *seed)?);
+                }
+            }
+            // There is no rate to repeat.
+            None => {
+                self.needed -= self.plan.seeds.len();
+                self.observer.planned(self.done, self.needed);
+            }
+        }
+        let lr = best.map(|best| tried[best].lr);
+        let parameters = runs.first().map_or(0, |run| run.outcome.parameters);
+        Ok((entry(candidate, tried, lr, edge, &runs), parameters))
+    }
+}
+
+fn last(run: &Run) -> Point {
+    let none = Score::default();
+    let end = Point {
+        step: 0,
+        train: none,
+        validation: none,
+    };
+    // What came before a divergence is no result.
+    match run.outcome.diverged_at {
+        Some(_) => end,
+        None => run.outcome.curve.last().copied().unwrap_or(end),
+    }
+}
+
+/// Better first: by the metric, then by the loss; what is unknown comes last.
+pub fn compare(a: Score, b: Score, higher_is_better: bool) -> Ordering {
+    let sign = if higher_is_better { -1.0 } else { 1.0 };
+    let metric = |score: Score| score.metric.map_or(f64::INFINITY, |metric| sign * metric);
+    let loss = |score: Score| score.loss.unwrap_or(f64::INFINITY);
+    let by_metric = metric(a).total_cmp(&metric(b));
+    by_metric.then(loss(a).total_cmp(&loss(b)))
+}
+
+fn best_of(tried: &[Tried], higher_is_better: bool) -> Option<usize> {
+    let finished = (0..tried.len()).filter(|&i| tried[i].validation.loss.is_some());
+    finished.min_by(|&a, &b| compare(tried[a].validation, tried[b].validation, higher_is_better))
+}
+
+fn edge(tried: &[Tried], best: Option<usize>) -> Edge {
+    match best {
+        None => Edge::None,
+        // A single rate was asked for as such.
+        Some(_) if tried.len() == 1 => Edge::Inside,
+        Some(0) => Edge::Lowest,
+        Some(best) if best + 1 == tried.len() => Edge::Highest,
+        Some(_) => Edge::Inside,
+    }
+}
+
+/// The rates that continue a grid on one side, in its ratio.
+fn wider(grid: &[f64], edge: Edge) -> Vec<f64> {
+    let (first, last) = (grid[0], grid[grid.len() - 1]);
+    let ratio = (last / first).powf(1.0 / (grid.len() - 1) as f64);
+    let steps = (1..=WIDENING).map(|n| ratio.powi(n as i32));
+    match edge {
+        Edge::Lowest => steps.map(|step| first / step).collect(),
+        _ => steps.map(|step| last * step).collect(),
+    }
+}
+
+fn entry(
+    candidate: &Candidate,
+    tried: Vec<Tried>,
+    lr: Option<f64>,
+    edge: Edge,
+    runs: &[Run],
+) -> Entry {
+    let all = |value: &dyn Fn(&Run) -> Option<f64>| -> Vec<f64> {
+        runs.iter().filter_map(value).collect()
+    };
+    // A median over fewer than half of the runs would speak of the lucky ones only.
+    let of_most = |values: Vec<f64>| -> Option<Interval> {
+        (2 * values.len() > runs.len())
+            .then(|| bootstrap(&values))
+            .flatten()
+    };
+    let each = |value: &dyn Fn(&Run) -> f64| median(&all(&|run| Some(value(run)))).unwrap_or(0.0);
+    let per_step = |seconds: f64, run: &Run| {
+        let steps = run.outcome.diverged_at.unwrap_or(run.trial.steps);
+        seconds / steps.max(1) as f64
+    };
+    Entry {
+        optimizer: candidate.name.clone(),
+        config: candidate.config.clone(),
+        tried,
+        lr,
+        edge,
+        runs: runs.len(),
+        diverged: runs
+            .iter()
+            .filter(|run| run.outcome.diverged_at.is_some())
+            .count(),
+        train_loss: of_most(all(&|run| last(run).train.loss)),
+        test_loss: of_most(all(&|run| run.outcome.test.loss)),
+        test_metric: of_most(all(&|run| run.outcome.test.metric)),
+        reached: runs
+            .iter()
+            .filter(|run| run.outcome.steps_to_target.is_some())
+            .count(),
+        steps_to_target: of_most(all(&|run| {
+            run.outcome.steps_to_target.map(|step| step as f64)
+        })),
+        seconds_to_target: of_most(all(&|run| run.cost.seconds_to_target)),
+        seconds_per_step: each(&|run| per_step(run.cost.seconds, run)),
+        optimizer_seconds_per_step: each(&|run| per_step(run.cost.optimizer_seconds, run)),
+        state_bytes: runs
+            .iter()
+            .map(|run| run.outcome.state_bytes)
+            .max()
+            .unwrap_or(0),
+        peak_bytes: runs.iter().filter_map(|run| run.cost.peak_bytes).max(),
+        curve: bands(runs),
+    }
+}
+
+/// The training losses at each step that all runs came to.
+fn bands(runs: &[Run]) -> Vec<Band> {
+    let points = runs
+        .iter()
+        .map(|run| run.outcome.curve.len())
+        .min()
+        .unwrap_or(0);
+    let band = |i: usize| {
+        let losses = runs.iter().map(|run| run.outcome.curve[i].train.loss);
+        let losses: Vec<f64> = losses.collect::<Option<_>>()?;
+        Some(Band {
+            step: runs[0].outcome.curve[i].step,
+            median: median(&losses)?,
+            low: losses.iter().copied().fold(f64::INFINITY, f64::min),
+            high: losses.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        })
+    };
+    (0..points).map_while(band).collect()
+}
+
+/// `count` rates around `center`, in equal ratios of half a power of ten.
+pub fn rates_around(center: f64, count: usize) -> Vec<f64> {
+    let below = count.saturating_sub(1) / 2;
+    let halves = (0..count).map(|i| i as f64 - below as f64);
+    halves
+        .map(|halves| center * 10f64.powf(halves / 2.0))
+        .collect()
+}
+
+/// `count` rates from `low` to `high`, in equal ratios.
+pub fn rates_between(low: f64, high: f64, count: usize) -> Vec<f64> {
+    let ratio = (high / low).ln() / count.saturating_sub(1).max(1) as f64;
+    (0..count).map(|i| low * (ratio * i as f64).exp()).collect()
+}
+
+/// To four digits: rates are to be repeated by hand.
+fn rounded(lr: f64) -> f64 {
+    format!("{lr:.3e}").parse().unwrap_or(lr)
+}

@@ -1,0 +1,134 @@
+//! Runs in a file, one a line, written as they are finished.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::results::{Run, Trial};
+
+/// What can be wrong with a file of runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot be opened, read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A line is no run.
+    #[error(
+        "{}, line {line}: this is not a run ({reason}); mend or remove the line, or begin in another \
+         folder", path.display()
+    )]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser says.
+        reason: String,
+    },
+}
+
+/// The runs of a folder: those that are there, and those that are added.
+///
+/// A run is written at once and as a whole line, so that an interruption loses nothing but the run that
+/// was under way. A last line without its end, which is what a crash leaves, is dropped.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    file: File,
+    runs: Vec<Run>,
+    /// Whether an unfinished line was dropped.
+    dropped: bool,
+}
+
+impl Store {
+    /// Opens or creates a file of runs.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened, or one of its lines is no run: then it stays as it is.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref().to_path_buf();
+        let fail = |action| {
+            let path = path.clone();
+            move |source| StoreError::Io {
+                action,
+                path,
+                source,
+            }
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        let mut file = options.open(&path).map_err(fail("open"))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(fail("read"))?;
+
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let mut runs = Vec::new();
+        for (i, line) in text[..whole].lines().enumerate() {
+            let run = serde_json::from_str(line).map_err(|error| StoreError::BadLine {
+                path: path.clone(),
+                line: i + 1,
+                reason: error.to_string(),
+            })?;
+            runs.push(run);
+        }
+        let dropped = whole < text.len();
+        if dropped {
+            file.set_len(whole as u64).map_err(fail("shorten"))?;
+            file.seek(SeekFrom::End(0)).map_err(fail("shorten"))?;
+        }
+        Ok(Self {
+            path,
+            file,
+            runs,
+            dropped,
+        })
+    }
+
+    /// Whether the file ended in the middle of a line, which is gone.
+    pub fn dropped_a_line(&self) -> bool {
+        self.dropped
+    }
+
+    /// All runs, in the order of the file.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The run of this trial, if it is there.
+    pub fn find(&self, trial: &Trial) -> Option<&Run> {
+        self.runs.iter().find(|run| run.trial == *trial)
+    }
+
+    /// Adds a run, to the file first.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written. What was written of it is removed again, as far as the system lets.
+    pub fn add(&mut self, run: Run) -> Result<&Run, StoreError> {
+        let fail = |source| StoreError::Io {
+            action: "write to",
+            path: self.path.clone(),
+            source,
+        };
+        let mut line = serde_json::to_string(&run).map_err(|error| fail(error.into()))?;
+        line.push('\n');
+        let end = self.file.metadata().map_err(fail)?.len();
+        let written = self.file.write_all(line.as_bytes());
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            // Half a line would be dropped at the next start, but two halves would be a bad line.
+            let _ = self.file.set_len(end);
+            return Err(fail(error));
+        }
+        self.runs.push(run);
+        Ok(&self.runs[self.runs.len() - 1])
+    }
+}

@@ -1,0 +1,304 @@
+//! The protocol on a landscape whose best optimizer and rate are known.
+
+use std::path::PathBuf;
+
+use downhill_lab::protocol::{
+    Candidate, Observer, Plan, Stopped, Subject, TUNING_SEED, compare, rates_around, rates_between,
+};
+use downhill_lab::results::{Cost, Edge, Outcome, Point, ProblemSummary, Run, Score, Stage, Trial};
+use downhill_lab::store::Store;
+use serde_json::json;
+
+const STEPS: u64 = 100;
+
+/// The loss at the end is a parabola in the logarithm of the rate, `height` at `best`; ten times the
+/// best rate diverges. Seeds shift it a little.
+fn landscape(optimizer: &str) -> (f64, f64) {
+    match optimizer {
+        "good" => (1e-2, 0.1),
+        "fair" => (1e-3, 0.2),
+        "far" => (10.0, 0.3),
+        "beyond" => (1e9, 0.4),
+        _ => (f64::NAN, f64::NAN),
+    }
+}
+
+fn run(trial: &Trial) -> Run {
+    let (best, height) = landscape(trial.optimizer["name"].as_str().unwrap());
+    let distance = (trial.lr / best).log10();
+    let end = height + distance * distance + 0.001 * f64::from(trial.seed);
+    let diverges = distance >= 0.999 || best.is_nan();
+    let point = |step: u64| {
+        let part = step as f64 / STEPS as f64;
+        let loss = Some(end + (1.0 - part));
+        let score = Score { loss, metric: None };
+        Point {
+            step,
+            train: score,
+            validation: score,
+        }
+    };
+    let curve: Vec<Point> = [0, 50, 100].map(point).into();
+    let target = curve
+        .iter()
+        .find(|point| point.validation.loss.unwrap() < 0.25);
+    Run {
+        trial: trial.clone(),
+        outcome: Outcome {
+            test: if diverges {
+                Score::default()
+            } else {
+                point(STEPS).train
+            },
+            diverged_at: diverges.then_some(50),
+            steps_to_target: target.filter(|_| !diverges).map(|point| point.step),
+            curve: if diverges { curve[..1].to_vec() } else { curve },
+            state_bytes: 8,
+            parameters: 2,
+        },
+        cost: Cost {
+            seconds: 1.0,
+            optimizer_seconds: 0.25,
+            ..Cost::default()
+        },
+    }
+}
+
+fn plan(optimizers: &[&str]) -> Plan {
+    let subject = Subject {
+        name: "parabola".to_string(),
+        description: "a parabola".to_string(),
+        target: "loss below 0.25".to_string(),
+        metric: None,
+        higher_is_better: true,
+        steps: STEPS,
+    };
+    let candidate = |name: &&str| Candidate {
+        name: name.to_string(),
+        config: json!({ "name": name }),
+        rates: rates_around(1e-3, 5),
+    };
+    Plan {
+        subjects: vec![subject],
+        candidates: optimizers.iter().map(candidate).collect(),
+        schedule: None,
+        seeds: vec![1, 2, 3],
+        widenings: 3,
+        device: "none".to_string(),
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    made: usize,
+    known: usize,
+    last: (usize, usize),
+}
+
+impl Observer for Count {
+    fn planned(&mut self, done: usize, needed: usize) {
+        self.last = (done, needed);
+    }
+    fn begins(&mut self, _: &Trial) {}
+    fn ended(&mut self, _: &Run, known: bool) {
+        *(if known {
+            &mut self.known
+        } else {
+            &mut self.made
+        }) += 1;
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("protocol");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+fn carry_out(plan: &Plan, store: &mut Store, count: &mut Count) -> ProblemSummary {
+    let summaries = plan
+        .carry_out(store, count, &mut |trial| Ok(run(trial)))
+        .unwrap();
+    summaries.into_iter().next().unwrap()
+}
+
+#[test]
+fn the_best_optimizer_and_its_rate_are_found() {
+    let mut store = Store::open(file("best.jsonl")).unwrap();
+    let mut count = Count::default();
+    let plan = plan(&["fair", "far", "good", "beyond", "never"]);
+    let summary = carry_out(&plan, &mut store, &mut count);
+
+    let names: Vec<&str> = summary
+        .entries
+        .iter()
+        .map(|entry| entry.optimizer.as_str())
+        .collect();
+    assert_eq!(names, ["good", "fair", "far", "beyond", "never"]);
+    let [good, fair, far, beyond, never] = &summary.entries[..] else {
+        unreachable!()
+    };
+
+    // The grid is 1e-4 to 1e-2; its upper end is the best, so that it is widened to look beyond.
+    assert_eq!((good.lr, good.edge), (Some(1e-2), Edge::Inside));
+    assert_eq!(good.tried.len(), 7);
+    assert_eq!((fair.lr, fair.edge), (Some(1e-3), Edge::Inside));
+    assert_eq!(fair.tried.len(), 5);
+    // Three times wider reaches 10, where it is still the highest of those tried.
+    assert_eq!((far.lr, far.edge), (Some(10.0), Edge::Highest));
+    assert_eq!(far.tried.len(), 11);
+    assert_eq!(beyond.edge, Edge::Highest);
+    assert_eq!((never.lr, never.edge, never.runs), (None, Edge::None, 0));
+
+    // Only the counted seeds are in the result, and their median is seed 2's.
+    let test = good.test_loss.unwrap();
+    assert!((test.median - 0.102).abs() < 1e-12);
+    assert!((test.low - 0.101).abs() < 1e-12 && (test.high - 0.103).abs() < 1e-12);
+    assert_eq!((good.reached, fair.reached, far.reached), (3, 3, 0));
+    assert_eq!(good.steps_to_target.unwrap().median, 100.0);
+    assert_eq!(far.steps_to_target, None);
+    assert_eq!(good.seconds_per_step, 0.01);
+    assert_eq!(good.optimizer_seconds_per_step, 0.0025);
+    assert_eq!(good.curve.len(), 3);
+    assert!((good.curve[0].median - 1.102).abs() < 1e-12);
+
+    // 5 grids of 5, widened by 2 + 6 + 6 for good, far and beyond, and 3 seeds for all but never.
+    assert_eq!(count.made, 25 + 14 + 12);
+    assert_eq!(count.last, (count.made, count.made));
+    let counted = store
+        .runs()
+        .iter()
+        .filter(|run| run.trial.stage == Stage::Final);
+    assert!(counted.clone().all(|run| run.trial.seed != TUNING_SEED));
+    assert_eq!(counted.count(), 12);
+}
+
+#[test]
+fn every_interruption_ends_in_the_same_file() {
+    let plan = plan(&["good", "far"]);
+    let whole_file = file("whole.jsonl");
+    let mut count = Count::default();
+    let whole = carry_out(&plan, &mut Store::open(&whole_file).unwrap(), &mut count);
+    let bytes = std::fs::read(&whole_file).unwrap();
+
+    for interruption in 0..count.made {
+        let path = file("interrupted.jsonl");
+        let mut left = interruption;
+        let stopped = plan.carry_out(
+            &mut Store::open(&path).unwrap(),
+            &mut Count::default(),
+            &mut |trial| {
+                left = left.checked_sub(1).ok_or(Stopped::Interrupted)?;
+                Ok(run(trial))
+            },
+        );
+        assert!(matches!(stopped, Err(Stopped::Interrupted)));
+        // And a crash in the middle of a line.
+        let mut text = std::fs::read(&path).unwrap();
+        text.extend_from_slice(&bytes[text.len()..text.len() + 7]);
+        std::fs::write(&path, text).unwrap();
+
+        let mut store = Store::open(&path).unwrap();
+        assert!(store.dropped_a_line());
+        let mut resumed_count = Count::default();
+        let resumed = carry_out(&plan, &mut store, &mut resumed_count);
+        assert_eq!(resumed, whole);
+        assert_eq!(
+            (resumed_count.known, resumed_count.made),
+            (interruption, count.made - interruption)
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn a_bad_line_is_reported_and_nothing_is_lost() {
+    let path = file("bad.jsonl");
+    let plan = plan(&["good"]);
+    carry_out(
+        &plan,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    let second = text.find('\n').unwrap() + 1;
+    text.insert_str(second, "{\"trial\": 3}\n");
+    std::fs::write(&path, &text).unwrap();
+
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("bad.jsonl, line 2: this is not a run"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+/// Another setting is another trial: it is run, not looked up.
+#[test]
+fn runs_of_other_settings_are_not_taken() {
+    let path = file("other.jsonl");
+    let mut first = plan(&["good"]);
+    carry_out(
+        &first,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    first.schedule = Some(json!({"name": "cosine"}));
+    let mut count = Count::default();
+    carry_out(&first, &mut Store::open(&path).unwrap(), &mut count);
+    assert_eq!(count.known, 0);
+    first.seeds.push(4);
+    let mut count = Count::default();
+    carry_out(&first, &mut Store::open(&path).unwrap(), &mut count);
+    assert_eq!(count.made, 1);
+}
+
+#[test]
+fn better_is_first() {
+    let score = |loss, metric| Score { loss, metric };
+    let unknown = Score::default();
+    let (low, high) = (score(Some(2.0), Some(0.1)), score(Some(1.0), Some(0.9)));
+    assert!(compare(high, low, true).is_lt());
+    assert!(compare(low, high, false).is_lt());
+    let tie = score(Some(0.5), Some(0.1));
+    assert!(compare(tie, low, true).is_lt());
+    assert!(compare(low, unknown, true).is_lt() && compare(low, unknown, false).is_lt());
+}
+
+#[test]
+fn grids() {
+    let close = |rates: &[f64], expected: &[f64]| {
+        let pairs = rates.iter().zip(expected);
+        rates.len() == expected.len() && pairs.into_iter().all(|(a, b)| (a / b - 1.0).abs() < 1e-12)
+    };
+    let root = 10f64.sqrt();
+    assert!(close(
+        &rates_around(1e-3, 5),
+        &[1e-4, 1e-4 * root, 1e-3, 1e-3 * root, 1e-2]
+    ));
+    assert!(close(&rates_around(2e-3, 1), &[2e-3]));
+    assert!(close(&rates_around(1e-3, 2), &[1e-3, 1e-3 * root]));
+    assert!(close(
+        &rates_between(1e-4, 1.0, 5),
+        &[1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+    ));
+    assert!(close(&rates_between(0.3, 0.3, 1), &[0.3]));
+}
+
+/// A grid is widened in its own ratio, and rates have four digits at most.
+#[test]
+fn rates_can_be_repeated_by_hand() {
+    let mut store = Store::open(file("rates.jsonl")).unwrap();
+    let summary = carry_out(&plan(&["far"]), &mut store, &mut Count::default());
+    let rates: Vec<f64> = summary.entries[0]
+        .tried
+        .iter()
+        .map(|tried| tried.lr)
+        .collect();
+    let expected = [
+        1e-4, 3.162e-4, 1e-3, 3.162e-3, 1e-2, 3.162e-2, 1e-1, 3.162e-1, 1.0, 3.162, 10.0,
+    ];
+    assert_eq!(rates, expected);
+}
