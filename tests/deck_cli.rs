@@ -2,33 +2,23 @@
 //! the numbers of the deck's own classes; and `docs/deck.md`, whose commands must work.
 #![cfg(feature = "flex")]
 
+mod cli;
+
 use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
+use cli::{TempDir, text};
 use downhill::problems::{data, numpy::RandomState};
 use serde_json::Value;
 
-/// Cargo builds the examples before it runs the tests, next to the test programs' folder.
 fn example(name: &str, args: &[&str]) -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples");
-    path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo test`, or `cargo build --examples` first",
-        path.display()
-    );
-    let mut command = Command::new(path);
+    let mut command = cli::example(name);
     // In double precision, whatever else is compiled in.
     command.args(args).env("BURN_DEVICE", "flex");
-    command.env("RUST_BACKTRACE", "1");
     command
 }
 
@@ -36,26 +26,15 @@ fn run(name: &str, args: &[&str]) -> Output {
     example(name, args).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
 /// What a run prints, which must go well and say nothing else.
 #[track_caller]
 fn output(name: &str, args: &[&str]) -> String {
-    let output = run(name, args);
-    assert_eq!(text(&output.stderr), "", "{name} {args:?}");
-    assert_eq!(output.status.code(), Some(0), "{name} {args:?}");
-    text(&output.stdout).to_string()
+    cli::printed(&run(name, args))
 }
 
 #[track_caller]
 fn reports(name: &str, args: &[&str]) -> Vec<Value> {
-    let output = output(name, &[&["--json"], args].concat());
-    let lines = output.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    cli::objects(&run(name, &[&["--json"], args].concat()))
 }
 
 fn golden(name: &str) -> Value {
@@ -74,28 +53,6 @@ fn assert_close(found: &[f64], expected: &[f64], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (i, (a, b)) in found.iter().zip(expected).enumerate() {
         assert!((a - b).abs() < 1e-5, "{what}, {i}: {a} instead of {b}");
-    }
-}
-
-/// A folder that is removed again.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new(name: &str) -> Self {
-        let name = format!("downhill-deck-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_string()
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,39 +1,27 @@
 //! The example `mlp`, run as its users run it.
 #![cfg(feature = "flex")]
 
+mod cli;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
+use cli::{TempDir, example, message, objects, text};
 use downhill::{problems::data, schedule::ScheduleConfig};
 use serde_json::{Value, json};
 
-/// Cargo builds the examples before it runs the tests, next to the test programs' folder.
 fn mlp(args: &[&str]) -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples");
-    path.push(format!("mlp{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo test`, or `cargo build --example mlp` first",
-        path.display()
-    );
-    let mut command = Command::new(path);
-    command.args(args).env("RUST_BACKTRACE", "1");
+    let mut command = example("mlp");
+    command.args(args);
     command
 }
 
 fn run(args: &[&str]) -> Output {
     mlp(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 /// Runs with `--device flex --json`, which must go well and print nothing else.
@@ -44,33 +32,13 @@ fn reports(args: &[&str]) -> Vec<Value> {
 
 #[track_caller]
 fn reports_on(device: &str, args: &[&str]) -> Vec<Value> {
-    let output = run(&[&["--device", device, "--json"], args].concat());
-    assert_eq!(text(&output.stderr), "");
-    assert_eq!(output.status.code(), Some(0));
-    let lines = text(&output.stdout).lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    objects(&run(&[&["--device", device, "--json"], args].concat()))
 }
 
 /// The error message of a run that must end with this exit code, in words and without a report.
 #[track_caller]
 fn complaint(code: i32, args: &[&str]) -> String {
-    let output = run(args);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.starts_with("error: "), "{message}");
-    for noise in ["panicked", "backtrace", "\u{1b}["] {
-        assert!(!message.contains(noise), "{message}");
-    }
-    if code == 2 {
-        assert_eq!(text(&output.stdout), "");
-        assert!(
-            message.contains("For more information, try '--help'."),
-            "{message}"
-        );
-    }
-    message.to_string()
+    message(code, &run(args))
 }
 
 #[track_caller]
@@ -78,33 +46,6 @@ fn assert_complains(code: i32, args: &[&str], expected: &[&str]) {
     let message = complaint(code, args);
     for part in expected {
         assert!(message.contains(part), "'{part}' is not in: {message}");
-    }
-}
-
-/// A folder that is removed again.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("downhill-mlp-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, contents: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, contents).unwrap();
-        path.to_str().unwrap().to_string()
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_string()
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,77 +1,38 @@
 //! The examples `schedules` and `schedule_pictures`, run as their users run them.
 
+mod cli;
+
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
+use cli::{TempDir, example, message, objects, text};
 use downhill::schedule::{CosineConfig, CosineRestartsConfig, ScheduleConfig, slides};
 use serde_json::Value;
-
-/// Cargo builds the examples before it runs the tests, next to the test programs' folder.
-fn example(name: &str) -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.push("examples");
-    path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo test`, or `cargo build --example {name}` first",
-        path.display()
-    );
-    let mut command = Command::new(path);
-    command.env("RUST_BACKTRACE", "1").env_remove("NO_COLOR");
-    command
-}
 
 fn run(args: &[&str]) -> Output {
     example("schedules").args(args).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
 /// What a run prints that must go well.
 #[track_caller]
 fn printed(args: &[&str]) -> String {
-    let output = run(args);
-    assert_eq!(text(&output.stderr), "");
-    assert_eq!(output.status.code(), Some(0));
-    text(&output.stdout).to_string()
+    cli::printed(&run(args))
 }
 
 #[track_caller]
 fn reports(args: &[&str]) -> Vec<Value> {
-    let stdout = printed(&[&["--json"], args].concat());
-    let lines = stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    objects(&run(&[&["--json"], args].concat()))
 }
 
 /// The error message of a run that must end with this exit code, in words and without output.
 #[track_caller]
 fn complaint(code: i32, args: &[&str]) -> String {
-    let output = run(args);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    assert!(message.starts_with("error: "), "{message}");
-    for noise in ["panicked", "backtrace", "\u{1b}["] {
-        assert!(!message.contains(noise), "{message}");
-    }
-    if code == 2 {
-        assert_eq!(text(&output.stdout), "");
-        assert!(
-            message.contains("For more information, try '--help'."),
-            "{message}"
-        );
-    }
-    message.to_string()
+    message(code, &run(args))
 }
 
 #[track_caller]
@@ -79,33 +40,6 @@ fn assert_complains(args: &[&str], expected: &[&str]) {
     let message = complaint(2, args);
     for part in expected {
         assert!(message.contains(part), "'{part}' is not in: {message}");
-    }
-}
-
-/// A folder that is removed again.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new(name: &str) -> Self {
-        let name = format!("downhill-schedules-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, contents: &str) -> String {
-        fs::write(self.0.join(name), contents).unwrap();
-        self.path(name)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_string()
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
