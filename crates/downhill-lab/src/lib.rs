@@ -2,7 +2,47 @@
 //!
 //! The command `downhill` compares optimizers on problems: every optimizer gets the same budget to find
 //! its learning rate, the rate is chosen on samples that the result is not measured on, and the result
-//! comes from several seeds. This library is what the command is made of.
+//! comes from several seeds. This library is what the command is made of, for programs that do the same
+//! with problems of their own:
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use burn::tensor::Device;
+//! use downhill_lab::{results::{Stage, Trial}, run::run};
+//!
+//! let problem = downhill_problems::by_name("rosenbrock")?;
+//! let trial = Trial {
+//!     problem: "rosenbrock".into(),
+//!     optimizer: serde_json::json!({"name": "nadam", "beta_1": 0.8}),
+//!     schedule: None,
+//!     lr: 0.1,
+//!     stage: Stage::Final,
+//!     seed: 1,
+//!     steps: 200,
+//!     device: "flex".into(),
+//! };
+//! let run = run(&problem, &trial, &Device::flex(), &AtomicBool::new(false), &mut |_| ())?;
+//! assert!(run.outcome.test.loss < run.outcome.curve[0].train.loss);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | | |
+//! |---|---|
+//! | [`run`] | one run: a problem, an optimizer, a rate, a seed |
+//! | [`protocol`] | which runs a comparison is made of |
+//! | [`store`] | runs in a file, that survive an interruption |
+//! | [`results`], [`stats`] | what comes out, and what it comes to |
+//! | [`report`] | the page about it |
+//! | [`trace`] | paths over the contours of a test function |
+//! | [`find_lr`] | the learning rate range test, for any module |
+//! | [`bench`] | times of steps, interleaved |
+//! | [`plot`], [`figure`] | pictures in files |
+//! | [`cli`] | the command line |
+//!
+//! # Feature flags
+//!
+//! `flex` (default), `ndarray` and `wgpu` switch on Burn's backends of those names.
 #![forbid(unsafe_code)]
 
 // The commands name this library as everybody else does.

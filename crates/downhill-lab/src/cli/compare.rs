@@ -372,9 +372,8 @@ struct Progress {
 
 impl Progress {
     fn new(runs: usize) -> Self {
-        let style = ProgressStyle::with_template(
-            "{wide_bar} {pos}/{len} runs, {eta_precise} left  {msg:<48!}",
-        );
+        let style =
+            ProgressStyle::with_template("{bar:20} {pos}/{len} runs, {eta} left  {wide_msg}");
         let bar = ProgressBar::new(runs as u64);
         bar.set_style(style.expect("the template is a constant"));
         bar.enable_steady_tick(Duration::from_millis(500));
