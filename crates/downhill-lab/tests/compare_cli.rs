@@ -188,6 +188,11 @@ fn settings_of_your_own() {
         "{names:?}"
     );
     assert_eq!(comparison["schedule"]["name"], "warmup");
+    let command = comparison["command"].as_str().unwrap();
+    assert!(
+        command.contains(&format!("--schedule {}", schedule.display())),
+        "{command}"
+    );
     let losses: Vec<&Value> = entries.iter().map(|entry| &entry["train_loss"]).collect();
     assert_ne!(losses[0], losses[1]);
 }

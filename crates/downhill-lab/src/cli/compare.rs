@@ -81,7 +81,7 @@ pub struct Args {
     /// Schedule of the learning rate (`downhill list schedules`), or a file with one as JSON
     /// [default: constant]
     #[arg(long, value_name = "NAME|FILE.json", value_parser = schedule)]
-    schedule: Option<ScheduleConfig>,
+    schedule: Option<Scheduled>,
 
     /// What to compute on
     #[arg(long, value_enum)]
@@ -110,13 +110,22 @@ fn is_file(text: &str) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }
 
-fn schedule(text: &str) -> Result<ScheduleConfig, String> {
+/// A schedule as it was asked for.
+#[derive(Clone)]
+struct Scheduled {
+    word: String,
+    config: ScheduleConfig,
+}
+
+fn schedule(text: &str) -> Result<Scheduled, String> {
     let config = if is_file(text) {
         ScheduleConfig::from_json(&read(text)?)
     } else {
         ScheduleConfig::by_name(text)
     };
-    config.map_err(|error| error.to_string())
+    let config = config.map_err(|error| error.to_string())?;
+    let word = text.to_string();
+    Ok(Scheduled { word, config })
 }
 
 /// Optimizers that were asked for by one word.
@@ -285,7 +294,7 @@ fn plan(args: &Args, device: DeviceName) -> Result<Plan, Failure> {
         let steps = args.steps.or(epochs).unwrap_or(info.updates());
         // Said before the first run, not at it.
         if let Some(schedule) = &args.schedule {
-            schedule.try_build_for(1.0, steps).map_err(usage)?;
+            schedule.config.try_build_for(1.0, steps).map_err(usage)?;
         }
         subjects.push(Subject {
             name: info.name.clone(),
@@ -305,7 +314,7 @@ fn plan(args: &Args, device: DeviceName) -> Result<Plan, Failure> {
         schedule: args
             .schedule
             .as_ref()
-            .map(serde_json::to_value)
+            .map(|schedule| serde_json::to_value(&schedule.config))
             .transpose()
             .map_err(failed)?,
         seeds: (1..=args.seeds).collect(),
@@ -344,8 +353,7 @@ fn command(args: &Args, plan: &Plan) -> String {
         command += &format!(" --epochs {epochs}");
     }
     if let Some(schedule) = &args.schedule {
-        // A file may not be there any more; its contents are in the report.
-        command += &format!(" --schedule {}", schedule.name());
+        command += &format!(" --schedule {}", schedule.word);
     }
     command + &format!(" --device {}", plan.device)
 }
