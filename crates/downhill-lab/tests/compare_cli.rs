@@ -30,8 +30,6 @@ fn compare(out: &Path, more: &[&str]) -> Output {
         "rosenbrock",
         "--optimizer",
         "sgd,adam",
-        "--device",
-        "flex",
         "--out",
         out.to_str().unwrap(),
     ];
@@ -322,6 +320,10 @@ fn what_is_wrong_is_said_before_anything_runs() {
             "`floor` must be finite and at least 0",
         ),
         (vec!["--schedule", "nowhere.json"], "cannot read it"),
+        (
+            vec!["--device", "wgpu"],
+            "device wgpu is not compiled in; add its feature",
+        ),
         (vec!["--seeds", "0"], "0 is not in 1..=1000"),
         (vec!["--steps", "5", "--epochs", "5"], "cannot be used with"),
     ] {
@@ -333,6 +335,13 @@ fn what_is_wrong_is_said_before_anything_runs() {
             stderr(&output)
         );
         assert!(!out.exists(), "{more:?}");
+    }
+    #[cfg(not(feature = "wgpu"))]
+    {
+        let output = compare(&out, &["--device", "wgpu"]);
+        let message = "device wgpu is not compiled in; add its feature";
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(message), "{}", stderr(&output));
     }
     let output = compare(Path::new("/proc/nowhere"), &[]);
     assert_eq!(output.status.code(), Some(1));

@@ -7,7 +7,7 @@ use comfy_table::CellAlignment;
 use downhill_lab::bench::{Pair, WARM_UP, pair, pairs, step_time};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::device::DeviceName;
+use super::device::{self, DeviceName};
 use super::{Failure, failed, table};
 
 /// Measure how long things take
@@ -96,9 +96,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn step(args: &StepArgs) -> Result<(), Failure> {
-    let device = args.device.or_else(DeviceName::preferred);
-    let device = device.ok_or_else(|| failed("no backend was compiled in"))?;
-    let device = device.device();
+    let (_, device) = device::open(args.device)?;
     let rounds = args.rounds as usize;
     let pairs: Vec<&Pair> = args.optimizer.iter().flat_map(|chosen| &chosen.0).collect();
 

@@ -21,7 +21,7 @@ use downhill_problems::{self as problems, AnyProblem};
 use downhill_schedule::ScheduleConfig;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
-use super::device::DeviceName;
+use super::device::{self, DeviceName};
 use super::{Failure, failed, number, table, usage};
 
 /// Compare optimizers fairly, and write a report
@@ -187,9 +187,8 @@ fn grid(text: &str) -> Result<Grid, &'static str> {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let device = args.device.or_else(DeviceName::preferred);
-    let device = device.ok_or_else(|| usage("no backend is compiled in"))?;
-    let plan = plan(args, device)?;
+    let (device_name, device) = device::open(args.device)?;
+    let plan = plan(args, device_name)?;
     fs::create_dir_all(&args.out).map_err(|error| {
         failed(format!(
             "cannot make the folder {}: {error}",
@@ -209,7 +208,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
     let mut progress = Progress::new(plan.runs());
     let bar = progress.bar.clone();
-    let device = device.device();
     let result = plan.carry_out(&mut store, &mut progress, &mut |trial| {
         let problem = args
             .problem
@@ -319,7 +317,7 @@ fn plan(args: &Args, device: DeviceName) -> Result<Plan, Failure> {
             .map_err(failed)?,
         seeds: (1..=args.seeds).collect(),
         widenings: 2,
-        device: device.name(),
+        device: device.to_string(),
     })
 }
 

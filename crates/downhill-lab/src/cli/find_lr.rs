@@ -13,7 +13,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
-use super::device::DeviceName;
+use super::device::{self, DeviceName};
 use super::{Failure, failed, number, table, usage};
 use crate::plot::{Figure, PlotFile, color};
 
@@ -105,8 +105,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .with_steps(args.steps)
         .with_smoothing(args.smoothing);
     config.rates().map_err(usage)?;
-    let device = args.device.or_else(DeviceName::preferred);
-    let device = device.ok_or_else(|| failed("no backend was compiled in"))?;
+    let (device_name, device) = device::open(args.device)?;
     let mut optimizer = args.optimizer.try_init().map_err(usage)?;
     let name = &args.problem.info().name;
 
@@ -114,7 +113,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} updates, {eta} left");
     bar.set_style(style.map_err(failed)?);
     bar.set_message(name.clone());
-    let mut training = args.problem.start(args.seed, &device.device());
+    let mut training = args.problem.start(args.seed, &device);
     let test = sweep(&config, |lr| {
         let loss = training.step(&mut optimizer, lr);
         bar.inc(1);
@@ -131,7 +130,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let report = Report {
             problem: name,
             optimizer: &args.optimizer,
-            device: device.name(),
+            device: device_name.to_string(),
             seed: args.seed,
             config,
             suggested: test.steepest().map(|point| point.lr),
