@@ -320,10 +320,6 @@ fn what_is_wrong_is_said_before_anything_runs() {
             "`floor` must be finite and at least 0",
         ),
         (vec!["--schedule", "nowhere.json"], "cannot read it"),
-        (
-            vec!["--device", "wgpu"],
-            "device wgpu is not compiled in; add its feature",
-        ),
         (vec!["--seeds", "0"], "0 is not in 1..=1000"),
         (vec!["--steps", "5", "--epochs", "5"], "cannot be used with"),
     ] {
