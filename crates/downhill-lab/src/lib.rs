@@ -36,7 +36,7 @@
 //! | [`report`] | the page about it |
 //! | [`trace`] | paths over the contours of a test function |
 //! | [`find_lr`] | the learning rate range test, for any module |
-//! | [`bench`] | times of steps, interleaved |
+//! | [`bench`](mod@bench) | times of steps, interleaved |
 //! | [`plot`], [`figure`] | pictures in files |
 //! | [`cli`] | the command line |
 //!
