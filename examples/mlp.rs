@@ -34,6 +34,7 @@ use downhill::{
     },
     schedule::{ReduceOnPlateauConfig, ScheduleConfig},
 };
+use downhill_lab::cli::number;
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -372,16 +373,6 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         }
     }
     Ok(code)
-}
-
-/// Four significant digits at most.
-fn number(x: f64) -> String {
-    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
-    if x == 0.0 || (1e-4..1e5).contains(&rounded.abs()) {
-        rounded.to_string()
-    } else {
-        format!("{rounded:e}")
-    }
 }
 
 fn counted(steps: u64) -> String {

@@ -10,6 +10,7 @@ use burn::tensor::{DType, Device, FloatDType};
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED,
 };
+pub use downhill_lab::cli::number;
 
 pub fn fail(message: impl Display) -> ExitCode {
     // `eprintln!` would panic if standard error is closed.
@@ -69,15 +70,5 @@ pub fn fit(table: &mut Table, names: usize) {
     // Some pseudo-terminals say that they have no width at all.
     if table.width().is_some_and(|columns| columns < 40) {
         table.set_width(80);
-    }
-}
-
-/// Four significant digits at most.
-pub fn number(x: f64) -> String {
-    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
-    if x == 0.0 || (1e-4..1e5).contains(&rounded.abs()) {
-        rounded.to_string()
-    } else {
-        format!("{rounded:e}")
     }
 }

@@ -158,8 +158,24 @@ pub fn step_time(
             device,
         )
     };
+    subject_time(pair, parameters, rounds, subject, progress)
+}
+
+/// Times the steps of a subject of your own of so many parameters, which is made for both optimizers,
+/// and reports `progress` after every round.
+///
+/// # Errors
+///
+/// If the device fails.
+pub fn subject_time<M: Module>(
+    pair: &Pair,
+    parameters: usize,
+    rounds: usize,
+    subject: impl Fn(&ModuleOptimizer) -> Steps<M>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<StepTime, BenchError> {
     let mut ours = subject(&pair.downhill);
-    let mut theirs = pair.burn.as_ref().map(subject);
+    let mut theirs = pair.burn.as_ref().map(&subject);
     let mut time_ours = || ours.time();
     let mut time_theirs = theirs.as_mut().map(|theirs| || theirs.time());
     let mut timed: Vec<&mut dyn FnMut() -> Result<f64, BenchError>> = vec![&mut time_ours];

@@ -1,6 +1,11 @@
 //! Pictures in files: what the commands and examples that draw have in common.
 
-use std::{error::Error, fmt, fs, path::PathBuf, str::FromStr};
+use std::{
+    error::Error,
+    fmt, fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use plotters::{coord::Shift, prelude::*, style::register_font};
 
@@ -49,14 +54,25 @@ impl FromStr for PlotFile {
             Some("png") => Format::Png,
             _ => return Err("the name of a plot ends in .svg or .png".to_string()),
         };
-        // Better said now than after the training.
-        match path.parent() {
-            Some(folder) if folder != "" && !folder.is_dir() => {
-                Err(format!("there is no folder {}", folder.display()))
-            }
-            _ => Ok(Self { path, format }),
-        }
+        has_folder(&path)?;
+        Ok(Self { path, format })
     }
+}
+
+/// Whether there is a folder for a file: better said now than after the training.
+pub(crate) fn has_folder(path: &Path) -> Result<(), String> {
+    match path.parent() {
+        Some(folder) if folder != "" && !folder.is_dir() => {
+            Err(format!("there is no folder {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the font known that texts are drawn in.
+pub(crate) fn register_sans_serif() -> Result<(), Box<dyn Error>> {
+    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| "the font is damaged".into())
 }
 
 impl fmt::Display for PlotFile {
@@ -72,8 +88,7 @@ impl PlotFile {
     ///
     /// If the file cannot be written.
     pub fn draw_figure<F: Figure>(&self, figure: &F) -> Result<(), Box<dyn Error>> {
-        register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-            .map_err(|_| "the font is damaged")?;
+        register_sans_serif()?;
         match self.format {
             Format::Svg => fs::write(&self.path, svg(figure)?)?,
             Format::Png => {
@@ -141,10 +156,15 @@ pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
         })
 }
 
-/// A tick's label.
+/// A tick's label: three significant digits at most.
 pub fn short(x: f64) -> String {
-    let rounded: f64 = format!("{x:.2e}").parse().unwrap_or(x);
-    if rounded == 0.0 || (1e-4..1e5).contains(&rounded) {
+    significant(x, 3)
+}
+
+/// So many significant digits at most, with a power of ten where the number is very small or large.
+pub fn significant(x: f64, digits: usize) -> String {
+    let rounded: f64 = format!("{x:.*e}", digits - 1).parse().unwrap_or(x);
+    if rounded == 0.0 || (1e-4..1e5).contains(&rounded.abs()) {
         rounded.to_string()
     } else {
         format!("{rounded:e}")

@@ -51,7 +51,8 @@ pub fn run(
     reset_peak();
     let mut training = problem.start(trial.seed, device);
     let parameters = training.parameters().len() as u64;
-    let mut curve = vec![point(&training)];
+    let (train, validation) = evaluations(&training);
+    let mut curve = vec![point(0, train, validation)];
     let mut diverged_at = None;
     let mut steps_to_target = None;
     let mut time = Duration::ZERO;
@@ -76,15 +77,22 @@ pub fn run(
             diverged_at = Some(done);
             break;
         }
-        if is_point || done == trial.steps {
-            let point = point(&training);
+        if is_point {
+            let (train, validation) = evaluations(&training);
+            let point = point(done, train, validation);
             if point.train.loss.is_none() || point.validation.loss.is_none() {
                 diverged_at = Some(done);
                 break;
             }
             curve.push(point);
-            let target = training.evaluate(problem.info().target.part);
-            if steps_to_target.is_none() && problem.info().is_target_met(&target) {
+            let reached = |info: &Info| {
+                info.is_target_met(&match info.target.part {
+                    Part::Train => train,
+                    Part::Validation => validation,
+                    Part::Test => training.evaluate(Part::Test),
+                })
+            };
+            if steps_to_target.is_none() && reached(problem.info()) {
                 steps_to_target = Some(done);
                 seconds_to_target = Some(time.as_secs_f64());
             }
@@ -114,11 +122,19 @@ pub fn run(
     })
 }
 
-fn point(training: &Training) -> Point {
+/// On the training and on the validation samples.
+fn evaluations(training: &Training) -> (Evaluation, Evaluation) {
+    (
+        training.evaluate(Part::Train),
+        training.evaluate(Part::Validation),
+    )
+}
+
+fn point(step: u64, train: Evaluation, validation: Evaluation) -> Point {
     Point {
-        step: training.updates(),
-        train: score(training.evaluate(Part::Train)),
-        validation: score(training.evaluate(Part::Validation)),
+        step,
+        train: score(train),
+        validation: score(validation),
     }
 }
 

@@ -17,12 +17,13 @@ use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, R
 use downhill_lab::run::{run as make_run, target_in_words};
 use downhill_lab::store::Store;
 use downhill_optim::OptimizerConfig;
-use downhill_problems::{self as problems, AnyProblem};
+use downhill_problems::AnyProblem;
 use downhill_schedule::ScheduleConfig;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, number, table, usage};
+use super::{Failure, failed, number, problem, table, usage};
+use crate::plot::short;
 
 /// Compare optimizers fairly, and write a report
 ///
@@ -94,10 +95,6 @@ pub struct Args {
     /// Print the results as JSON instead of tables, and nothing else
     #[arg(long)]
     json: bool,
-}
-
-fn problem(name: &str) -> Result<AnyProblem, String> {
-    problems::by_name(name).map_err(|error| error.to_string())
 }
 
 fn read(path: &str) -> Result<String, String> {
@@ -477,7 +474,6 @@ fn median(interval: Option<Interval>) -> String {
 
 /// In three digits: a cell has little room.
 fn range(interval: Option<Interval>) -> String {
-    let short = |x: f64| number(format!("{x:.2e}").parse().unwrap_or(x));
     interval.map_or_else(String::new, |Interval { median, low, high }| {
         format!("{} ({} to {})", short(median), short(low), short(high))
     })

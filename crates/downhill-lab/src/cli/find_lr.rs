@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use comfy_table::CellAlignment;
 use downhill_lab::find_lr::{RangeEnd, RangePoint, RangeTest, RangeTestConfig, sweep};
 use downhill_optim::OptimizerConfig;
-use downhill_problems::{self as problems, AnyProblem};
+use downhill_problems::AnyProblem;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -14,7 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, number, table, usage};
+use super::{Failure, failed, number, problem, table, usage};
 use crate::plot::{Figure, PlotFile, color};
 
 /// Find a learning rate: the loss while the rate rises
@@ -79,10 +79,6 @@ JSON keys:
   tenth_of_minimum  a tenth of it
   end               finished, diverged or not_finite
   points            of each update the rate, the loss before it, and the smoothed loss";
-
-fn problem(name: &str) -> Result<AnyProblem, String> {
-    problems::by_name(name).map_err(|error| error.to_string())
-}
 
 #[derive(Serialize)]
 struct Report<'a> {

@@ -16,6 +16,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind as UsageError};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use downhill_problems::{self as problems, AnyProblem};
+
+use crate::plot::significant;
 
 /// Compares optimizers fairly, and shows what they do.
 #[derive(Parser)]
@@ -164,10 +167,10 @@ pub fn table(header: impl IntoIterator<Item = impl Into<comfy_table::Cell>>) -> 
 
 /// Four significant digits at most.
 pub fn number(x: f64) -> String {
-    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
-    if rounded == 0.0 || (1e-4..1e5).contains(&rounded.abs()) {
-        rounded.to_string()
-    } else {
-        format!("{rounded:e}")
-    }
+    significant(x, 4)
+}
+
+/// The problem of a name, for clap.
+fn problem(name: &str) -> Result<AnyProblem, String> {
+    problems::by_name(name).map_err(|error| error.to_string())
 }

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use plotters::prelude::*;
-use plotters::style::register_font;
 
-use crate::plot::{Figure, PlotFile};
+use crate::plot::{Figure, PlotFile, has_folder, register_sans_serif};
 
 /// A file for a picture or, if its name ends in .gif, an animation.
 #[derive(Clone, Debug)]
@@ -27,12 +26,7 @@ impl FromStr for PictureFile {
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         match extension.to_str() {
             Some("svg" | "png") => text.parse().map(Self::Still),
-            Some("gif") => match path.parent() {
-                Some(folder) if folder != "" && !folder.is_dir() => {
-                    Err(format!("there is no folder {}", folder.display()))
-                }
-                _ => Ok(Self::Animation(path)),
-            },
+            Some("gif") => has_folder(&path).map(|()| Self::Animation(path)),
             _ => Err("the name of a picture ends in .svg, .png or .gif".to_string()),
         }
     }
@@ -53,8 +47,7 @@ pub fn animate<F: Figure>(
     frames: impl IntoIterator<Item = F>,
     milliseconds: u32,
 ) -> Result<(), Box<dyn Error>> {
-    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-        .map_err(|_| "the font is damaged")?;
+    register_sans_serif()?;
     let mut animation = None;
     for frame in frames {
         let size = frame.size();

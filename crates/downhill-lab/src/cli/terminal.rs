@@ -14,7 +14,7 @@ use ratatui::{
 };
 
 use crate::figure::{Mark, Panel};
-use crate::plot::short;
+use crate::plot::{short, significant};
 
 const RESTART: char = '┊';
 const PHASE: char = '·';
@@ -219,7 +219,7 @@ pub fn table(
         let row = |step: u64| {
             let values = schedules
                 .iter()
-                .map(move |(_, schedule)| number(schedule.value(step)));
+                .map(move |(_, schedule)| significant(schedule.value(step), 5));
             [step.to_string()].into_iter().chain(values)
         };
         let mut first = vec![0, 1];
@@ -239,16 +239,4 @@ pub fn table(
         let _ = writeln!(text, "{table}");
     }
     text
-}
-
-/// Five significant digits at most.
-fn number(x: f64) -> String {
-    let rounded: f64 = format!("{x:.4e}").parse().unwrap_or(x);
-    if rounded == 0.0 {
-        "0".to_string()
-    } else if (1e-4..1e5).contains(&rounded) {
-        rounded.to_string()
-    } else {
-        format!("{rounded:e}")
-    }
 }
