@@ -260,7 +260,10 @@ macro_rules! config {
                     $name, stringify!($field), &self.$field, $crate::config::$range,
                 )?;)*
                 $crate::config::check_clipping($name, self.grad_clipping.as_ref())?;
-                self.rule()
+                let settings = serde_json::to_string(self)
+                    .map_err(|error| $crate::ConfigError::Json(error.to_string()))?;
+                let identity = $crate::Identity::new($name, settings);
+                self.rule().map(|optim| optim.with_identity(identity))
             }
 
             /// The optimizer of a whole module.

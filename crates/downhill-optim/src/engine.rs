@@ -3,8 +3,9 @@
 
 use burn::backend::{DispatchTensor, TensorMetadata};
 use downhill_rule::factored::{self, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Real, Rule, Slot, Slots, Value};
+use downhill_rule::{Clock, Driven, Real, Rule, Slot, Slots, Step, Value};
 
+use crate::drive::Drives;
 use crate::fused::{self, AnyBuffers, Buffers, Element};
 use crate::tensor::TensorValue;
 
@@ -16,28 +17,60 @@ pub(crate) trait Engine: Send + Sync {
     /// Host scalars.
     fn memory(&self) -> Vec<Slot>;
 
+    /// Which settings the rule lets a driver give.
+    fn drives(&self) -> Drives;
+
     /// Whether [`step_buffers`](Self::step_buffers) takes 16-bit parameters.
     fn half_buffers(&self) -> bool;
 
-    /// One step over memory.
-    fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>);
+    /// One step over memory, of the gradient times `grad_scale`.
+    fn step_buffers(
+        &self,
+        clock: &mut Clock,
+        grad_scale: f64,
+        shape: &[usize],
+        buffers: AnyBuffers<'_>,
+    );
 
-    /// One step in tensor operations, in the precision of the state.
+    /// One step in tensor operations, in the precision of the state, of the gradient times
+    /// `grad_scale`.
     fn step_tensors(
         &self,
         clock: &mut Clock,
+        grad_scale: f64,
         param: TensorValue,
         grad: TensorValue,
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue;
 }
 
+/// Offers a rule both settings, and looks which it took.
+fn drives(memory: &[Slot], prepare: impl FnOnce(&mut Clock)) -> Drives {
+    let mut memory: Vec<f64> = memory.iter().map(|slot| slot.initial).collect();
+    let mut clock = Clock::new(0.0, 1, &mut memory);
+    clock.driven = Driven {
+        weight_decay: Some(0.0),
+        momentum: Some(0.0),
+    };
+    prepare(&mut clock);
+    Drives {
+        weight_decay: clock.driven.weight_decay.is_none(),
+        momentum: clock.driven.momentum.is_none(),
+    }
+}
+
 /// A rule that treats every element alone.
 pub(crate) struct Elementwise<R>(pub R);
 
 impl<R: Rule> Elementwise<R> {
-    fn run<E: Element>(&self, clock: &mut Clock, buffers: Buffers<'_, E>) {
-        let step = self.0.prepare(clock);
+    fn prepare(&self, clock: &mut Clock, grad_scale: f64) -> Step<R::Coefs> {
+        let mut step = self.0.prepare(clock);
+        step.sign *= grad_scale;
+        step
+    }
+
+    fn run<E: Element>(&self, clock: &mut Clock, grad_scale: f64, buffers: Buffers<'_, E>) {
+        let step = self.prepare(clock, grad_scale);
         fused::elementwise::<R, E>(&step, buffers);
     }
 }
@@ -52,27 +85,40 @@ impl<R: Rule> Engine for Elementwise<R> {
         self.0.memory()
     }
 
+    fn drives(&self) -> Drives {
+        drives(&self.0.memory(), |clock| {
+            self.0.prepare(clock);
+        })
+    }
+
     fn half_buffers(&self) -> bool {
         true
     }
 
-    fn step_buffers(&self, clock: &mut Clock, _shape: &[usize], buffers: AnyBuffers<'_>) {
+    fn step_buffers(
+        &self,
+        clock: &mut Clock,
+        grad_scale: f64,
+        _shape: &[usize],
+        buffers: AnyBuffers<'_>,
+    ) {
         match buffers {
-            AnyBuffers::F32(buffers) => self.run(clock, buffers),
-            AnyBuffers::F64(buffers) => self.run(clock, buffers),
-            AnyBuffers::F16(buffers) => self.run(clock, buffers),
-            AnyBuffers::Bf16(buffers) => self.run(clock, buffers),
+            AnyBuffers::F32(buffers) => self.run(clock, grad_scale, buffers),
+            AnyBuffers::F64(buffers) => self.run(clock, grad_scale, buffers),
+            AnyBuffers::F16(buffers) => self.run(clock, grad_scale, buffers),
+            AnyBuffers::Bf16(buffers) => self.run(clock, grad_scale, buffers),
         }
     }
 
     fn step_tensors(
         &self,
         clock: &mut Clock,
+        grad_scale: f64,
         param: TensorValue,
         grad: TensorValue,
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
-        let step = self.0.prepare(clock);
+        let step = self.prepare(clock, grad_scale);
         let mut slots = core::mem::take(state).into_iter().map(TensorValue);
         let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
         let (param, slots) = R::advance(&step, param, grad, slots);
@@ -85,13 +131,20 @@ impl<R: Rule> Engine for Elementwise<R> {
 pub(crate) struct Factored<R>(pub R);
 
 impl<R: FactoredRule> Factored<R> {
+    fn prepare(&self, clock: &mut Clock, grad_scale: f64) -> FactoredStep {
+        let mut step = self.0.prepare(clock);
+        step.grad_scale *= grad_scale;
+        step
+    }
+
     fn run<V: Real + Element<Compute = V>>(
         &self,
         clock: &mut Clock,
+        grad_scale: f64,
         shape: &[usize],
         buffers: Buffers<'_, V>,
     ) {
-        let step = self.0.prepare(clock);
+        let step = self.prepare(clock, grad_scale);
         fused::factored(&step, self.0.factored_dims(shape), shape, buffers);
     }
 }
@@ -105,14 +158,26 @@ impl<R: FactoredRule> Engine for Factored<R> {
         Vec::new()
     }
 
+    fn drives(&self) -> Drives {
+        drives(&[], |clock| {
+            self.0.prepare(clock);
+        })
+    }
+
     fn half_buffers(&self) -> bool {
         false
     }
 
-    fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
+    fn step_buffers(
+        &self,
+        clock: &mut Clock,
+        grad_scale: f64,
+        shape: &[usize],
+        buffers: AnyBuffers<'_>,
+    ) {
         match buffers {
-            AnyBuffers::F32(buffers) => self.run(clock, shape, buffers),
-            AnyBuffers::F64(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::F32(buffers) => self.run(clock, grad_scale, shape, buffers),
+            AnyBuffers::F64(buffers) => self.run(clock, grad_scale, shape, buffers),
             AnyBuffers::F16(_) | AnyBuffers::Bf16(_) => {
                 unreachable!("factored rules take 16-bit parameters as tensors")
             }
@@ -122,13 +187,15 @@ impl<R: FactoredRule> Engine for Factored<R> {
     fn step_tensors(
         &self,
         clock: &mut Clock,
+        grad_scale: f64,
         param: TensorValue,
         grad: TensorValue,
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
         let shape = param.0.shape();
         let dims = self.0.factored_dims(shape.as_slice());
-        step_factored_tensors(&self.0.prepare(clock), dims, param, grad, state)
+        let step = self.prepare(clock, grad_scale);
+        step_factored_tensors(&step, dims, param, grad, state)
     }
 }
 
@@ -145,6 +212,7 @@ fn step_factored_tensors(
 
     let mut slots = core::mem::take(state).into_iter().map(TensorValue);
     let mut slot = || slots.next().expect("one tensor per slot");
+    let grad = grad.scale(step.grad_scale);
     let square = grad.clone().square();
     let (multiple, seconds) = match dims {
         Some((row_dim, col_dim)) => {

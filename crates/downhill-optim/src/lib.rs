@@ -50,6 +50,7 @@ model = optim.step(2e-3, model, grads);
 
 mod config;
 mod configs;
+pub mod drive;
 mod engine;
 mod fused;
 mod optimizer;
@@ -60,6 +61,7 @@ mod tensor;
 
 pub use config::{ConfigError, OptimizerInfo};
 pub use configs::*;
+pub use drive::Identity;
 pub use downhill_rule as rule;
 pub use optimizer::RuleOptimizer;
 pub use record::{canonical_bytes, state_bytes};

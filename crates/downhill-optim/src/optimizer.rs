@@ -5,8 +5,9 @@ use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use downhill_rule::factored::FactoredRule;
-use downhill_rule::{Clock, Rule};
+use downhill_rule::{Clock, Rule, Slot};
 
+use crate::drive::{self, Identity, Probed, StateMismatch};
 use crate::engine::{Elementwise, Engine, Factored};
 use crate::fused;
 use crate::state::{Layout, RuleState, Tensors};
@@ -36,6 +37,7 @@ use crate::tensor::TensorValue;
 #[derive(Clone)]
 pub struct RuleOptimizer {
     engine: Arc<dyn Engine>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl core::fmt::Debug for RuleOptimizer {
@@ -58,6 +60,7 @@ impl RuleOptimizer {
         rule.check_slots();
         Self {
             engine: Arc::new(Elementwise(rule)),
+            identity: None,
         }
     }
 
@@ -65,6 +68,37 @@ impl RuleOptimizer {
     pub fn factored(rule: impl FactoredRule) -> Self {
         Self {
             engine: Arc::new(Factored(rule)),
+            identity: None,
+        }
+    }
+
+    /// The same optimizer with a name and settings, which a checkpoint keeps and compares. The configs
+    /// of this library give their own.
+    ///
+    /// ```
+    /// use downhill_optim::{Identity, RuleOptimizer, rule::Momentum};
+    ///
+    /// let identity = Identity::new("heavy_ball", r#"{"momentum": 0.9}"#);
+    /// let optim = RuleOptimizer::new(Momentum::new(0.9)).with_identity(identity);
+    /// assert_eq!(optim.identity().unwrap().name, "heavy_ball");
+    /// ```
+    #[must_use]
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(Arc::new(identity));
+        self
+    }
+
+    /// Name and settings, if they are known.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
+    fn probed(&self, shape: &[usize], state: Option<&RuleState>) -> Probed {
+        let fits = state.map_or(Ok(()), |state| self.check_state(shape, state));
+        Probed {
+            identity: self.identity.as_deref().cloned(),
+            drives: self.engine.drives(),
+            mismatch: fits.err(),
         }
     }
 
@@ -73,10 +107,7 @@ impl RuleOptimizer {
         let memory = self.engine.memory();
         let dtype = FloatDType::from(state_dtype(param.dtype()));
         let device = param.device();
-        let layout = Layout {
-            tensors: unique(slots.iter().map(|(slot, _)| slot.name)),
-            scalars: unique(memory.iter().map(|slot| slot.name)),
-        };
+        let layout = self.layout(&slots);
         let tensors = slots.into_iter().map(|(slot, shape)| {
             let shape = Shape::from(shape);
             match slot.initial {
@@ -95,26 +126,50 @@ impl RuleOptimizer {
     /// Whether `state` is what this rule would have made; a loaded state adopts no names, so they
     /// are compared once, after loading.
     fn fits(&self, shape: &[usize], state: &RuleState) -> bool {
+        match self.check_state(shape, state) {
+            Ok(()) => true,
+            Err(StateMismatch::OtherRule { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Compares a state with what this rule would make for a parameter of this shape.
+    ///
+    /// Only one that was loaded can differ: the optimizer makes the others itself.
+    pub(crate) fn check_state(
+        &self,
+        shape: &[usize],
+        state: &RuleState,
+    ) -> Result<(), StateMismatch> {
         let Tensors::Host(data) = &state.tensors else {
-            return true;
+            return Ok(());
         };
         let slots = self.engine.slots(shape);
-        let memory = self.engine.memory();
-        if unique(slots.iter().map(|(slot, _)| slot.name)) != state.layout.tensors
-            || unique(memory.iter().map(|slot| slot.name)) != state.layout.scalars
-        {
-            return false;
+        let layout = self.layout(&slots);
+        if layout != *state.layout {
+            return Err(StateMismatch::OtherRule {
+                expected: layout.names(),
+                found: state.layout.names(),
+            });
         }
         for ((slot, shape), data) in slots.iter().zip(data) {
-            assert_eq!(
-                data.shape().as_slice(),
-                shape.as_slice(),
-                "the loaded state `{}` does not fit its parameter: its shape must be {:?}",
-                slot.name,
-                shape,
-            );
+            if data.shape().as_slice() != shape.as_slice() {
+                return Err(StateMismatch::Shape {
+                    name: slot.name,
+                    expected: shape.clone(),
+                    found: data.shape().as_slice().to_vec(),
+                });
+            }
         }
-        true
+        Ok(())
+    }
+
+    fn layout(&self, slots: &[(Slot, Vec<usize>)]) -> Layout {
+        let memory = self.engine.memory();
+        Layout {
+            tensors: unique(slots.iter().map(|(slot, _)| slot.name)),
+            scalars: unique(memory.iter().map(|slot| slot.name)),
+        }
     }
 
     /// The step, without the parameter's rank.
@@ -140,16 +195,22 @@ impl RuleOptimizer {
             .filter(|state| self.fits(shape, state))
             .unwrap_or_else(|| self.fresh_state(shape, &param));
         state.step = state.step.saturating_add(1);
+        let directive = drive::next();
         let mut memory = core::mem::take(&mut state.memory);
-        let mut clock = Clock {
-            lr,
-            step: state.step,
-            memory: &mut memory,
-        };
+        let mut clock = Clock::new(lr, state.step, &mut memory);
+        clock.driven = directive.driven;
+        let grad_scale = directive.grad_scale;
         let dtype = param.dtype();
         let working = state_dtype(dtype);
         let tensors = state.on_device(&param.device(), working);
-        let left = fused::step(&*self.engine, &mut clock, &mut param, grad, tensors);
+        let left = fused::step(
+            &*self.engine,
+            &mut clock,
+            grad_scale,
+            &mut param,
+            grad,
+            tensors,
+        );
         if let Some(grad) = left {
             let cast = |tensor: DispatchTensor, to: DType| match tensor.dtype() == to {
                 true => tensor,
@@ -157,7 +218,8 @@ impl RuleOptimizer {
             };
             let value = TensorValue(cast(param, working));
             let grad = TensorValue(cast(grad, working));
-            let moved = self.engine.step_tensors(&mut clock, value, grad, tensors);
+            let engine = &self.engine;
+            let moved = engine.step_tensors(&mut clock, grad_scale, value, grad, tensors);
             param = cast(moved.0, dtype);
         }
         state.memory = memory;
@@ -198,7 +260,12 @@ impl Optimizer for RuleOptimizer {
         grad: Tensor<D>,
         state: Option<RuleState>,
     ) -> (Tensor<D>, Option<RuleState>) {
-        let (param, state) = self.advance(lr, tensor.into_dispatch(), grad.into_dispatch(), state);
+        let param = tensor.into_dispatch();
+        if drive::is_probing() {
+            drive::record(self.probed(param.shape().as_slice(), state.as_ref()));
+            return (Tensor::from_dispatch(param), state);
+        }
+        let (param, state) = self.advance(lr, param, grad.into_dispatch(), state);
         (Tensor::from_dispatch(param), Some(state))
     }
 

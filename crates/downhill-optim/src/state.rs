@@ -26,6 +26,13 @@ pub(crate) struct Layout {
     pub scalars: Vec<String>,
 }
 
+impl Layout {
+    /// Every name, for messages.
+    pub fn names(&self) -> Vec<String> {
+        self.tensors.iter().chain(&self.scalars).cloned().collect()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Tensors {
     Host(Vec<TensorData>),

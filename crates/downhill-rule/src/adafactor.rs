@@ -114,7 +114,8 @@ impl FactoredRule for Adafactor {
         }
     }
 
-    fn prepare(&self, clock: &Clock) -> FactoredStep {
+    fn prepare(&self, clock: &mut Clock) -> FactoredStep {
+        let weight_decay = clock.weight_decay(self.weight_decay);
         let torch = self.variant == AdafactorVariant::Torch;
         FactoredStep {
             beta_2: 1.0 - clock.t().powf(self.decay_rate),
@@ -130,15 +131,16 @@ impl FactoredRule for Adafactor {
             clip: self.clip_threshold,
             rate: self.rho(clock),
             parameter_scale: self.scale_parameter.then_some(self.epsilon_2),
-            beta_1: self.beta_1,
+            beta_1: self.beta_1.map(|beta_1| clock.momentum(beta_1)),
             decay: match self.variant {
                 AdafactorVariant::Paper | AdafactorVariant::Torch | AdafactorVariant::Burn => {
-                    Decay::Share(clock.lr * self.weight_decay)
+                    Decay::Share(clock.lr * weight_decay)
                 }
-                AdafactorVariant::Hf => Decay::TimesRate(self.weight_decay),
-                AdafactorVariant::Optax => Decay::Share(self.weight_decay),
+                AdafactorVariant::Hf => Decay::TimesRate(weight_decay),
+                AdafactorVariant::Optax => Decay::Share(weight_decay),
             },
             sign: if self.maximize { -1.0 } else { 1.0 },
+            grad_scale: 1.0,
         }
     }
 }

@@ -63,11 +63,12 @@ impl Rule for Adam {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<AdamCoefs> {
+        let beta_1 = clock.momentum(self.beta_1);
         let coefs = AdamCoefs {
-            beta_1: self.beta_1,
+            beta_1,
             beta_2: self.beta_2,
             epsilon: self.epsilon,
-            debias_1: bias_correction(self.beta_1, clock.t()).recip(),
+            debias_1: bias_correction(beta_1, clock.t()).recip(),
             debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
         };
         Step::new(clock.lr, coefs)

@@ -32,7 +32,7 @@ pub trait FactoredRule: Clone + Send + Sync + 'static {
     fn names(&self) -> FactoredNames;
 
     /// What the host computes for one step.
-    fn prepare(&self, clock: &Clock) -> FactoredStep;
+    fn prepare(&self, clock: &mut Clock) -> FactoredStep;
 }
 
 /// Names of the state tensors of a factored rule.
@@ -75,6 +75,8 @@ pub struct FactoredStep {
     pub decay: Decay,
     /// 1 to minimise, -1 to maximise.
     pub sign: f64,
+    /// Multiplies the gradient wherever it is read: the factor of a driver that clips, otherwise 1.
+    pub grad_scale: f64,
 }
 
 /// What weight decay takes from the parameter, as a share of it.
@@ -216,11 +218,11 @@ fn stretch_sum<V: Real>(a: &[V], b: &[V], f: &impl Fn(V, V) -> V) -> f64 {
 
 /// First pass over one row: adds its squares to the column sums and returns their sum.
 #[inline(always)]
-pub fn accumulate_row<V: Real>(grad: &[V], cols: &mut [V]) -> f64 {
+pub fn accumulate_row<V: Real>(scale: V, grad: &[V], cols: &mut [V]) -> f64 {
     for (col, grad) in cols.iter_mut().zip(grad) {
-        *col = *col + *grad * *grad;
+        *col = *col + (*grad * scale).square();
     }
-    square_sum(grad)
+    lane_sum(grad, grad, |a, _| (a * scale).square())
 }
 
 /// The sum of squares.
@@ -231,9 +233,9 @@ pub fn square_sum<V: Real>(values: &[V]) -> f64 {
 
 /// Second pass over one row: the sum of squares of the direction.
 #[inline(always)]
-pub fn direction_row<V: Real>(grad: &[V], row: V, cols: &[V], cap: V) -> f64 {
+pub fn direction_row<V: Real>(scale: V, grad: &[V], row: V, cols: &[V], cap: V) -> f64 {
     lane_sum(grad, cols, |grad, col| {
-        (multiple(row * col, cap) * grad).square()
+        (multiple(row * col, cap) * (grad * scale)).square()
     })
 }
 
@@ -244,7 +246,9 @@ fn multiple<V: Real>(multiple: V, cap: V) -> V {
 
 /// Last pass over one row: moves the parameter.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 pub fn move_row<V: Real>(
+    scale: V,
     param: &mut [V],
     grad: &[V],
     row: V,
@@ -254,7 +258,7 @@ pub fn move_row<V: Real>(
     first_moment: Option<&mut [V]>,
 ) {
     let cols = &cols[..grad.len()];
-    let u = |i: usize| (multiple(row * cols[i], cap) * grad[i]).scale(by.rate);
+    let u = |i: usize| (multiple(row * cols[i], cap) * (grad[i] * scale)).scale(by.rate);
     move_by(param, grad.len(), by, first_moment, u);
 }
 
@@ -290,14 +294,16 @@ fn move_by<V: Real>(
 #[inline(always)]
 pub fn accumulate_full<V: Real>(step: &FactoredStep, grad: &[V], second: &mut [V]) -> f64 {
     let second = &mut second[..grad.len()];
+    let scale = V::from_f64(step.grad_scale);
     for (second, grad) in second.iter_mut().zip(grad) {
-        *second = crate::ema(*second, grad.square().offset(step.statistic), step.beta_2);
+        let square = (*grad * scale).square();
+        *second = crate::ema(*second, square.offset(step.statistic), step.beta_2);
     }
     let second = &*second;
     let cap = V::from_f64(step.cap);
     let one = V::from_f64(1.0);
     lane_sum(grad, second, |grad, second| {
-        (multiple(one / second.sqrt().offset(step.vector), cap) * grad).square()
+        (multiple(one / second.sqrt().offset(step.vector), cap) * (grad * scale)).square()
     })
 }
 
@@ -314,8 +320,10 @@ pub fn move_full<V: Real>(
     let second = &second[..grad.len()];
     let cap = V::from_f64(step.cap);
     let one = V::from_f64(1.0);
+    let scale = V::from_f64(step.grad_scale);
     let u = |i: usize| {
-        (multiple(one / second[i].sqrt().offset(step.vector), cap) * grad[i]).scale(by.rate)
+        let multiple = multiple(one / second[i].sqrt().offset(step.vector), cap);
+        (multiple * (grad[i] * scale)).scale(by.rate)
     };
     move_by(param, grad.len(), by, first_moment, u);
 }

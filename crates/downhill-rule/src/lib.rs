@@ -72,7 +72,7 @@ pub use adagrad::AdaGrad;
 pub use adam::{Adam, AmsGrad};
 pub use nadam::{NAdam, NAdamVariant};
 pub use rmsprop::{CenteredRmsProp, RmsProp};
-pub use rule::{Clock, Rule, Slot, Slots, Step};
+pub use rule::{Clock, Driven, Rule, Slot, Slots, Step};
 pub use sgd::{Momentum, Sgd};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};

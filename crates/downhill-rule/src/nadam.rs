@@ -55,8 +55,8 @@ impl Default for NAdam {
 }
 
 impl NAdam {
-    fn mu(&self, t: f64) -> f64 {
-        self.beta_1 * (1.0 - 0.5 * 0.96_f64.powf(t * self.momentum_decay))
+    fn mu(&self, beta_1: f64, t: f64) -> f64 {
+        beta_1 * (1.0 - 0.5 * 0.96_f64.powf(t * self.momentum_decay))
     }
 }
 
@@ -88,20 +88,21 @@ impl Rule for NAdam {
 
     fn prepare(&self, clock: &mut Clock) -> Step<NAdamCoefs> {
         let t = clock.t();
+        let beta_1 = clock.momentum(self.beta_1);
         let (keep, ahead, now) = match self.variant {
             NAdamVariant::Optax => (
-                self.beta_1,
-                self.beta_1 / bias_correction(self.beta_1, t + 1.0),
-                (1.0 - self.beta_1) / bias_correction(self.beta_1, t),
+                beta_1,
+                beta_1 / bias_correction(beta_1, t + 1.0),
+                (1.0 - beta_1) / bias_correction(beta_1, t),
             ),
             variant => {
-                let (mu, mu_next) = (self.mu(t), self.mu(t + 1.0));
+                let (mu, mu_next) = (self.mu(beta_1, t), self.mu(beta_1, t + 1.0));
                 let product = clock.memory[0] * mu;
                 clock.memory[0] = product;
                 let keep = if variant == NAdamVariant::Dozat {
                     mu
                 } else {
-                    self.beta_1
+                    beta_1
                 };
                 (
                     keep,

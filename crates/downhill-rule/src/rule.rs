@@ -99,12 +99,47 @@ pub struct Clock<'a> {
     pub step: u64,
     /// The scalars that [`Rule::memory`] named.
     pub memory: &'a mut [f64],
+    /// What a schedule puts in the place of settings.
+    pub driven: Driven,
 }
 
-impl Clock<'_> {
+/// Settings that a driver gives a value of its own for one step. A rule asks for them with
+/// [`Clock::weight_decay`] and [`Clock::momentum`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Driven {
+    /// In the place of the weight decay.
+    pub weight_decay: Option<f64>,
+    /// In the place of the momentum (or of Adam's `beta_1`).
+    pub momentum: Option<f64>,
+}
+
+impl<'a> Clock<'a> {
+    /// The clock of a step at which every setting is the rule's own.
+    pub fn new(lr: f64, step: u64, memory: &'a mut [f64]) -> Self {
+        Self {
+            lr,
+            step,
+            memory,
+            driven: Driven::default(),
+        }
+    }
+
     /// The number of this step as a float.
     pub fn t(&self) -> f64 {
         self.step as f64
+    }
+
+    /// The weight decay of this step: the driver's, or else the rule's `own`.
+    ///
+    /// What the driver set is handed out once, so of nested rules the outermost has it.
+    pub fn weight_decay(&mut self, own: f64) -> f64 {
+        self.driven.weight_decay.take().unwrap_or(own)
+    }
+
+    /// The momentum of this step: the driver's, or else the rule's `own`. It is handed out once, as
+    /// the [weight decay](Self::weight_decay) is.
+    pub fn momentum(&mut self, own: f64) -> f64 {
+        self.driven.momentum.take().unwrap_or(own)
     }
 }
 
@@ -117,7 +152,8 @@ pub struct Step<C> {
     pub retain: f64,
     /// Multiplies the parameter that is added to the gradient: coupled (L2) decay.
     pub l2: f64,
-    /// 1 to minimise, -1 to maximise.
+    /// Multiplies the gradient: 1 to minimise, -1 to maximise, times the factor of a driver that
+    /// clips.
     pub sign: f64,
     /// The rule's own numbers.
     pub coefs: C,

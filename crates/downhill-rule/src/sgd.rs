@@ -77,6 +77,7 @@ impl Rule for Momentum {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<MomentumCoefs> {
+        let momentum = clock.momentum(self.momentum);
         let (rate, unit) = if self.velocity {
             (1.0, clock.lr)
         } else {
@@ -84,12 +85,12 @@ impl Rule for Momentum {
         };
         let dampening = if clock.step == 1 { 0.0 } else { self.dampening };
         let (ahead, now) = if self.nesterov {
-            (self.momentum, unit)
+            (momentum, unit)
         } else {
             (1.0, 0.0)
         };
         let coefs = MomentumCoefs {
-            keep: self.momentum,
+            keep: momentum,
             gain: unit * (1.0 - dampening),
             ahead,
             now,

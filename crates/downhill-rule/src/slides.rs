@@ -133,7 +133,7 @@ impl FactoredRule for AdaFactor {
         }
     }
 
-    fn prepare(&self, clock: &Clock) -> FactoredStep {
+    fn prepare(&self, clock: &mut Clock) -> FactoredStep {
         FactoredStep {
             beta_2: self.beta_2,
             statistic: 0.0,
@@ -147,6 +147,7 @@ impl FactoredRule for AdaFactor {
             beta_1: None,
             decay: Decay::Share(0.0),
             sign: 1.0,
+            grad_scale: 1.0,
         }
     }
 }

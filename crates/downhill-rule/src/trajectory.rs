@@ -50,11 +50,8 @@ impl<R: Rule> Trajectory<R> {
     pub fn step(&mut self, lr: f64, param: &mut [f64], grad: &[f64]) {
         assert_eq!(param.len(), grad.len(), "one gradient per parameter");
         self.step = self.step.saturating_add(1);
-        let step = self.rule.prepare(&mut Clock {
-            lr,
-            step: self.step,
-            memory: &mut self.memory,
-        });
+        let mut clock = Clock::new(lr, self.step, &mut self.memory);
+        let step = self.rule.prepare(&mut clock);
         for (i, (param, grad)) in param.iter_mut().zip(grad).enumerate() {
             let mut slots = self.state.iter().map(|slot| slot[i]);
             let state = R::State::gather(&mut || slots.next().unwrap_or_default());

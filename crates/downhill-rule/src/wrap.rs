@@ -109,10 +109,14 @@ impl<R: Rule> Rule for Adjusted<R> {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
+        let own = match self.weight_decay {
+            WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) => decay,
+        };
+        let decay = clock.weight_decay(own);
         let mut step = self.rule.prepare(clock);
         match self.weight_decay {
-            WeightDecay::Coupled(decay) => step.l2 += decay,
-            WeightDecay::Decoupled(decay) => step.retain *= 1.0 - clock.lr * decay,
+            WeightDecay::Coupled(_) => step.l2 += decay,
+            WeightDecay::Decoupled(_) => step.retain *= 1.0 - clock.lr * decay,
         }
         if self.maximize {
             step.sign = -step.sign;
@@ -166,7 +170,8 @@ impl<R: Rule> Rule for HeavyBall<R> {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
-        self.rule.prepare(clock).map(|coefs| (coefs, self.momentum))
+        let momentum = clock.momentum(self.momentum);
+        self.rule.prepare(clock).map(|coefs| (coefs, momentum))
     }
 
     #[inline(always)]

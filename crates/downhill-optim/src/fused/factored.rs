@@ -249,6 +249,7 @@ fn matrices<V: Real + Element<Compute = V>>(
         col_factors.append(&mut factors);
     }
     let cap = V::from_f64(step.cap);
+    let scale = V::from_f64(step.grad_scale);
     let mut run = Run {
         param,
         grad,
@@ -269,7 +270,7 @@ fn matrices<V: Real + Element<Compute = V>>(
             |rows: Run<'_, V>, factors: &[V]| {
                 let grads = rows.grad.chunks_exact(cols);
                 let rows = grads.zip(&*rows.second);
-                rows.map(|(grad, row)| direction_row(grad, *row, factors, cap))
+                rows.map(|(grad, row)| direction_row(scale, grad, *row, factors, cap))
                     .sum()
             },
         ),
@@ -280,7 +281,7 @@ fn matrices<V: Real + Element<Compute = V>>(
         run,
         #[inline(always)]
         |rows: Run<'_, V>, factors: &[V]| {
-            move_rows(rows, cols, factors, cap, &by);
+            move_rows(scale, rows, cols, factors, cap, &by);
             0.0
         },
     );
@@ -330,11 +331,18 @@ impl Split {
 }
 
 #[inline(always)]
-fn move_rows<V: Real>(run: Run<'_, V>, cols: usize, factors: &[V], cap: V, by: &Move) {
+fn move_rows<V: Real>(
+    scale: V,
+    run: Run<'_, V>,
+    cols: usize,
+    factors: &[V],
+    cap: V,
+    by: &Move,
+) {
     let mut first = run.first.chunks_exact_mut(cols);
     let params = run.param.chunks_exact_mut(cols);
     for ((param, grad), row) in params.zip(run.grad.chunks_exact(cols)).zip(&*run.second) {
-        move_row(param, grad, *row, factors, cap, by, first.next());
+        move_row(scale, param, grad, *row, factors, cap, by, first.next());
     }
 }
 
@@ -386,6 +394,7 @@ fn statistics<V: Real>(
 #[inline(always)]
 fn row_statistics<V: Real>(step: &FactoredStep, run: Run<'_, V>, columns: &mut Columns<V>) -> f64 {
     let cols = columns.sums.len();
+    let scale = V::from_f64(step.grad_scale);
     let bands = run
         .grad
         .chunks(cols * BAND)
@@ -393,7 +402,7 @@ fn row_statistics<V: Real>(step: &FactoredStep, run: Run<'_, V>, columns: &mut C
     for (grads, means) in bands {
         columns.band.fill(V::default());
         for (grad, mean) in grads.chunks_exact(cols).zip(means) {
-            let sum = accumulate_row(grad, &mut columns.band);
+            let sum = accumulate_row(scale, grad, &mut columns.band);
             *mean = step.blend(*mean, sum, cols);
         }
         for (sum, band) in columns.sums.iter_mut().zip(&columns.band) {

@@ -2,14 +2,16 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
 use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
+use half::{bf16, f16};
 
-use super::{AnyBuffers, Buffers, Element, MAX_SLOTS};
+use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
 use crate::engine::Engine;
 
 /// The step over memory, on the Flex backend.
 pub(super) fn step(
     engine: &dyn Engine,
     clock: &mut Clock,
+    grad_scale: f64,
     param: &mut DispatchTensor,
     grad: DispatchTensor,
     state: &mut [DispatchTensor],
@@ -23,16 +25,16 @@ pub(super) fn step(
     let shape = shape.as_slice();
     match dtype {
         DType::F32 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, shape, AnyBuffers::F32(buffers));
+            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F32(buffers));
         }),
         DType::F64 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, shape, AnyBuffers::F64(buffers));
+            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F64(buffers));
         }),
         DType::F16 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, shape, AnyBuffers::F16(buffers));
+            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F16(buffers));
         }),
         DType::BF16 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, shape, AnyBuffers::Bf16(buffers));
+            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::Bf16(buffers));
         }),
         _ => Some(grad),
     }
@@ -99,4 +101,31 @@ fn dense_mut<E: BurnElement + bytemuck::Pod>(tensor: &mut FlexTensor) -> &mut [E
         *tensor = copy;
     }
     tensor.storage_mut()
+}
+
+/// The sum of squares.
+pub(super) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
+    #[allow(unreachable_patterns)]
+    let tensor = match &tensor.kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
+        _ => return None,
+    };
+    if tensor.layout().num_elements() == 0 {
+        return Some(Squares::default());
+    }
+    let dense;
+    let tensor = match tensor.is_contiguous() {
+        true => tensor,
+        false => {
+            dense = tensor.to_contiguous();
+            &dense
+        }
+    };
+    match tensor.dtype() {
+        DType::F32 => tensor.as_slice::<f32>().map(super::squares::squares),
+        DType::F64 => tensor.as_slice::<f64>().map(super::squares::squares),
+        DType::F16 => tensor.as_slice::<f16>().map(super::squares::squares),
+        DType::BF16 => tensor.as_slice::<bf16>().map(super::squares::squares),
+        _ => None,
+    }
 }

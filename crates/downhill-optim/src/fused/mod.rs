@@ -8,6 +8,7 @@ mod flex;
 #[cfg(feature = "ndarray")]
 #[allow(deprecated)]
 mod ndarray;
+mod squares;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,7 @@ use crate::engine::Engine;
 
 pub(crate) use elementwise::elementwise;
 pub(crate) use factored::factored;
+pub use squares::Squares;
 
 /// More state tensors than any rule has; a rule with more runs as tensor operations.
 pub(crate) const MAX_SLOTS: usize = 6;
@@ -122,6 +124,7 @@ pub(crate) fn dispatch<T>(work: impl FnOnce() -> T) -> T {
 pub(crate) fn step(
     engine: &dyn Engine,
     clock: &mut Clock,
+    grad_scale: f64,
     param: &mut DispatchTensor,
     grad: DispatchTensor,
     state: &mut [DispatchTensor],
@@ -132,9 +135,21 @@ pub(crate) fn step(
     #[allow(unreachable_patterns)]
     match param.kind {
         #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(_) => flex::step(engine, clock, param, grad, state),
+        DispatchTensorKind::Flex(_) => flex::step(engine, clock, grad_scale, param, grad, state),
         #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => ndarray::step(engine, clock, param, grad, state),
+        DispatchTensorKind::NdArray(_) => ndarray::step(engine, clock, grad_scale, param, grad, state),
         _ => Some(grad),
+    }
+}
+
+/// The sum of squares, in one pass over memory, if backend and precision allow it.
+pub(crate) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
+    #[allow(unreachable_patterns)]
+    match &tensor.kind {
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(_) => flex::squares(tensor),
+        #[cfg(feature = "ndarray")]
+        DispatchTensorKind::NdArray(_) => ndarray::squares(tensor),
+        _ => None,
     }
 }

@@ -3,13 +3,14 @@ use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMet
 use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 
-use super::{AnyBuffers, Buffers, Element, MAX_SLOTS};
+use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
 use crate::engine::Engine;
 
 /// The step over memory, on the NdArray backend.
 pub(super) fn step(
     engine: &dyn Engine,
     clock: &mut Clock,
+    grad_scale: f64,
     param: &mut DispatchTensor,
     grad: DispatchTensor,
     state: &mut [DispatchTensor],
@@ -22,10 +23,10 @@ pub(super) fn step(
     let shape = shape.as_slice();
     match dtype {
         DType::F32 => run::<f32>(param, grad, state, |buffers| {
-            engine.step_buffers(clock, shape, AnyBuffers::F32(buffers));
+            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F32(buffers));
         }),
         DType::F64 => run::<f64>(param, grad, state, |buffers| {
-            engine.step_buffers(clock, shape, AnyBuffers::F64(buffers));
+            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F64(buffers));
         }),
         _ => Some(grad),
     }
@@ -116,5 +117,23 @@ fn standard<E: Precision>(array: SharedArray<E>) -> SharedArray<E> {
     match array.is_standard_layout() {
         true => array,
         false => array.as_standard_layout().into_owned().into_shared(),
+    }
+}
+
+/// The sum of squares.
+pub(super) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
+    #[allow(unreachable_patterns)]
+    match &tensor.kind {
+        DispatchTensorKind::NdArray(BackendTensor::Float(_)) => (),
+        _ => return None,
+    }
+    fn sum<E: Precision>(tensor: DispatchTensor) -> Squares {
+        let array = standard(owned::<E>(tensor));
+        super::squares::squares(array.as_slice().expect("made standard above"))
+    }
+    match tensor.dtype() {
+        DType::F32 => Some(sum::<f32>(tensor.clone())),
+        DType::F64 => Some(sum::<f64>(tensor.clone())),
+        _ => None,
     }
 }

@@ -1,0 +1,318 @@
+//! For whoever steps a whole model: what a driver can tell the optimizers of this library for one
+//! step, what it can ask them, and the passes over memory that it needs itself.
+//!
+//! Burn hands an optimizer a rate, a parameter, a gradient and a state, and nothing else. A driver that
+//! clips across the model has one more number, the factor on the gradient, and it would cost a pass
+//! over every gradient to apply it beforehand. [`directed`] brings it to the pass that there is
+//! anyway; optimizers that are not of this library do not see it, and [`probe`] tells them apart.
+//!
+//! ```
+//! use burn::optim::Optimizer;
+//! use burn::tensor::{Device, Tensor};
+//! use downhill_optim::SgdConfig;
+//! use downhill_optim::drive::{Directive, Directives, directed};
+//!
+//! # let device = Device::default();
+//! let (param, grad) = (Tensor::<1>::ones([2], &device), Tensor::ones([2], &device));
+//! let half = Directive { grad_scale: 0.5, ..Directive::default() };
+//! let (param, _) = directed(Directives::All(half), || {
+//!     SgdConfig::new().build().step(1.0, param, grad, None)
+//! });
+//! assert_eq!(param.into_data().to_vec::<f32>()?, [0.5, 0.5]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use core::cell::RefCell;
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, Shape, TensorMetadata};
+use burn::tensor::{DType, FloatDType, Tensor};
+use downhill_rule::{Clock, Driven, Rule, Slot, Step, Value};
+
+use crate::engine::{Elementwise, Engine};
+use crate::fused;
+use crate::tensor::TensorValue;
+
+pub use fused::Squares;
+
+/// What a step of one parameter is told beside Burn's arguments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Directive {
+    /// Multiplies the gradient, inside the optimizer's own pass.
+    pub grad_scale: f64,
+    /// Takes the place of settings.
+    pub driven: Driven,
+}
+
+impl Default for Directive {
+    /// Nothing is changed.
+    fn default() -> Self {
+        Self {
+            grad_scale: 1.0,
+            driven: Driven::default(),
+        }
+    }
+}
+
+/// The directives of a whole step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Directives {
+    /// The same for every parameter.
+    All(Directive),
+    /// One for each parameter that a [`RuleOptimizer`](crate::RuleOptimizer) steps, in the order of
+    /// the steps.
+    Each(Vec<Directive>),
+}
+
+/// Name and settings of an optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// The name, as in JSON and in lists.
+    pub name: String,
+    /// The settings, as JSON.
+    pub settings: String,
+}
+
+impl Identity {
+    /// A name with settings.
+    pub fn new(name: impl Into<String>, settings: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            settings: settings.into(),
+        }
+    }
+}
+
+/// Which settings an optimizer lets a [`Directive`] give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drives {
+    /// Whether it has a weight decay.
+    pub weight_decay: bool,
+    /// Whether it has a momentum.
+    pub momentum: bool,
+}
+
+/// Why a loaded state is not one that the optimizer would make.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateMismatch {
+    /// Other tensors or scalars.
+    #[error(
+        "the state is another optimizer's: it has {}, and should have {}",
+        listed(found),
+        listed(expected)
+    )]
+    OtherRule {
+        /// The names that the optimizer would use.
+        expected: Vec<String>,
+        /// The names in the state.
+        found: Vec<String>,
+    },
+    /// A tensor of another shape.
+    #[error(
+        "the loaded state `{name}` does not fit its parameter: its shape must be {expected:?}, \
+         and is {found:?}"
+    )]
+    Shape {
+        /// The tensor's name.
+        name: &'static str,
+        /// The shape that the optimizer would use.
+        expected: Vec<usize>,
+        /// The shape of the state.
+        found: Vec<usize>,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "nothing".to_string(),
+        names => names.join(", "),
+    }
+}
+
+/// What an optimizer of this library says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// Its name and settings, where they are known.
+    pub identity: Option<Identity>,
+    /// Which settings can be driven.
+    pub drives: Drives,
+    /// What is wrong with the state that it was given, if anything is.
+    pub mismatch: Option<StateMismatch>,
+}
+
+enum Mode {
+    Steps,
+    Directed(Directives, usize),
+    Probing(Vec<Probed>),
+}
+
+thread_local! {
+    // A step runs on the thread that calls it; only its passes use others.
+    static MODE: RefCell<Mode> = const { RefCell::new(Mode::Steps) };
+}
+
+/// Puts the mode back, also where `work` panics.
+struct Restore(Option<Mode>);
+
+impl Restore {
+    fn enter(mode: Mode) -> Self {
+        Self(Some(MODE.replace(mode)))
+    }
+
+    /// The mode that was in force.
+    fn leave(mut self) -> Mode {
+        MODE.replace(self.0.take().unwrap_or(Mode::Steps))
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        if let Some(mode) = self.0.take() {
+            MODE.replace(mode);
+        }
+    }
+}
+
+/// Runs `step`, in which every [`RuleOptimizer`](crate::RuleOptimizer) on this thread follows the
+/// directives.
+///
+/// # Panics
+///
+/// Panics if there are fewer or more directives than steps of this library's optimizers: a wrong
+/// parameter would have followed one.
+pub fn directed<T>(directives: Directives, step: impl FnOnce() -> T) -> T {
+    let restore = Restore::enter(Mode::Directed(directives, 0));
+    let result = step();
+    if let Mode::Directed(Directives::Each(each), taken) = restore.leave() {
+        assert_eq!(taken, each.len(), "one directive for each step");
+    }
+    result
+}
+
+/// Runs `step`, in which the optimizers of this library move nothing: each says what it is, and whether
+/// the state that it is given fits. Others step as always.
+pub fn probe(step: impl FnOnce()) -> Vec<Probed> {
+    let restore = Restore::enter(Mode::Probing(Vec::new()));
+    step();
+    match restore.leave() {
+        Mode::Probing(probed) => probed,
+        _ => Vec::new(),
+    }
+}
+
+/// The directive of the step that begins.
+pub(crate) fn next() -> Directive {
+    MODE.with_borrow_mut(|mode| match mode {
+        Mode::Steps | Mode::Probing(_) => Directive::default(),
+        Mode::Directed(Directives::All(directive), _) => *directive,
+        Mode::Directed(Directives::Each(each), taken) => {
+            *taken += 1;
+            let directive = each.get(*taken - 1);
+            *directive.unwrap_or_else(|| panic!("there are {} directives for more steps", each.len()))
+        }
+    })
+}
+
+pub(crate) fn is_probing() -> bool {
+    MODE.with_borrow(|mode| matches!(mode, Mode::Probing(_)))
+}
+
+pub(crate) fn record(probed: Probed) {
+    MODE.with_borrow_mut(|mode| {
+        if let Mode::Probing(list) = mode {
+            list.push(probed);
+        }
+    });
+}
+
+/// The sum of squares of a tensor, or where it will be.
+#[derive(Clone, Debug)]
+pub enum Measure {
+    /// Known.
+    Host(Squares),
+    /// Still on the device: the largest magnitude, and the sum of the squares of the elements divided by
+    /// it.
+    Device(Tensor<1>),
+}
+
+/// Measures a tensor: in one pass over memory on Flex and NdArray, elsewhere in tensor operations
+/// that nothing waits for.
+///
+/// No finite tensor overflows, whatever its precision. A NaN or an infinity makes the sum a NaN.
+pub fn measure<const D: usize>(tensor: &Tensor<D>) -> Measure {
+    let tensor = tensor.clone().without_autodiff().into_dispatch();
+    if let Some(squares) = fused::squares(&tensor) {
+        return Measure::Host(squares);
+    }
+    if tensor.shape().num_elements() == 0 {
+        return Measure::Host(Squares::default());
+    }
+    let (dtype, tiny) = match tensor.dtype() {
+        DType::F64 => (FloatDType::F64, f64::MIN_POSITIVE),
+        _ => (FloatDType::F32, f64::from(f32::MIN_POSITIVE)),
+    };
+    let tensor = match tensor.dtype() {
+        DType::F64 | DType::F32 => tensor,
+        _ => Dispatch::float_cast(tensor, dtype),
+    };
+    let flat = Shape::from(vec![tensor.shape().num_elements()]);
+    let values = TensorValue(Dispatch::float_reshape(tensor, flat));
+    let largest = Dispatch::float_max(values.clone().abs().0);
+    let largest = TensorValue(largest).clamp_min(tiny);
+    let share = values / largest.clone();
+    let squares = Dispatch::float_sum(share.square().0);
+    let pair = Dispatch::float_cat(vec![largest.0, squares], 0);
+    Measure::Device(Tensor::from_dispatch(pair))
+}
+
+/// The way from one tensor to another.
+#[derive(Clone)]
+struct Towards(f64);
+
+impl Rule for Towards {
+    type State<V: Value> = [V; 0];
+    type Coefs = ();
+
+    fn slots(&self) -> Vec<Slot> {
+        Vec::new()
+    }
+
+    fn prepare(&self, _: &mut Clock) -> Step<()> {
+        Step::new(self.0, ())
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(_: &(), from: &V, to: V, state: [V; 0]) -> (V, [V; 0]) {
+        (from.clone() - to, state)
+    }
+}
+
+/// `from + weight·(to - from)`, in place of `from` where its buffer is not shared, and in its
+/// precision.
+///
+/// # Panics
+///
+/// Panics if the shapes differ.
+pub fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, weight: f64) -> Tensor<D> {
+    assert_eq!(from.shape(), to.shape(), "both ends must have one shape");
+    let mut from = from.into_dispatch();
+    let to = to.without_autodiff().into_dispatch();
+    let engine = Elementwise(Towards(weight));
+    let mut clock = Clock::new(0.0, 1, &mut []);
+    if let Some(to) = fused::step(&engine, &mut clock, 1.0, &mut from, to, &mut []) {
+        let to = match to.dtype() == from.dtype() {
+            true => to,
+            false => Dispatch::float_cast(to, FloatDType::from(from.dtype())),
+        };
+        let moved = engine.step_tensors(
+            &mut clock,
+            1.0,
+            TensorValue(from),
+            TensorValue(to),
+            &mut Vec::new(),
+        );
+        from = moved.0;
+    }
+    Tensor::from_dispatch(from)
+}
