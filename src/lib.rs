@@ -5,3 +5,4 @@ pub use downhill_optim as optim;
 pub use downhill_problems as problems;
 pub use downhill_rule as rule;
 pub use downhill_schedule as schedule;
+pub use downhill_train as train;

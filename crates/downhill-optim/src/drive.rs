@@ -209,7 +209,8 @@ pub(crate) fn next() -> Directive {
         Mode::Directed(Directives::Each(each), taken) => {
             *taken += 1;
             let directive = each.get(*taken - 1);
-            *directive.unwrap_or_else(|| panic!("there are {} directives for more steps", each.len()))
+            *directive
+                .unwrap_or_else(|| panic!("there are {} directives for more steps", each.len()))
         }
     })
 }

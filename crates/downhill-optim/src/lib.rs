@@ -61,8 +61,8 @@ mod tensor;
 
 pub use config::{ConfigError, OptimizerInfo};
 pub use configs::*;
-pub use drive::Identity;
 pub use downhill_rule as rule;
+pub use drive::Identity;
 pub use optimizer::RuleOptimizer;
 pub use record::{canonical_bytes, state_bytes};
 pub use registry::OptimizerConfig;

@@ -331,14 +331,7 @@ impl Split {
 }
 
 #[inline(always)]
-fn move_rows<V: Real>(
-    scale: V,
-    run: Run<'_, V>,
-    cols: usize,
-    factors: &[V],
-    cap: V,
-    by: &Move,
-) {
+fn move_rows<V: Real>(scale: V, run: Run<'_, V>, cols: usize, factors: &[V], cap: V, by: &Move) {
     let mut first = run.first.chunks_exact_mut(cols);
     let params = run.param.chunks_exact_mut(cols);
     for ((param, grad), row) in params.zip(run.grad.chunks_exact(cols)).zip(&*run.second) {

@@ -137,7 +137,9 @@ pub(crate) fn step(
         #[cfg(feature = "flex")]
         DispatchTensorKind::Flex(_) => flex::step(engine, clock, grad_scale, param, grad, state),
         #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => ndarray::step(engine, clock, grad_scale, param, grad, state),
+        DispatchTensorKind::NdArray(_) => {
+            ndarray::step(engine, clock, grad_scale, param, grad, state)
+        }
         _ => Some(grad),
     }
 }

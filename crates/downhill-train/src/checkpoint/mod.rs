@@ -1,0 +1,332 @@
+//! Checkpoints: all that a training needs to go on as if it had not stopped, in one file.
+//!
+//! A file holds the model, the optimizer's state, the position in the schedules, averages, a window of
+//! micro-batches that is not full, and the user's [notes](crate::Driver::notes); and a [`Header`] with the
+//! settings of all of them. Going on from it, with a model that was built anew in another process, is
+//! bit for bit the same as not having stopped.
+//!
+//! ```
+//! # #[cfg(feature = "flex")] {
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::tensor::Device;
+//! use downhill_optim::AdamConfig;
+//! use downhill_train::Driver;
+//!
+//! let device = Device::flex().autodiff();
+//! let file = std::env::temp_dir().join(format!("downhill-{}.ckpt", std::process::id()));
+//! let build = || {
+//!     let model: Linear = LinearConfig::new(2, 1).init(&device);
+//!     let driver = Driver::builder(AdamConfig::new().init(), 1e-3).bind(&model).unwrap();
+//!     (driver, model)
+//! };
+//!
+//! let (driver, model) = build();
+//! driver.save(&model, &file).unwrap();
+//!
+//! let (mut driver, other) = build();
+//! let other = driver.load(other, &file).unwrap();
+//! assert_eq!(other.weight.to_data(), model.weight.to_data());
+//! # std::fs::remove_file(&file).unwrap();
+//! # }
+//! ```
+//!
+//! # What holds
+//!
+//! * A file is written beside its place and renamed when it is complete and on the disk: a kill at any
+//!   moment leaves the one that was there before.
+//! * Two saves of one state are the same bytes: everything is ordered by name, and there are no ids and no
+//!   times in it.
+//! * Nothing is believed: the checksum of the whole, the version, the settings of optimizer, schedule and
+//!   driver, and path, shape and precision of every tensor are compared before anything is changed. What
+//!   differs is an error that names it, and leaves driver and model as they were.
+//! * [`Driver::load_partial`](crate::Driver::load_partial) takes what fits, and reports the rest.
+//!
+//! # The format
+//!
+//! A [burnpack](burn_pack) container, which Burn's tools can open, and 20 bytes behind it: `DOWNHILL`, the
+//! length of the container as u64, and its CRC-32, both with the smallest byte first. The container has the
+//! header as JSON under the key `downhill`, with a CRC-32 for each tensor, and the tensors
+//!
+//! | name | |
+//! |---|---|
+//! | `model/PATH` | the model's tensors |
+//! | `optimizer/PATH/NAME` | state of the optimizer, by PyTorch's names |
+//! | `average/PATH` | averages |
+//! | `window/PATH` | gradients that are added up |
+//!
+//! A CRC-32 finds every single flipped bit and every burst of up to 32; it is no protection against an
+//! attacker.
+
+mod folder;
+mod format;
+mod model;
+mod optimizer;
+mod resume;
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::DType;
+
+pub use folder::{Checkpoints, Goal};
+pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
+pub(crate) use optimizer::renamed;
+pub use resume::{LoadReport, Mismatch};
+
+use crate::error::Rejected;
+use crate::report::listed;
+use crate::{BindError, Driver, ParamPath};
+use format::Contents;
+
+/// Why a checkpoint cannot be written, read or gone on from.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The file system.
+    #[error("{} {reason}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        reason: String,
+    },
+    /// Another kind of file.
+    #[error("it is not a checkpoint: {reason}")]
+    NotACheckpoint {
+        /// How one can tell.
+        reason: String,
+    },
+    /// The end is missing.
+    #[error(
+        "it ends after {bytes} bytes, without the mark at the end of a checkpoint: it was cut off"
+    )]
+    Truncated {
+        /// How long it is.
+        bytes: u64,
+    },
+    /// A byte is not what was written.
+    #[error("it is damaged: {what}")]
+    Damaged {
+        /// Where.
+        what: String,
+    },
+    /// Another version of the format.
+    #[error("it has the format {found}, and this version reads {FORMAT}")]
+    Format {
+        /// Its format.
+        found: u32,
+    },
+    /// More than can be read back.
+    #[error("the checkpoint would be too large: {reason}")]
+    TooLarge {
+        /// What there is too much of.
+        reason: String,
+    },
+    /// Tensors of the model that are not in the file.
+    #[error("it has nothing for {}", listed(paths.iter()))]
+    Missing {
+        /// Their paths.
+        paths: Vec<ParamPath>,
+    },
+    /// Tensors in the file that the model does not have.
+    #[error("the model does not have {}, which it has", listed(names.iter()))]
+    Unexpected {
+        /// Their names in the file.
+        names: Vec<String>,
+    },
+    /// A tensor of another shape or precision.
+    #[error("{0}")]
+    Mismatch(Mismatch),
+    /// Another setting than the driver has.
+    #[error("it was made with another {what}: {found}, and here it is {expected}")]
+    OtherSetting {
+        /// Which.
+        what: String,
+        /// What the driver has.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// A state that the optimizer does not take.
+    #[error("the optimizer's state of `{path}` cannot be taken up: {reason}")]
+    State {
+        /// The parameter's path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The scheduler does not go on from its record.
+    #[error("the learning rate's scheduler does not go on: {reason}")]
+    Scheduler {
+        /// What it says.
+        reason: String,
+    },
+    /// The model is not the one that the driver is bound to.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// A checkpoint in memory, all of it checked.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    contents: Contents,
+}
+
+impl Checkpoint {
+    /// Reads a file, and checks it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, is of another kind, cut off or damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let contents = Contents::read(path.as_ref())?;
+        Ok(Self { contents })
+    }
+
+    /// The same from memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, CheckpointError> {
+        let contents = Contents::from_bytes(bytes)?;
+        Ok(Self { contents })
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they were more than can be read back.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointError> {
+        self.contents.to_bytes()
+    }
+
+    /// Writes the file, which is there as a whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written, or were more than can be read back. What was there is there still.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
+        self.contents.write(path.as_ref())
+    }
+
+    /// What it says about itself.
+    pub fn header(&self) -> &Header {
+        &self.contents.header
+    }
+
+    /// Name, shape and precision of every tensor, and its size in bytes.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize], DType, usize)> {
+        self.contents.tensors.iter().map(|(name, data)| {
+            let bytes = data.as_bytes().len();
+            (name.as_str(), data.shape().as_slice(), data.dtype(), bytes)
+        })
+    }
+
+    /// A model with the parameters of the checkpoint, for inference or another training.
+    ///
+    /// # Errors
+    ///
+    /// Hands the model back as it was if it has other tensors than the checkpoint.
+    pub fn model<M: Module>(&self, model: M) -> Result<M, Rejected<M, CheckpointError>> {
+        match resume::check_model(&self.contents, &model) {
+            Ok(()) => Ok(model::load(model, resume::part(&self.contents, "model/"))),
+            Err(cause) => Err(Rejected { model, cause }),
+        }
+    }
+
+    /// A model with the averages of the checkpoint, and its parameters where these have no average.
+    ///
+    /// # Errors
+    ///
+    /// As [`model`](Self::model).
+    pub fn averaged<M: Module>(&self, model: M) -> Result<M, Rejected<M, CheckpointError>> {
+        if let Err(cause) = resume::check_model(&self.contents, &model) {
+            return Err(Rejected { model, cause });
+        }
+        let mut data = resume::part(&self.contents, "model/");
+        for (path, average) in resume::part(&self.contents, "average/") {
+            if let Some(own) = data.get_mut(&path) {
+                *own = average.convert_dtype(own.dtype());
+            }
+        }
+        Ok(model::load(model, data))
+    }
+}
+
+impl Driver {
+    /// Everything, in memory.
+    ///
+    /// # Errors
+    ///
+    /// If the model is another one than the driver is bound to, or the optimizer's state cannot be written.
+    pub fn checkpoint<M: Module>(&self, model: &M) -> Result<Checkpoint, CheckpointError> {
+        let contents = resume::contents(self, model)?;
+        Ok(Checkpoint { contents })
+    }
+
+    /// Writes a checkpoint: see [`checkpoint`](crate::checkpoint).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written, or were more than can be read back. A file that was there is there still.
+    pub fn save<M: Module>(
+        &self,
+        model: &M,
+        path: impl AsRef<Path>,
+    ) -> Result<(), CheckpointError> {
+        self.checkpoint(model)?.write(path)
+    }
+
+    /// Goes on from a file: model, optimizer state, counters, averages and all. The model needs only the
+    /// right structure.
+    ///
+    /// # Errors
+    ///
+    /// Says what differs: the file is damaged or of another kind; the model has other tensors; optimizer,
+    /// schedule, groups or settings are not those that it was made with. The model is handed back, and the
+    /// driver is as it was.
+    pub fn load<M: Module>(
+        &mut self,
+        model: M,
+        path: impl AsRef<Path>,
+    ) -> Result<M, Rejected<M, CheckpointError>> {
+        match Checkpoint::open(path) {
+            Ok(checkpoint) => self.resume(model, &checkpoint),
+            Err(cause) => Err(Rejected { model, cause }),
+        }
+    }
+
+    /// Goes on from a checkpoint in memory, as [`load`](Self::load) does from a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn resume<M: Module>(
+        &mut self,
+        model: M,
+        checkpoint: &Checkpoint,
+    ) -> Result<M, Rejected<M, CheckpointError>> {
+        resume::strictly(self, model, &checkpoint.contents)
+    }
+
+    /// Takes from a file what fits, for a model that has changed or under other settings: parameters with the
+    /// same path, shape and precision, their optimizer state if the optimizer is the same, averages and
+    /// counters. The settings are the driver's own. The report has what was taken, and what not.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is damaged or of another kind, or the optimizer's state cannot be taken
+    /// up.
+    pub fn load_partial<M: Module>(
+        &mut self,
+        model: M,
+        path: impl AsRef<Path>,
+    ) -> Result<(M, LoadReport), Rejected<M, CheckpointError>> {
+        match Checkpoint::open(path) {
+            Ok(checkpoint) => resume::partially(self, model, &checkpoint.contents),
+            Err(cause) => Err(Rejected { model, cause }),
+        }
+    }
+}

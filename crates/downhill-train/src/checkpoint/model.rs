@@ -1,0 +1,154 @@
+//! A module's tensors as data, and back.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Bool, Float, Int, Tensor, TensorData};
+
+/// The tensors of a module by their paths, as Burn saves them.
+pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
+    #[derive(Default)]
+    struct Read {
+        path: Vec<String>,
+        data: BTreeMap<String, TensorData>,
+    }
+    impl Read {
+        fn put(&mut self, data: TensorData) {
+            self.data.insert(self.path.join("."), data);
+        }
+    }
+    impl ModuleVisitor for Read {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.put(param.transform_for_save().val().into_data());
+        }
+        fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+            self.put(param.transform_for_save().val().into_data());
+        }
+        fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+            self.put(param.transform_for_save().val().into_data());
+        }
+    }
+    // Burn's running statistics take in their last update only when they are asked for: a validation
+    // model asks.
+    let _ = model.valid();
+    let mut read = Read::default();
+    model.visit(&mut read);
+    read.data
+}
+
+/// The module with these tensors, in their own precision; what is not among them stays. Ids stay too.
+pub(crate) fn load<M: Module>(model: M, data: BTreeMap<String, TensorData>) -> M {
+    struct Write {
+        path: Vec<String>,
+        data: BTreeMap<String, TensorData>,
+    }
+    macro_rules! write {
+        ($method:ident, $kind:ty) => {
+            fn $method<const D: usize>(
+                &mut self,
+                param: Param<Tensor<D, $kind>>,
+            ) -> Param<Tensor<D, $kind>> {
+                let Some(data) = self.data.remove(&self.path.join(".")) else {
+                    return param;
+                };
+                let (id, device, dtype) = (param.id, param.lazy_device(), data.dtype());
+                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
+            }
+        };
+    }
+    impl ModuleMapper for Write {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        write!(map_float, Float);
+        write!(map_int, Int);
+        write!(map_bool, Bool);
+    }
+    // Statistics that have not been taken in yet would be put on top of the loaded ones.
+    let _ = model.valid();
+    model.map(&mut Write {
+        path: Vec::new(),
+        data,
+    })
+}
+
+/// Gradients as data, by the paths of their parameters.
+pub(crate) fn gradients<M: Module>(
+    model: &M,
+    grads: &GradientsParams,
+) -> BTreeMap<String, TensorData> {
+    struct Read<'a> {
+        path: Vec<String>,
+        grads: &'a GradientsParams,
+        data: BTreeMap<String, TensorData>,
+    }
+    impl ModuleVisitor for Read<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = self.grads.get::<D>(param.id) {
+                self.data.insert(self.path.join("."), grad.into_data());
+            }
+        }
+    }
+    let mut read = Read {
+        path: Vec::new(),
+        grads,
+        data: BTreeMap::new(),
+    };
+    model.visit(&mut read);
+    read.data
+}
+
+/// Gradients from data.
+pub(crate) fn to_gradients<M: Module>(
+    model: &M,
+    data: BTreeMap<String, TensorData>,
+) -> GradientsParams {
+    struct Write {
+        path: Vec<String>,
+        data: BTreeMap<String, TensorData>,
+        grads: GradientsParams,
+    }
+    impl Write {
+        fn put<const D: usize>(&mut self, id: ParamId, device: &burn::tensor::Device) {
+            if let Some(data) = self.data.remove(&self.path.join(".")) {
+                let dtype = data.dtype();
+                let grad = Tensor::<D>::from_data(data, (device, dtype));
+                self.grads.register(id, grad);
+            }
+        }
+    }
+    impl ModuleVisitor for Write {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.put::<D>(param.id, &param.lazy_device().inner());
+        }
+    }
+    let mut write = Write {
+        path: Vec::new(),
+        data,
+        grads: GradientsParams::new(),
+    };
+    model.visit(&mut write);
+    write.grads
+}

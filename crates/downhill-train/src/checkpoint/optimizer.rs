@@ -1,0 +1,127 @@
+//! An optimizer's state by the paths of the parameters, out of Burn's record and back into it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::module::ParamId;
+use burn::optim::ModuleOptimizer;
+use burn::store::RecordError;
+use burn::tensor::{Bytes, TensorData};
+use burn_pack::{Reader, Scalar, Writer};
+
+use crate::driver::Bound;
+
+/// The state of all parameters, each entry under `path` and its own name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct States {
+    pub tensors: BTreeMap<(String, String), TensorData>,
+    pub scalars: BTreeMap<(String, String), Scalar>,
+}
+
+impl States {
+    /// Those of the parameters that the model has; others are of a model that is no more.
+    pub fn of(optim: &ModuleOptimizer, bound: &[Bound]) -> Result<Self, RecordError> {
+        let paths: HashMap<u64, &str> = (bound.iter())
+            .map(|bound| (bound.id().val(), &*bound.info().path))
+            .collect();
+        let path = |id: u64| paths.get(&id).map(|path| path.to_string());
+        Self::from_record(Reader::from_bytes(optim.into_bytes()?)?, path)
+    }
+
+    /// The entries of a record of Burn's, with the path of each id.
+    pub fn from_record(
+        reader: Reader,
+        path: impl Fn(u64) -> Option<String>,
+    ) -> Result<Self, RecordError> {
+        let key = |name: &str| {
+            let (id, field) = name.split_once('.')?;
+            Some((path(id.parse().ok()?)?, field.to_string()))
+        };
+        let mut states = Self::default();
+        for (name, scalar) in reader.scalars() {
+            if let Some(key) = key(name) {
+                states.scalars.insert(key, *scalar);
+            }
+        }
+        for tensor in reader.into_tensors()? {
+            let (name, dtype, shape, _, bytes) = tensor.into_parts()?;
+            if let Some(key) = key(&name) {
+                let data = TensorData::from_bytes(bytes, shape, dtype);
+                states.tensors.insert(key, data);
+            }
+        }
+        Ok(states)
+    }
+
+    /// The paths that have a state.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let tensors = self.tensors.keys().map(|(path, _)| path.as_str());
+        let scalars = self.scalars.keys().map(|(path, _)| path.as_str());
+        tensors.chain(scalars)
+    }
+
+    /// The optimizer with these states and no others.
+    pub fn load(
+        &self,
+        optim: &ModuleOptimizer,
+        id: impl Fn(&str) -> Option<ParamId>,
+    ) -> Result<ModuleOptimizer, RecordError> {
+        let name = |(path, field): &(String, String)| {
+            let id = id(path)?.val();
+            Some((id, format!("{id}.{field}")))
+        };
+        let tensors = self.tensors.iter().filter_map(|(key, data)| {
+            let (id, name) = name(key)?;
+            let bytes = Bytes::from_bytes_vec(data.as_bytes().to_vec());
+            let shape = data.shape().clone();
+            Some(burn_pack::Tensor::new(
+                name,
+                data.dtype(),
+                shape,
+                Some(id),
+                bytes,
+            ))
+        });
+        let mut writer = Writer::new(tensors.collect());
+        for (key, scalar) in &self.scalars {
+            if let Some((id, name)) = name(key) {
+                writer = writer.with_scalar(&name, *scalar);
+                // By which Burn finds the group.
+                writer = writer.with_metadata(&id.to_string(), &key.0);
+            }
+        }
+        optim.clone().from_bytes(writer.into_bytes()?)
+    }
+
+    /// The path and name of an entry that is not the same in `other`, if there is one.
+    pub fn difference(&self, other: &Self) -> Option<(String, String)> {
+        let same = |a: &TensorData, b: &TensorData| {
+            a.dtype() == b.dtype() && a.shape() == b.shape() && a.as_bytes() == b.as_bytes()
+        };
+        let tensor = self
+            .tensors
+            .iter()
+            .find(|(key, data)| (other.tensors.get(key)).is_none_or(|other| !same(data, other)));
+        let scalar = self.scalars.iter().find(|(key, scalar)| {
+            // Bit for bit, which a NaN is not by itself.
+            let bits = |scalar: &Scalar| match scalar {
+                Scalar::Float(value) => Scalar::UInt(value.to_bits()),
+                other => *other,
+            };
+            other.scalars.get(key).map(bits) != Some(bits(scalar))
+        });
+        let tensor = tensor.map(|(key, _)| key);
+        tensor.or(scalar.map(|(key, _)| key)).cloned()
+    }
+}
+
+/// The optimizer with the same states under other ids.
+pub(crate) fn renamed(
+    optim: &ModuleOptimizer,
+    bound: &[Bound],
+    to: &[ParamId],
+) -> Result<ModuleOptimizer, RecordError> {
+    let ids: HashMap<&str, ParamId> = (bound.iter().zip(to))
+        .map(|(bound, to)| (&*bound.info().path, *to))
+        .collect();
+    States::of(optim, bound)?.load(optim, |path| ids.get(path).copied())
+}

@@ -1,0 +1,714 @@
+//! What a driver writes into a checkpoint, and how it goes on from one.
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::{Module, ParamId};
+use burn::tensor::{DType, TensorData};
+use burn_pack::{Reader, Scalar};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::format::{Contents, FORMAT, Header, OptimizerEntry, ParameterEntry};
+use super::optimizer::States;
+use super::{CheckpointError, model};
+use crate::average::Averages;
+use crate::driver::{Bound, Core, Counters};
+use crate::error::Rejected;
+use crate::gradients::Window;
+use crate::report::listed;
+use crate::{Driver, ParamPath, Rate, params, probe};
+
+/// A tensor that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mismatch {
+    /// Its name in the file.
+    pub name: String,
+    /// The shape that the model has.
+    pub expected: Vec<usize>,
+    /// The model's precision.
+    pub expected_dtype: DType,
+    /// The shape in the file.
+    pub found: Vec<usize>,
+    /// The file's precision.
+    pub found_dtype: DType,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` has the shape {:?} in {:?}, and here it is {:?} in {:?}",
+            self.name, self.found, self.found_dtype, self.expected, self.expected_dtype
+        )
+    }
+}
+
+/// What was taken from a checkpoint, and what not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// Paths of the model's tensors that were taken.
+    pub restored: Vec<ParamPath>,
+    /// Paths whose optimizer state was taken.
+    pub states: Vec<ParamPath>,
+    /// Paths of the model that the file has nothing for.
+    pub missing: Vec<ParamPath>,
+    /// Names of tensors in the file that nothing was taken for.
+    pub unexpected: Vec<String>,
+    /// Tensors of another shape or precision.
+    pub mismatched: Vec<Mismatch>,
+    /// Settings that the file was made with and the driver does not have, in words.
+    pub differences: Vec<String>,
+}
+
+impl LoadReport {
+    /// Whether everything was taken.
+    pub fn is_complete(&self) -> bool {
+        let partial = Self {
+            restored: self.restored.clone(),
+            states: self.states.clone(),
+            ..Self::default()
+        };
+        *self == partial
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (restored, states) = (self.restored.len(), self.states.len());
+        write!(
+            f,
+            "{restored} tensors and {states} optimizer states restored"
+        )?;
+        if !self.missing.is_empty() {
+            write!(f, "; missing: {}", listed(self.missing.iter()))?;
+        }
+        if !self.unexpected.is_empty() {
+            write!(f, "; not used: {}", listed(self.unexpected.iter()))?;
+        }
+        for mismatch in &self.mismatched {
+            write!(f, "; {mismatch}")?;
+        }
+        for difference in &self.differences {
+            write!(f, "; {difference}")?;
+        }
+        Ok(())
+    }
+}
+
+const WINDOW_WEIGHT: &str = "window.weight";
+const WINDOW_LOSS: &str = "window.loss";
+const WINDOW_LOSS_WEIGHT: &str = "window.loss_weight";
+const AVERAGE_PRODUCT: &str = "average.product";
+const SCHEDULER: &str = "scheduler.";
+const CONSECUTIVE: &str = "consecutive";
+
+/// The tensors whose names begin with `prefix`, without it.
+pub(super) fn part(contents: &Contents, prefix: &str) -> BTreeMap<String, TensorData> {
+    let tensors = contents.tensors.iter();
+    tensors
+        .filter_map(|(name, data)| Some((name.strip_prefix(prefix)?.to_string(), data.clone())))
+        .collect()
+}
+
+/// The settings as they are compared.
+fn settings(core: &Core) -> Value {
+    json!({
+        "clipping": core.settings.clipping,
+        "non_finite": core.settings.non_finite,
+        "accumulation": core.settings.accumulation,
+        "weight_decay": core.settings.weight_decay,
+        "momentum": core.settings.momentum,
+        "averaging": core.averages.as_ref().map(|averages| &averages.config),
+    })
+}
+
+fn learning_rate(rate: &Rate) -> Option<Value> {
+    match rate {
+        Rate::Setting(setting) => serde_json::to_value(setting).ok(),
+        Rate::Scheduler(_) => None,
+    }
+}
+
+fn optimizers(bound: &[Bound]) -> Vec<OptimizerEntry> {
+    let mut entries: Vec<OptimizerEntry> = Vec::new();
+    for identity in bound.iter().filter_map(|bound| bound.identity.as_ref()) {
+        let entry = OptimizerEntry {
+            name: identity.name.clone(),
+            settings: identity.settings.clone(),
+        };
+        if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
+fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<ParameterEntry> {
+    let optimizers = optimizers(bound);
+    let of_path: HashMap<&str, &Bound> = (bound.iter())
+        .map(|bound| (&*bound.info().path, bound))
+        .collect();
+    let tensors = params::tensors(model).into_iter();
+    tensors
+        .map(|(path, _, shape, dtype)| {
+            let bound = of_path.get(&*path);
+            let identity = bound.and_then(|bound| bound.identity.as_ref());
+            let place = identity.and_then(|identity| {
+                optimizers.iter().position(|entry| {
+                    entry.name == identity.name && entry.settings == identity.settings
+                })
+            });
+            let groups = bound.map(|bound| bound.groups.iter().map(ToString::to_string));
+            ParameterEntry {
+                shape,
+                dtype,
+                optimizer: place,
+                groups: groups.map(Iterator::collect).unwrap_or_default(),
+                path,
+            }
+        })
+        .collect()
+}
+
+/// Whether the model is the one that the driver is bound to.
+fn check_bound<M: Module>(driver: &Driver, model: &M) -> Result<(), CheckpointError> {
+    let found = params::floats(model);
+    let bound = &driver.core.bound;
+    let same = found.len() == bound.len()
+        && found
+            .iter()
+            .zip(bound)
+            .all(|(found, bound)| found.id == bound.id() && found.info.path == bound.info().path);
+    match same {
+        true => Ok(()),
+        false => Err(CheckpointError::OtherSetting {
+            what: "model".to_string(),
+            expected: "another one than the driver is bound to (`rebind` goes over to it)"
+                .to_string(),
+            found: "that of the driver".to_string(),
+        }),
+    }
+}
+
+pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents, CheckpointError> {
+    check_bound(driver, model)?;
+    let core = &driver.core;
+    let Counters {
+        updates,
+        skipped,
+        consecutive,
+    } = core.counters;
+    let mut tensors = BTreeMap::new();
+    let mut put = |prefix: &str, data: BTreeMap<String, TensorData>| {
+        let named = data
+            .into_iter()
+            .map(|(name, data)| (format!("{prefix}{name}"), data));
+        tensors.extend(named);
+    };
+    put("model/", model::data(model));
+    let states =
+        States::of(&driver.optim, &core.bound).map_err(|error| CheckpointError::State {
+            path: "the whole model".to_string(),
+            reason: error.to_string(),
+        })?;
+    let keyed = |(path, name): &(String, String)| format!("{path}/{name}");
+    let data = states.tensors.iter();
+    put(
+        "optimizer/",
+        data.map(|(key, data)| (keyed(key), data.clone())).collect(),
+    );
+    let scalars = states.scalars.iter();
+    let mut scalars: BTreeMap<String, Scalar> = scalars
+        .map(|(key, scalar)| (format!("optimizer/{}", keyed(key)), *scalar))
+        .collect();
+    let mut scalar = |name: &str, value: Scalar| {
+        scalars.insert(name.to_string(), value);
+    };
+    scalar(CONSECUTIVE, u64::from(consecutive).into());
+    if let Some(averages) = &core.averages {
+        let data = averages.data(model, &core.bound);
+        put("average/", data.into_iter().collect());
+        scalar(AVERAGE_PRODUCT, averages.product.into());
+    }
+    let window = &core.window;
+    if window.micro_batches > 0 {
+        put("window/", model::gradients(model, &window.grads));
+        scalar(WINDOW_WEIGHT, window.weight.into());
+        scalar(WINDOW_LOSS, window.loss.0.into());
+        scalar(WINDOW_LOSS_WEIGHT, window.loss.1.into());
+    }
+    if let Rate::Scheduler(scheduler) = &driver.rate {
+        for (name, value) in record_scalars(scheduler)? {
+            scalar(&format!("{SCHEDULER}{name}"), value);
+        }
+    }
+    let header = Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        updates,
+        skipped,
+        learning_rate: learning_rate(&driver.rate),
+        settings: Some(settings(core)),
+        optimizers: optimizers(&core.bound),
+        parameters: parameters(model, &core.bound),
+        averaged: core.averages.as_ref().map(|averages| averages.count),
+        micro_batches: window.micro_batches,
+        metric: None,
+        notes: core.notes.clone(),
+        checksums: BTreeMap::new(),
+    };
+    Ok(Contents {
+        header,
+        tensors,
+        scalars,
+    })
+}
+
+/// The scalars of a scheduler's record, which Burn does not list.
+fn record_scalars(
+    scheduler: &ModuleLrScheduler,
+) -> Result<BTreeMap<String, Scalar>, CheckpointError> {
+    let failed = |reason: String| CheckpointError::Scheduler { reason };
+    let bytes = scheduler.to_record().into_bytes();
+    let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+    let reader = Reader::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(reader.scalars().clone())
+}
+
+/// The scheduler, gone on from the scalars in the file.
+fn load_scheduler(
+    scheduler: &ModuleLrScheduler,
+    contents: &Contents,
+) -> Result<ModuleLrScheduler, CheckpointError> {
+    let failed = |reason: String| CheckpointError::Scheduler { reason };
+    let saved: BTreeMap<String, Scalar> = (contents.scalars.iter())
+        .filter_map(|(name, value)| Some((name.strip_prefix(SCHEDULER)?.to_string(), *value)))
+        .collect();
+    let add = |record: LrSchedulerRecord, (name, value): (&String, &Scalar)| {
+        record.with_scalar(name, *value)
+    };
+    let record = saved.iter().fold(LrSchedulerRecord::new(), add);
+    let own = record_scalars(scheduler)?;
+    if !own.keys().eq(saved.keys()) {
+        let names = |scalars: &BTreeMap<String, Scalar>| listed(scalars.keys());
+        return Err(failed(format!(
+            "its record has {}, and in the file there is {}",
+            names(&own),
+            names(&saved)
+        )));
+    }
+    // This library's own refuse with a panic, as Burn has no other way.
+    let load = AssertUnwindSafe(|| scheduler.clone().load_record(record));
+    let loaded = catch_unwind(load).map_err(|panic| {
+        let text = panic.downcast::<String>().map(|text| *text);
+        failed(text.unwrap_or_else(|_| "it panics".to_string()))
+    })?;
+    match record_scalars(&loaded)? == saved {
+        true => Ok(loaded),
+        false => Err(failed("it did not take up what was saved".to_string())),
+    }
+}
+
+/// Compares the model's tensors with those in the file.
+fn compare_model<M: Module>(contents: &Contents, model: &M) -> LoadReport {
+    let mut report = LoadReport::default();
+    let mut left: BTreeSet<&str> = contents
+        .tensors
+        .keys()
+        .filter_map(|name| name.strip_prefix("model/"))
+        .collect();
+    for (path, _, shape, dtype) in params::tensors(model) {
+        left.remove(&*path);
+        match contents.tensors.get(&format!("model/{path}")) {
+            None => report.missing.push(path),
+            Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
+                report.mismatched.push(Mismatch {
+                    name: format!("model/{path}"),
+                    expected: shape,
+                    expected_dtype: dtype,
+                    found: data.shape().as_slice().to_vec(),
+                    found_dtype: data.dtype(),
+                });
+            }
+            Some(_) => report.restored.push(path),
+        }
+    }
+    let unexpected = left.into_iter().map(|path| format!("model/{path}"));
+    report.unexpected.extend(unexpected);
+    report
+}
+
+pub(super) fn check_model<M: Module>(
+    contents: &Contents,
+    model: &M,
+) -> Result<(), CheckpointError> {
+    first_error(compare_model(contents, model))
+}
+
+fn first_error(report: LoadReport) -> Result<(), CheckpointError> {
+    if let Some(mismatch) = report.mismatched.into_iter().next() {
+        return Err(CheckpointError::Mismatch(mismatch));
+    }
+    if !report.missing.is_empty() {
+        let paths = report.missing;
+        return Err(CheckpointError::Missing { paths });
+    }
+    if !report.unexpected.is_empty() {
+        let names = report.unexpected;
+        return Err(CheckpointError::Unexpected { names });
+    }
+    Ok(())
+}
+
+/// A setting that differs.
+struct Difference {
+    what: String,
+    expected: String,
+    found: String,
+}
+
+fn differences<M: Module>(driver: &Driver, model: &M, header: &Header) -> Vec<Difference> {
+    let mut list = Vec::new();
+    let mut differ = |what: &str, expected: String, found: String| {
+        if expected != found {
+            let what = what.to_string();
+            list.push(Difference {
+                what,
+                expected,
+                found,
+            });
+        }
+    };
+    let unknown = || "not known".to_string();
+    let text = |value: &Option<Value>| value.as_ref().map_or_else(unknown, Value::to_string);
+    // A record that was converted has none of these.
+    if let Some(found) = &header.settings {
+        differ(
+            "learning rate",
+            text(&learning_rate(&driver.rate)),
+            text(&header.learning_rate),
+        );
+        if let (Value::Object(expected), Value::Object(found)) = (settings(&driver.core), found) {
+            for (name, value) in &expected {
+                let found = found.get(name).unwrap_or(&Value::Null);
+                differ(name, value.to_string(), found.to_string());
+            }
+        }
+    }
+    let own = parameters(model, &driver.core.bound);
+    let own_optimizers = optimizers(&driver.core.bound);
+    let saved: HashMap<&str, &ParameterEntry> = (header.parameters.iter())
+        .map(|entry| (&*entry.path, entry))
+        .collect();
+    let named = |entries: &[OptimizerEntry], place: Option<usize>| {
+        let entry = place.and_then(|place| entries.get(place));
+        entry.map_or_else(unknown, |entry| {
+            format!("{} {}", entry.name, entry.settings)
+        })
+    };
+    for entry in &own {
+        let Some(found) = saved.get(&*entry.path) else {
+            continue;
+        };
+        // What has no name is compared by its state alone.
+        if !header.optimizers.is_empty() {
+            differ(
+                &format!("optimizer of `{}`", entry.path),
+                named(&own_optimizers, entry.optimizer),
+                named(&header.optimizers, found.optimizer),
+            );
+        }
+        if header.settings.is_some() {
+            let groups = |groups: &[String]| match groups {
+                [] => "none".to_string(),
+                groups => groups.join(", "),
+            };
+            differ(
+                &format!("group of `{}`", entry.path),
+                groups(&entry.groups),
+                groups(&found.groups),
+            );
+        }
+    }
+    list
+}
+
+/// The states in the file, of the parameters in `paths`.
+fn states(contents: &Contents, paths: &BTreeSet<&str>) -> States {
+    let key = |name: &str| {
+        let (path, field) = name.strip_prefix("optimizer/")?.split_once('/')?;
+        paths
+            .contains(path)
+            .then(|| (path.to_string(), field.to_string()))
+    };
+    let tensors = contents.tensors.iter();
+    let scalars = contents.scalars.iter();
+    States {
+        tensors: tensors
+            .filter_map(|(name, data)| Some((key(name)?, data.clone())))
+            .collect(),
+        scalars: scalars
+            .filter_map(|(name, scalar)| Some((key(name)?, *scalar)))
+            .collect(),
+    }
+}
+
+/// What a driver becomes; nothing of it has been changed yet.
+struct Next {
+    optim: burn::optim::ModuleOptimizer,
+    scheduler: Option<ModuleLrScheduler>,
+    counters: Counters,
+    averages: Option<Averages>,
+    window: Window,
+    notes: BTreeMap<String, String>,
+}
+
+fn next<M: Module>(
+    driver: &Driver,
+    model: &M,
+    contents: &Contents,
+    states: &States,
+    whole: bool,
+) -> Result<Next, CheckpointError> {
+    let core = &driver.core;
+    let ids: HashMap<&str, ParamId> = (core.bound.iter())
+        .map(|bound| (&*bound.info().path, bound.id()))
+        .collect();
+    let refused = |path: &str, reason: String| CheckpointError::State {
+        path: path.to_string(),
+        reason,
+    };
+    // Burn's own loader panics on some records that it should refuse.
+    let load = AssertUnwindSafe(|| states.load(&driver.optim, |path| ids.get(path).copied()));
+    let optim = match catch_unwind(load) {
+        Ok(Ok(optim)) => optim,
+        Ok(Err(error)) => return Err(refused("the whole model", error.to_string())),
+        Err(_) => return Err(refused("the whole model", "Burn panics on it".to_string())),
+    };
+    let taken = States::of(&optim, &core.bound)
+        .map_err(|error| refused("the whole model", error.to_string()))?;
+    if let Some((path, name)) = states.difference(&taken) {
+        let reason = format!(
+            "`{name}` is lost or changed by it; it is another optimizer's, or in a precision that Burn \
+             does not keep"
+        );
+        return Err(refused(&path, reason));
+    }
+    match probe::all(model, &optim) {
+        Ok(probed) => {
+            let mismatch = probed.iter().zip(&core.bound).find_map(|(probed, bound)| {
+                let mismatch = probed.as_ref()?.mismatch.as_ref()?;
+                Some((bound.info().path.clone(), mismatch.to_string()))
+            });
+            if let Some((path, reason)) = mismatch {
+                return Err(refused(&path, reason));
+            }
+        }
+        Err(refusal) => return Err(refused(&refusal.path, refusal.reason)),
+    }
+    let number = |name: &str| -> Result<f64, CheckpointError> {
+        let value = contents.scalars.get(name).copied();
+        value
+            .and_then(|value| f64::try_from(value).ok())
+            .ok_or_else(|| CheckpointError::Damaged {
+                what: format!("it has no `{name}`"),
+            })
+    };
+    let averages = match (&core.averages, contents.header.averaged) {
+        (Some(averages), Some(count)) => {
+            let data = part(contents, "average/").into_iter().collect();
+            let product = number(AVERAGE_PRODUCT)?;
+            let config = averages.config.clone();
+            let counted = (count, product);
+            Some(Averages::load(config, counted, model, &core.bound, data))
+        }
+        (own, _) => own.as_ref().map(|own| Averages::new(own.config.clone())),
+    };
+    let mut window = Window::default();
+    if whole && contents.header.micro_batches > 0 {
+        window = Window {
+            grads: model::to_gradients(model, part(contents, "window/")),
+            micro_batches: contents.header.micro_batches,
+            weight: number(WINDOW_WEIGHT)?,
+            loss: (number(WINDOW_LOSS)?, number(WINDOW_LOSS_WEIGHT)?),
+        };
+    }
+    let consecutive = contents.scalars.get(CONSECUTIVE).copied();
+    let consecutive = consecutive.and_then(|value| u32::try_from(value).ok());
+    let scheduler = match &driver.rate {
+        Rate::Scheduler(scheduler) if whole => Some(load_scheduler(scheduler, contents)?),
+        _ => None,
+    };
+    Ok(Next {
+        optim,
+        scheduler,
+        counters: Counters {
+            updates: contents.header.updates,
+            skipped: contents.header.skipped,
+            consecutive: consecutive.unwrap_or(0),
+        },
+        averages,
+        window,
+        notes: contents.header.notes.clone(),
+    })
+}
+
+fn commit(driver: &mut Driver, next: Next) {
+    driver.optim = next.optim;
+    if let Some(scheduler) = next.scheduler {
+        driver.rate = Rate::Scheduler(scheduler);
+    }
+    driver.core.counters = next.counters;
+    driver.core.averages = next.averages;
+    driver.core.window = next.window;
+    driver.core.notes = next.notes;
+}
+
+pub(super) fn strictly<M: Module>(
+    driver: &mut Driver,
+    model: M,
+    contents: &Contents,
+) -> Result<M, Rejected<M, CheckpointError>> {
+    match prepare(driver, &model, contents) {
+        Ok(next) => {
+            let model = model::load(model, part(contents, "model/"));
+            commit(driver, next);
+            Ok(model)
+        }
+        Err(cause) => Err(Rejected { model, cause }),
+    }
+}
+
+fn prepare<M: Module>(
+    driver: &Driver,
+    model: &M,
+    contents: &Contents,
+) -> Result<Next, CheckpointError> {
+    check_bound(driver, model)?;
+    check_model(contents, model)?;
+    if let Some(difference) = differences(driver, model, &contents.header)
+        .into_iter()
+        .next()
+    {
+        return Err(CheckpointError::OtherSetting {
+            what: difference.what,
+            expected: difference.expected,
+            found: difference.found,
+        });
+    }
+    let core = &driver.core;
+    let paths: BTreeSet<&str> = core.bound.iter().map(|bound| &*bound.info().path).collect();
+    // Averages and gradients of what the model has, and nothing else.
+    let tensors = contents.tensors.keys().chain(contents.scalars.keys());
+    let unexpected: Vec<String> = tensors
+        .filter(|name| {
+            let of_param = |rest: &str| {
+                let path = rest.split_once('/').map_or(rest, |(path, _)| path);
+                !paths.contains(path)
+            };
+            ["optimizer/", "average/", "window/"]
+                .iter()
+                .any(|prefix| name.strip_prefix(prefix).is_some_and(of_param))
+        })
+        .cloned()
+        .collect();
+    if !unexpected.is_empty() {
+        return Err(CheckpointError::Unexpected { names: unexpected });
+    }
+    let next = next(driver, model, contents, &states(contents, &paths), true)?;
+    check_averages(core, &next, contents)?;
+    Ok(next)
+}
+
+/// Whether there is an average for each parameter that has one, and it has the right shape.
+fn check_averages(core: &Core, next: &Next, contents: &Contents) -> Result<(), CheckpointError> {
+    let Some(averages) = &next.averages else {
+        return Ok(());
+    };
+    for (path, shape, dtype) in averages.expected(&core.bound) {
+        let name = format!("average/{path}");
+        match contents.tensors.get(&name) {
+            None => {
+                let paths = vec![ParamPath::from(name)];
+                return Err(CheckpointError::Missing { paths });
+            }
+            Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
+                return Err(CheckpointError::Mismatch(Mismatch {
+                    name,
+                    expected: shape,
+                    expected_dtype: dtype,
+                    found: data.shape().as_slice().to_vec(),
+                    found_dtype: data.dtype(),
+                }));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn partially<M: Module>(
+    driver: &mut Driver,
+    model: M,
+    contents: &Contents,
+) -> Result<(M, LoadReport), Rejected<M, CheckpointError>> {
+    if let Err(cause) = check_bound(driver, &model) {
+        return Err(Rejected { model, cause });
+    }
+    let mut report = compare_model(contents, &model);
+    let differences = differences(driver, &model, &contents.header);
+    let other_optimizer: BTreeSet<String> = (differences.iter())
+        .filter_map(|difference| {
+            let path = difference.what.strip_prefix("optimizer of `")?;
+            Some(path.strip_suffix('`')?.to_string())
+        })
+        .collect();
+    let restored: BTreeSet<&str> = report.restored.iter().map(|path| &**path).collect();
+    let paths: BTreeSet<&str> = (driver.core.bound.iter())
+        .map(|bound| &*bound.info().path)
+        .filter(|path| restored.contains(path) && !other_optimizer.contains(*path))
+        .collect();
+    let states = states(contents, &paths);
+    // An average whose parameter has changed would be loaded in the wrong shape.
+    let mut fitting = contents.clone();
+    fitting
+        .tensors
+        .retain(|name, _| match name.strip_prefix("average/") {
+            Some(path) => restored.contains(path),
+            None => true,
+        });
+    let next = match next(driver, &model, &fitting, &states, false) {
+        Ok(next) => next,
+        Err(cause) => return Err(Rejected { model, cause }),
+    };
+    let mut taken: Vec<ParamPath> = states.paths().map(ParamPath::from).collect();
+    taken.sort();
+    taken.dedup();
+    let unused = contents.tensors.keys().filter(|name| {
+        let state = name
+            .strip_prefix("optimizer/")
+            .and_then(|rest| rest.split_once('/'));
+        state.is_some_and(|(path, _)| !paths.contains(path))
+    });
+    report.unexpected.extend(unused.cloned());
+    report.states = taken;
+    report.differences = (differences.into_iter())
+        .map(
+            |Difference {
+                 what,
+                 expected,
+                 found,
+             }| format!("another {what}: {found}, here {expected}"),
+        )
+        .collect();
+    let mut data = part(contents, "model/");
+    data.retain(|path, _| restored.contains(path.as_str()));
+    let model = model::load(model, data);
+    commit(driver, next);
+    Ok((model, report))
+}

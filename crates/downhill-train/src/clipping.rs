@@ -1,0 +1,158 @@
+use core::fmt;
+
+use serde::Serialize;
+
+use crate::Setting;
+use crate::setting::{OutOfRange, Range};
+
+/// How gradients are clipped. Every threshold is a [`Setting`], so it can follow a schedule, for
+/// example to come down during a warmup.
+///
+/// ```
+/// use downhill_schedule::LinearConfig;
+/// use downhill_train::Clipping;
+///
+/// let clipping = Clipping::global_norm(1.0);
+/// // From 10 down to 1 over the first 500 updates.
+/// let warm = Clipping::global_norm(LinearConfig::new(10.0, 1.0, 500).try_build()?);
+/// # Ok::<(), downhill_schedule::ScheduleError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Clipping {
+    /// See [`Clipping::global_norm`].
+    GlobalNorm {
+        /// Largest norm, above 0.
+        threshold: Setting,
+    },
+    /// See [`Clipping::tensor_norm`].
+    TensorNorm {
+        /// Largest norm, above 0.
+        threshold: Setting,
+    },
+    /// See [`Clipping::value`].
+    Value {
+        /// Largest magnitude, above 0.
+        threshold: Setting,
+    },
+    /// See [`Clipping::adaptive`].
+    Adaptive {
+        /// Largest share of the parameter's norm, above 0.
+        ratio: Setting,
+        /// Floor under the parameter's norm, above 0.
+        epsilon: f64,
+    },
+}
+
+impl Clipping {
+    /// All gradients together, of every group, are scaled to the norm `threshold` if theirs is larger:
+    /// the direction of the step is kept.
+    ///
+    /// ```text
+    /// g ← g · min(1, threshold / ‖all gradients‖₂)
+    /// ```
+    ///
+    /// The norm is taken before any finite gradient can overflow. `torch.nn.utils.clip_grad_norm_`
+    /// divides by `norm + 1e-6` instead, and lands just below the threshold. Source: Pascanu, Mikolov &
+    /// Bengio, arXiv 1211.5063.
+    pub fn global_norm(threshold: impl Into<Setting>) -> Self {
+        Self::GlobalNorm {
+            threshold: threshold.into(),
+        }
+    }
+
+    /// Each parameter's gradient is scaled to the norm `threshold` if its own is larger. This is what
+    /// Burn's `GradientClipping::Norm` does; it turns the direction of the whole.
+    pub fn tensor_norm(threshold: impl Into<Setting>) -> Self {
+        Self::TensorNorm {
+            threshold: threshold.into(),
+        }
+    }
+
+    /// Each element is limited to `[-threshold, threshold]`.
+    pub fn value(threshold: impl Into<Setting>) -> Self {
+        Self::Value {
+            threshold: threshold.into(),
+        }
+    }
+
+    /// Adaptive gradient clipping: the gradient of each unit (what belongs to one output) is at most
+    /// `ratio` of the unit's own norm.
+    ///
+    /// ```text
+    /// g_i ← g_i · min(1, ratio · max(‖w_i‖, epsilon) / ‖g_i‖)
+    /// ```
+    ///
+    /// Units are the columns of a matrix (Burn's `Linear` has its outputs last), the first dimension of
+    /// what has more dimensions (convolutions), and the whole of a vector. The paper leaves out the last
+    /// layer; that, as any choice of parameters, is not made here. `epsilon` is 1e-3. Source: Brock et
+    /// al., arXiv 2102.06171, equation 3.
+    pub fn adaptive(ratio: impl Into<Setting>) -> Self {
+        Self::Adaptive {
+            ratio: ratio.into(),
+            epsilon: 1e-3,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
+        self.threshold(0)?;
+        if let Self::Adaptive { epsilon, .. } = self {
+            Range::POSITIVE.check("epsilon of the clipping", *epsilon)?;
+        }
+        Ok(())
+    }
+
+    /// The threshold of the update `step`.
+    pub(crate) fn threshold(&self, step: u64) -> Result<f64, OutOfRange> {
+        let (name, setting) = match self {
+            Self::GlobalNorm { threshold }
+            | Self::TensorNorm { threshold }
+            | Self::Value { threshold } => ("threshold of the clipping", threshold),
+            Self::Adaptive { ratio, .. } => ("ratio of the clipping", ratio),
+        };
+        Range::POSITIVE.check(name, setting.value(step))
+    }
+
+    /// Whether a norm decides.
+    pub(crate) fn needs_norms(&self) -> bool {
+        matches!(self, Self::GlobalNorm { .. } | Self::TensorNorm { .. })
+    }
+}
+
+/// As it would be written in a sentence.
+impl fmt::Display for Clipping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GlobalNorm { threshold } => write!(f, "global norm {threshold}"),
+            Self::TensorNorm { threshold } => write!(f, "norm of each tensor {threshold}"),
+            Self::Value { threshold } => write!(f, "value {threshold}"),
+            Self::Adaptive { ratio, .. } => write!(f, "adaptive {ratio}"),
+        }
+    }
+}
+
+/// What happens to an update whose gradients (or whose loss, where the driver is told it) are not
+/// finite. It is decided before anything is changed.
+///
+/// All but `Ignore` have to know the gradients' norm, which on a GPU means to wait for it once in every
+/// update; on the CPU it is a pass over the gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NonFinite {
+    /// The step is an error that names the parameters, and hands model and gradients back.
+    #[default]
+    Error,
+    /// The update is left out: parameters, optimizer state, counters and averages stay as they are, and
+    /// the schedule does not move on. Too many in a row are an error.
+    Skip {
+        /// How many in a row are left out at most.
+        max_consecutive: u32,
+    },
+    /// NaN and infinite elements of gradients become zeros, and the update is made. A loss that is not
+    /// finite is reported.
+    ZeroNan,
+    /// Nothing is looked at, and nothing waits for the device.
+    Ignore,
+}

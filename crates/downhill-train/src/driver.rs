@@ -1,0 +1,1199 @@
+use std::collections::BTreeMap;
+
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::container::TensorContainer;
+use burn::tensor::{DType, Tensor};
+use downhill_optim::Identity;
+use downhill_optim::drive::{Directive, Directives, Drives, Measure, directed, measure};
+use downhill_optim::rule::Driven;
+
+use crate::average::{Averages, Averaging};
+use crate::checkpoint;
+use crate::clipping::{Clipping, NonFinite};
+use crate::error::{BindError, StepCause, StepError};
+use crate::gradients::{self, Change, Seen, Window, device_coefficient};
+use crate::groups::{self, Group, GroupRate};
+use crate::params::{self, Found, ParamInfo};
+use crate::probe;
+use crate::report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
+use crate::setting::{OutOfRange, Range};
+use crate::{ParamPath, Rate, Setting};
+
+/// How gradients of several micro-batches become one update.
+///
+/// The window's length counts micro-batches; schedules count updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Accumulation {
+    /// Their mean, weighted by the [samples](MicroBatch::with_samples) where these are given: micro-batches
+    /// with mean losses then equal one batch of all of them.
+    Mean {
+        /// Micro-batches of an update, at least 1.
+        micro_batches: u32,
+    },
+    /// Their sum, for losses that are sums (and what Burn's `GradientsAccumulator` does).
+    Sum {
+        /// Micro-batches of an update, at least 1.
+        micro_batches: u32,
+    },
+}
+
+impl Accumulation {
+    /// The mean of so many micro-batches.
+    pub fn mean(micro_batches: u32) -> Self {
+        Self::Mean { micro_batches }
+    }
+
+    /// The sum of so many micro-batches.
+    pub fn sum(micro_batches: u32) -> Self {
+        Self::Sum { micro_batches }
+    }
+
+    fn micro_batches(self) -> u32 {
+        match self {
+            Self::Mean { micro_batches } | Self::Sum { micro_batches } => micro_batches,
+        }
+    }
+}
+
+/// What a driver takes: gradients, and what is known about them.
+///
+/// ```no_run
+/// # use burn::optim::GradientsParams;
+/// use downhill_train::MicroBatch;
+///
+/// # let grads = GradientsParams::new();
+/// let batch = MicroBatch::new(grads).with_loss(0.25).with_samples(32);
+/// ```
+#[derive(Debug)]
+pub struct MicroBatch {
+    grads: GradientsParams,
+    loss: Option<f64>,
+    samples: Option<u64>,
+}
+
+impl MicroBatch {
+    /// Gradients of a model.
+    pub fn new(grads: GradientsParams) -> Self {
+        Self {
+            grads,
+            loss: None,
+            samples: None,
+        }
+    }
+
+    /// The loss they come from: it is looked at as gradients are, and is part of the report. Reading it
+    /// from a GPU means to wait for it.
+    #[must_use]
+    pub fn with_loss(mut self, loss: f64) -> Self {
+        self.loss = Some(loss);
+        self
+    }
+
+    /// How many samples the micro-batch had: its weight in a [mean](Accumulation::Mean).
+    #[must_use]
+    pub fn with_samples(mut self, samples: u64) -> Self {
+        self.samples = Some(samples);
+        self
+    }
+}
+
+impl From<GradientsParams> for MicroBatch {
+    fn from(grads: GradientsParams) -> Self {
+        Self::new(grads)
+    }
+}
+
+/// What a driver does, until it is bound to a model: see [`Driver::builder`].
+#[derive(Clone)]
+#[must_use = "it does nothing until it is bound to a model"]
+pub struct DriverBuilder {
+    pub(crate) optim: ModuleOptimizer,
+    pub(crate) rate: Rate,
+    pub(crate) settings: Settings,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) averaging: Option<Averaging>,
+    pub(crate) identity: Option<Identity>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub clipping: Option<Clipping>,
+    pub non_finite: NonFinite,
+    pub accumulation: Option<Accumulation>,
+    pub weight_decay: Option<Setting>,
+    pub momentum: Option<Setting>,
+    pub update_ratios_every: Option<u64>,
+}
+
+impl DriverBuilder {
+    /// Clips gradients. Default: not.
+    pub fn with_clipping(mut self, clipping: Clipping) -> Self {
+        self.settings.clipping = Some(clipping);
+        self
+    }
+
+    /// What happens where gradients or loss are not finite. Default: [`NonFinite::Error`].
+    pub fn with_non_finite(mut self, non_finite: NonFinite) -> Self {
+        self.settings.non_finite = non_finite;
+        self
+    }
+
+    /// Makes one update of several micro-batches. Default: of one.
+    pub fn with_accumulation(mut self, accumulation: Accumulation) -> Self {
+        self.settings.accumulation = Some(accumulation);
+        self
+    }
+
+    /// Keeps an average of the parameters. Default: none.
+    pub fn with_averaging(mut self, averaging: Averaging) -> Self {
+        self.averaging = Some(averaging);
+        self
+    }
+
+    /// Adds a group of parameters that are treated differently.
+    pub fn with_group(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Adds groups.
+    pub fn with_groups(mut self, groups: impl IntoIterator<Item = Group>) -> Self {
+        self.groups.extend(groups);
+        self
+    }
+
+    /// A weight decay in the place of the optimizer's, at least 0. Every optimizer must be of this
+    /// library, and have one.
+    pub fn with_weight_decay(mut self, weight_decay: impl Into<Setting>) -> Self {
+        self.settings.weight_decay = Some(weight_decay.into());
+        self
+    }
+
+    /// A momentum (for Adam and its relatives: `beta_1`) in the place of the optimizer's, in `[0, 1)`:
+    /// [one-cycle](downhill_schedule::OneCycleConfig) lets it fall while the rate rises. Every optimizer must be
+    /// of this library, and have one.
+    pub fn with_momentum(mut self, momentum: impl Into<Setting>) -> Self {
+        self.settings.momentum = Some(momentum.into());
+        self
+    }
+
+    /// Measures after each `every`th update how far each parameter moved, for the report. At these
+    /// updates the parameters before the step are kept, which costs their memory. Default: never.
+    pub fn with_update_ratios(mut self, every: u64) -> Self {
+        self.settings.update_ratios_every = Some(every);
+        self
+    }
+
+    /// Name and settings of an optimizer that is not of this library, for checkpoints: one of another name
+    /// or with other settings will not go on from them.
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Looks at the model, and resolves the groups.
+    ///
+    /// # Errors
+    ///
+    /// If a parameter is in the model twice, a group is empty or two contradict each other, a setting is
+    /// outside its range, an optimizer refuses a parameter (Muon those that are no matrices) or has not the
+    /// setting that is to be driven.
+    pub fn bind<M: Module>(self, model: &M) -> Result<Driver, BindError> {
+        let (optim, core) = Core::bind(
+            self.optim,
+            self.settings,
+            &self.groups,
+            self.averaging,
+            self.identity,
+            model,
+        )?;
+        if let Rate::Setting(rate) = &self.rate {
+            Range::NOT_NEGATIVE.check("learning rate", rate.value(0))?;
+        }
+        Ok(Driver {
+            optim,
+            rate: self.rate,
+            core,
+        })
+    }
+}
+
+/// What surrounds an optimizer's step: checks, clipping, guards, accumulation, groups, averages, and a
+/// report; and [checkpoints](crate::checkpoint) of all of it.
+///
+/// ```
+/// # #[cfg(feature = "flex")] {
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::optim::GradientsParams;
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use downhill_optim::AdamWConfig;
+/// use downhill_schedule::{CosineConfig, percent};
+/// use downhill_train::{Averaging, Clipping, Driver, Group, NonFinite};
+///
+/// let device = Device::flex().autodiff();
+/// let mut model: Linear = LinearConfig::new(4, 1).init(&device);
+/// let cosine = CosineConfig::new(percent(100.0), percent(100.0)).schedule();
+/// let mut driver = Driver::builder(AdamWConfig::new().init(), cosine.try_build_for(1e-3, 100).unwrap())
+///     .with_clipping(Clipping::global_norm(1.0))
+///     .with_non_finite(NonFinite::Skip { max_consecutive: 3 })
+///     .with_averaging(Averaging::ema(0.99))
+///     .with_group(Group::no_decay())
+///     .bind(&model)
+///     .unwrap();
+///
+/// for _ in 0..100 {
+///     let x = Tensor::<2>::random([16, 4], Distribution::Default, &device);
+///     let loss = model.forward(x).square().mean();
+///     let grads = GradientsParams::from_grads(loss.backward(), &model);
+///     let report;
+///     (model, report) = driver.step(model, grads).unwrap();
+///     println!("{report}");
+/// }
+/// let averaged = driver.averaged(&model); // for evaluation, and to be saved
+/// # }
+/// ```
+///
+/// # What holds
+///
+/// * Everything is checked before anything is written: an error hands model and gradients back, and
+///   parameters, optimizer state, counters and averages are what they were.
+/// * A gradient that is missing leaves its parameter, that one's state and its step count alone. The report
+///   names it.
+/// * Schedules are asked for the number of updates, so what is skipped or accumulated does not move
+///   them on.
+/// * For optimizers of this library the factor of a norm clipping, or of a mean, is applied inside their
+///   own pass over memory. Burn's and others get gradients that were scaled beforehand, and so does an
+///   optimizer with a `grad_clipping` of its own, which comes after the driver's.
+///
+/// An optimizer of a user's own that panics in its step loses the model, as in Burn: the model is moved
+/// into it.
+pub struct Driver {
+    pub(crate) optim: ModuleOptimizer,
+    pub(crate) rate: Rate,
+    pub(crate) core: Core,
+}
+
+impl core::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Driver")
+            .field("settings", &self.core.settings)
+            .field("updates", &self.core.counters.updates)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// A driver for an optimizer (of this library, Burn's, or a user's own) and a learning rate: a number,
+    /// a [`Schedule`](downhill_schedule::Schedule), or any scheduler of Burn's kind ([`Rate::scheduler`]).
+    pub fn builder(optim: impl Into<ModuleOptimizer>, rate: impl Into<Rate>) -> DriverBuilder {
+        DriverBuilder {
+            optim: optim.into(),
+            rate: rate.into(),
+            settings: Settings::default(),
+            groups: Vec::new(),
+            averaging: None,
+            identity: None,
+        }
+    }
+
+    /// One update, or one micro-batch of one.
+    ///
+    /// # Errors
+    ///
+    /// Hands model and gradients back if the gradients do not fit the model, are not finite, or a
+    /// schedule leaves the range of its setting. Nothing has changed then.
+    pub fn step<M: Module>(
+        &mut self,
+        model: M,
+        batch: impl Into<MicroBatch>,
+    ) -> Result<(M, StepReport), StepError<M>> {
+        self.advance(model, batch.into(), false)
+    }
+
+    /// The update of a window that is not full: what was accumulated, as if it were all. Without anything
+    /// accumulated there is nothing to update, and no report.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step); the window stays as it is.
+    pub fn flush<M: Module>(&mut self, model: M) -> Result<(M, Option<StepReport>), StepError<M>> {
+        if self.core.window.micro_batches == 0 {
+            return Ok((model, None));
+        }
+        let batch = MicroBatch::new(GradientsParams::new());
+        let (model, report) = self.advance(model, batch, true)?;
+        Ok((model, Some(report)))
+    }
+
+    fn advance<M: Module>(
+        &mut self,
+        model: M,
+        batch: MicroBatch,
+        flush: bool,
+    ) -> Result<(M, StepReport), StepError<M>> {
+        let mut rates = match &self.rate {
+            Rate::Setting(setting) => Rates::Constant(setting.value(self.core.counters.updates)),
+            Rate::Scheduler(scheduler) => {
+                // A copy, that takes its place when the update is made.
+                let mut next = scheduler.clone();
+                Rates::Scheduler(next.step(), Box::new(next))
+            }
+        };
+        let go = match self.core.plan(&model, batch, rates.base(), flush) {
+            Ok(Plan::Done(report)) => return Ok((model, report)),
+            Ok(Plan::Go(go)) => go,
+            Err((grads, cause)) => {
+                return Err(StepError {
+                    model,
+                    grads,
+                    cause,
+                });
+            }
+        };
+        let Go {
+            grads,
+            directives,
+            report,
+            before,
+        } = *go;
+        let rate = self.core.module_rate(&mut rates);
+        if let Rates::Scheduler(_, next) = rates {
+            self.rate = Rate::Scheduler(*next);
+        }
+        let optim = &mut self.optim;
+        let model = directed(directives, || optim.step(rate, model, grads));
+        let report = self.core.finish(&model, report, before);
+        Ok((model, report))
+    }
+
+    /// The number of updates made.
+    pub fn updates(&self) -> u64 {
+        self.core.counters.updates
+    }
+
+    /// How many updates and micro-batches were left out because something was not finite.
+    pub fn skipped(&self) -> u64 {
+        self.core.counters.skipped
+    }
+
+    /// The learning rate of the next update, where it is a function of the step.
+    pub fn learning_rate(&self) -> Option<f64> {
+        match &self.rate {
+            Rate::Setting(setting) => Some(setting.value(self.updates())),
+            Rate::Scheduler(_) => None,
+        }
+    }
+
+    /// The model for evaluation, with the averages in the place of the parameters: without autodiff, as
+    /// [`Module::valid`] returns it. Before the first average is taken, and without averaging, it has the
+    /// model's own parameters.
+    ///
+    /// Nothing is copied: the averages are shared, and the model stays as it is, so there is nothing to
+    /// be put back afterwards. Drop it before the next update, or that will have to copy them. (Parameters
+    /// of 16 bits are converted, since their averages are in f32.)
+    pub fn averaged<M: Module>(&self, model: &M) -> M {
+        match &self.core.averages {
+            Some(averages) if averages.count > 0 => averages.model(model, &self.core.bound),
+            _ => model.valid(),
+        }
+    }
+
+    /// The optimizer, with its state.
+    pub fn optimizer(&self) -> &ModuleOptimizer {
+        &self.optim
+    }
+
+    /// The optimizer, with its state, for a loop of another kind.
+    pub fn into_optimizer(self) -> ModuleOptimizer {
+        self.optim
+    }
+
+    /// Values of the user's own that are saved with the driver: the epoch, a seed, a position in the
+    /// data.
+    pub fn notes(&self) -> &BTreeMap<String, String> {
+        &self.core.notes
+    }
+
+    /// The same, to be changed.
+    pub fn notes_mut(&mut self) -> &mut BTreeMap<String, String> {
+        &mut self.core.notes
+    }
+
+    /// What is said about each parameter: its path, its groups, and its optimizer's name where that is
+    /// known.
+    pub fn parameters(&self) -> impl Iterator<Item = BoundParameter<'_>> {
+        self.core.bound.iter().map(|bound| BoundParameter {
+            info: bound.info(),
+            groups: &bound.groups,
+            optimizer: bound.identity.as_ref(),
+            frozen: bound.frozen,
+        })
+    }
+
+    /// Goes over to another model of the same structure, for example one whose parameters have got other
+    /// ids by loading a record: states and averages are carried over by path.
+    ///
+    /// # Errors
+    ///
+    /// If the model differs in more than its ids; the driver is as it was then.
+    pub fn rebind<M: Module>(&mut self, model: &M) -> Result<(), BindError> {
+        let found = params::floats(model);
+        params::check(model, &found)?;
+        let same = |own: &Bound, other: &Found| {
+            own.info().path == other.info.path && own.info().shape == other.info.shape
+        };
+        let odd = self
+            .core
+            .bound
+            .iter()
+            .enumerate()
+            .find(|(at, own)| found.get(*at).is_none_or(|other| !same(own, other)));
+        if let Some((_, own)) = odd {
+            let path = own.info().path.clone();
+            return Err(BindError::Lost { path });
+        }
+        let ids: Vec<ParamId> = found.iter().map(|found| found.id).collect();
+        let moved = checkpoint::renamed(&self.optim, &self.core.bound, &ids).map_err(|error| {
+            BindError::State {
+                path: found[0].info.path.clone(),
+                reason: error.to_string(),
+            }
+        })?;
+        self.optim = moved;
+        self.core.move_to(&ids);
+        Ok(())
+    }
+}
+
+/// What a driver knows about a parameter.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct BoundParameter<'a> {
+    /// Path, shape and precision.
+    pub info: &'a ParamInfo,
+    /// The names of the groups that it is in.
+    pub groups: &'a [std::sync::Arc<str>],
+    /// Its optimizer, where it has a name.
+    pub optimizer: Option<&'a Identity>,
+    /// Whether a group freezes it.
+    pub frozen: bool,
+}
+
+/// The learning rates of one update.
+enum Rates {
+    Constant(f64),
+    Scheduler(ModuleLearningRate, Box<ModuleLrScheduler>),
+}
+
+impl Rates {
+    fn base(&self) -> f64 {
+        match self {
+            Self::Constant(rate) => *rate,
+            Self::Scheduler(rate, _) => rate.base(),
+        }
+    }
+
+    fn of(&self, id: ParamId, path: &str) -> f64 {
+        match self {
+            Self::Constant(rate) => *rate,
+            Self::Scheduler(rate, _) => rate.lr_from_param(id, Some(path)),
+        }
+    }
+}
+
+/// A float tensor of the model that a driver is bound to.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub found: Found,
+    pub groups: Vec<std::sync::Arc<str>>,
+    pub rate: Option<GroupRate>,
+    pub weight_decay: Option<Setting>,
+    pub momentum: Option<Setting>,
+    pub frozen: bool,
+    /// What its optimizer lets a driver give, if it is of this library.
+    pub drives: Option<Drives>,
+    pub identity: Option<Identity>,
+}
+
+impl Bound {
+    pub fn id(&self) -> ParamId {
+        self.found.id
+    }
+
+    pub fn info(&self) -> &ParamInfo {
+        &self.found.info
+    }
+
+    fn is_half(&self) -> bool {
+        !matches!(self.info().dtype, DType::F32 | DType::F64)
+    }
+}
+
+/// What counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub updates: u64,
+    pub skipped: u64,
+    pub consecutive: u32,
+}
+
+/// All of a driver but optimizer and learning rate, which burn-train keeps itself.
+pub(crate) struct Core {
+    pub settings: Settings,
+    pub bound: Vec<Bound>,
+    pub counters: Counters,
+    pub window: Window,
+    pub averages: Option<Averages>,
+    pub notes: BTreeMap<String, String>,
+    /// Whether factors can be left to the optimizer's pass: not if Burn clips in between.
+    fold: bool,
+    /// Whether all parameters follow the same directive.
+    uniform: bool,
+}
+
+/// What is to happen with a micro-batch.
+pub(crate) enum Plan<M> {
+    Done(StepReport),
+    Go(Box<Go<M>>),
+}
+
+/// An update that is ready to be made.
+pub(crate) struct Go<M> {
+    pub grads: GradientsParams,
+    pub directives: Directives,
+    pub report: StepReport,
+    /// The model before, where its way is measured.
+    pub before: Option<M>,
+}
+
+type Refused = (GradientsParams, StepCause);
+
+impl Core {
+    pub fn bind<M: Module>(
+        mut optim: ModuleOptimizer,
+        settings: Settings,
+        groups: &[Group],
+        averaging: Option<Averaging>,
+        identity: Option<Identity>,
+        model: &M,
+    ) -> Result<(ModuleOptimizer, Self), BindError> {
+        if let Some(clipping) = &settings.clipping {
+            clipping.check()?;
+        }
+        if let Some(averaging) = &averaging {
+            averaging.check()?;
+        }
+        for (name, setting, range) in [
+            ("weight decay", &settings.weight_decay, Range::NOT_NEGATIVE),
+            ("momentum", &settings.momentum, Range::DECAY),
+        ] {
+            if let Some(setting) = setting {
+                range.check(name, setting.value(0))?;
+            }
+        }
+        let windows = settings.accumulation.map(Accumulation::micro_batches);
+        for (name, count) in [
+            ("micro-batches of an update", windows.map(u64::from)),
+            ("cadence of the update ratios", settings.update_ratios_every),
+        ] {
+            if let Some(count) = count {
+                Range::POSITIVE.check(name, count as f64)?;
+            }
+        }
+        let found = params::floats(model);
+        params::check(model, &found)?;
+        let trainable: Vec<&ParamInfo> = (found.iter().map(|found| &found.info))
+            .filter(|info| info.trainable)
+            .collect();
+        let resolved = groups::resolve(groups, &trainable)?;
+        for (index, group) in groups.iter().enumerate() {
+            if let Some(with_group) = &group.optimizer {
+                let members = trainable.iter().zip(&resolved);
+                let members = members.filter(|(_, of_param)| of_param.contains(&index));
+                let paths: Vec<String> = members.map(|(info, _)| info.path.to_string()).collect();
+                optim = with_group(optim, ParamGroup::from_paths(paths));
+            }
+        }
+        let probed = probe::all(model, &optim).map_err(|refusal| BindError::Refused {
+            path: refusal.path,
+            reason: refusal.reason,
+        })?;
+        let mut resolved = resolved.into_iter();
+        let mut bound = Vec::with_capacity(found.len());
+        for (found, probed) in found.into_iter().zip(probed) {
+            let own = match found.info.trainable {
+                true => resolved.next().unwrap_or_default(),
+                false => Vec::new(),
+            };
+            let own: Vec<&Group> = own.into_iter().map(|index| &groups[index]).collect();
+            let set = |value: fn(&Group) -> Option<Setting>, all: &Option<Setting>| {
+                own.iter().find_map(|group| value(group)).or(all.clone())
+            };
+            if let Some(mismatch) = probed.as_ref().and_then(|probed| probed.mismatch.as_ref()) {
+                return Err(BindError::State {
+                    path: found.info.path.clone(),
+                    reason: mismatch.to_string(),
+                });
+            }
+            let drives = probed.as_ref().map(|probed| probed.drives);
+            bound.push(Bound {
+                groups: own.iter().map(|group| group.name.clone()).collect(),
+                rate: own.iter().find_map(|group| group.rate.clone()),
+                weight_decay: set(|group| group.weight_decay.clone(), &settings.weight_decay),
+                momentum: set(|group| group.momentum.clone(), &settings.momentum),
+                frozen: own.iter().any(|group| group.frozen),
+                identity: match (found.info.trainable, probed) {
+                    (false, _) => None,
+                    (true, Some(probed)) => probed.identity,
+                    (true, None) => identity.clone(),
+                },
+                drives,
+                found,
+            });
+        }
+        for bound in bound
+            .iter()
+            .filter(|bound| bound.info().trainable && !bound.frozen)
+        {
+            let drives = bound.drives.unwrap_or_default();
+            for (what, set, can) in [
+                ("weight decay", &bound.weight_decay, drives.weight_decay),
+                ("momentum", &bound.momentum, drives.momentum),
+            ] {
+                if set.is_some() && !can {
+                    let path = bound.info().path.clone();
+                    return Err(BindError::NotDriven { path, what });
+                }
+            }
+        }
+        let uniform = bound.iter().all(|bound| {
+            !bound.info().trainable
+                || (bound.weight_decay == settings.weight_decay
+                    && bound.momentum == settings.momentum)
+        });
+        let core = Self {
+            fold: !optim.has_gradient_clipping(),
+            uniform,
+            settings,
+            bound,
+            counters: Counters::default(),
+            window: Window::default(),
+            averages: averaging.map(Averages::new),
+            notes: BTreeMap::new(),
+        };
+        Ok((optim, core))
+    }
+
+    /// Goes over to the same parameters under other ids.
+    pub fn move_to(&mut self, ids: &[ParamId]) {
+        let averages = self.averages.take();
+        self.averages = averages.map(|averages| averages.moved(&self.bound, ids));
+        self.window.move_to(&self.bound, ids);
+        for (bound, id) in self.bound.iter_mut().zip(ids) {
+            bound.found.id = *id;
+        }
+    }
+
+    fn report(&self, learning_rate: f64) -> StepReport {
+        StepReport {
+            step: self.counters.updates,
+            outcome: Outcome::Updated,
+            learning_rate,
+            weight_decay: None,
+            momentum: None,
+            loss: None,
+            grad_norm: None,
+            clipped_norm: None,
+            updated: 0,
+            missing: Vec::new(),
+            frozen: Vec::new(),
+            non_finite: Vec::new(),
+            update_ratios: Vec::new(),
+            skipped: self.counters.skipped,
+        }
+    }
+
+    /// Looks at a micro-batch, and says what is to happen: nothing but counters and the window has changed
+    /// afterwards, and these only if there is no error.
+    pub fn plan<M: Module>(
+        &mut self,
+        model: &M,
+        batch: MicroBatch,
+        rate: f64,
+        flush: bool,
+    ) -> Result<Plan<M>, Refused> {
+        let MicroBatch {
+            grads,
+            loss,
+            samples,
+        } = batch;
+        let refuse = |grads, cause| Err((grads, cause));
+        let step = self.counters.updates;
+        let numbers = match self.numbers(rate) {
+            Ok(numbers) => numbers,
+            Err(error) => return refuse(grads, StepCause::Setting { step, error }),
+        };
+        let weight = samples.map_or(1.0, |samples| samples as f64);
+        if let Err(error) = Range::POSITIVE.check("samples of a micro-batch", weight) {
+            return refuse(grads, StepCause::Weight(error));
+        }
+        let guarded = self.settings.non_finite != NonFinite::Ignore;
+        let measured = guarded
+            || self
+                .settings
+                .clipping
+                .as_ref()
+                .is_some_and(Clipping::needs_norms);
+        let mut seen = match gradients::inspect(model, &self.bound, &grads, measured) {
+            Ok(seen) => seen,
+            Err(cause) => return refuse(grads, cause),
+        };
+        let mut report = self.report(rate);
+        report.weight_decay = numbers.weight_decay;
+        report.momentum = numbers.momentum;
+        report.loss = loss;
+        let mut zero = false;
+        if guarded {
+            gradients::read(&mut seen);
+            let broken = gradients::non_finite(model, &self.bound, &grads, &seen);
+            let loss = loss.filter(|loss| !loss.is_finite());
+            match self.judge(broken, loss) {
+                Verdict::Fine => {}
+                Verdict::Error(cause) => return refuse(grads, cause),
+                Verdict::Skip(broken) => return Ok(Plan::Done(self.skip(report, broken))),
+                Verdict::Zero(broken) => {
+                    report.non_finite = broken;
+                    zero = true;
+                }
+            }
+        }
+        let mut grads = grads;
+        if zero {
+            // A copy, should a later check fail.
+            let mut zeroed = gradients::copied(model, &grads);
+            gradients::change(model, &mut zeroed, &seen, &Change::Zero);
+            grads = zeroed;
+            match gradients::inspect(model, &self.bound, &grads, measured) {
+                Ok(again) => seen = again,
+                Err(cause) => return refuse(grads, cause),
+            }
+            gradients::read(&mut seen);
+        }
+        // Of a window only its sum is the gradient that is clipped.
+        let mut factor = 1.0;
+        if let Some(accumulation) = self.settings.accumulation {
+            let of = accumulation.micro_batches();
+            let mean = matches!(accumulation, Accumulation::Mean { .. });
+            let weight = if mean { weight } else { 1.0 };
+            let window = &self.window;
+            let losses = match loss {
+                Some(loss) => (window.loss.0 + weight * loss, window.loss.1 + weight),
+                None => window.loss,
+            };
+            if !flush && window.micro_batches + 1 < of {
+                gradients::change(model, &mut grads, &seen, &Change::DropFrozen);
+                let window = &mut self.window;
+                window.add(model, grads, weight);
+                window.micro_batches += 1;
+                window.weight += weight;
+                window.loss = losses;
+                self.counters.consecutive = 0;
+                let done = window.micro_batches;
+                report.outcome = Outcome::Accumulated { done, of };
+                return Ok(Plan::Done(report));
+            }
+            let (sum, weights) = match flush {
+                true => (gradients::copied(model, &window.grads), window.weight),
+                false => (window.plus(model, &grads, weight), window.weight + weight),
+            };
+            if mean {
+                factor = weights.recip();
+            }
+            report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
+            // The sum of finite gradients can still overflow.
+            seen = match gradients::inspect(model, &self.bound, &sum, measured) {
+                Ok(seen) => seen,
+                Err(cause) => return refuse(grads, cause),
+            };
+            if guarded {
+                gradients::read(&mut seen);
+                let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
+                match self.judge(broken, None) {
+                    Verdict::Fine => {}
+                    Verdict::Error(cause) => return refuse(grads, cause),
+                    Verdict::Skip(broken) => {
+                        self.window = Window::default();
+                        return Ok(Plan::Done(self.skip(report, broken)));
+                    }
+                    Verdict::Zero(_) => {
+                        return refuse(grads, overflowed(&self.bound, &seen));
+                    }
+                }
+            }
+            grads = sum;
+            self.window = Window::default();
+        }
+        Ok(Plan::Go(Box::new(
+            self.shape(model, grads, &seen, factor, &numbers, report),
+        )))
+    }
+
+    /// Clips, and decides what the optimizer's own pass does.
+    fn shape<M: Module>(
+        &mut self,
+        model: &M,
+        mut grads: GradientsParams,
+        seen: &[Seen],
+        factor: f64,
+        numbers: &Numbers,
+        mut report: StepReport,
+    ) -> Go<M> {
+        if seen.iter().any(|seen| matches!(seen, Seen::Frozen)) {
+            gradients::change(model, &mut grads, seen, &Change::DropFrozen);
+        }
+        let measures: Vec<Measure> = (seen.iter())
+            .filter_map(|seen| match seen {
+                Seen::Gradient(measure) => measure.clone(),
+                _ => None,
+            })
+            .collect();
+        let measured = !measures.is_empty();
+        report.grad_norm = measured.then(|| Norm::of(&measures, factor));
+        let mut factors = vec![factor; seen.len()];
+        let mut changes = Vec::new();
+        match (&self.settings.clipping, numbers.threshold) {
+            (Some(Clipping::GlobalNorm { .. }), Some(threshold)) => {
+                let norm = report.grad_norm.as_ref().filter(|_| measured);
+                match device_coefficient(&measures, threshold / factor) {
+                    Some(coefficient) => changes.push(Change::ScaleBy(coefficient)),
+                    None => {
+                        let squares = norm.map(Norm::squares).unwrap_or_default();
+                        let coefficient = coefficient(squares.unit, squares.sum, threshold);
+                        factors.fill(factor * coefficient);
+                    }
+                }
+                report.clipped_norm = norm.map(|norm| norm.at_most(threshold));
+            }
+            (Some(Clipping::TensorNorm { .. }), Some(threshold)) => {
+                let mut clipped = Vec::new();
+                for (seen, factor) in seen.iter().zip(&mut factors) {
+                    match seen {
+                        Seen::Gradient(Some(Measure::Host(squares))) => {
+                            let unit = squares.unit * *factor;
+                            *factor *= coefficient(unit, squares.sum, threshold);
+                            clipped.push(squares.times(*factor));
+                        }
+                        Seen::Gradient(Some(Measure::Device(_))) => {
+                            changes.push(Change::ToNorm(threshold / *factor));
+                        }
+                        _ => {}
+                    }
+                }
+                changes.truncate(1);
+                // On the device it is not known without another measurement.
+                if changes.is_empty() {
+                    report.clipped_norm = Some(Norm::host(gradients::total(clipped.into_iter())));
+                }
+            }
+            (Some(Clipping::Value { .. }), Some(threshold)) => {
+                changes.push(Change::Clamp(threshold));
+            }
+            (Some(Clipping::Adaptive { epsilon, .. }), Some(ratio)) => {
+                let epsilon = *epsilon;
+                changes.push(Change::Adaptive { ratio, epsilon });
+            }
+            _ => {}
+        }
+        let elementwise = matches!(
+            changes.first(),
+            Some(Change::Clamp(_) | Change::Adaptive { .. })
+        );
+        // What others would not apply, or what has to come before a change that is not linear, is applied
+        // here.
+        let folded: Vec<f64> = (self.bound.iter().zip(&mut factors))
+            .map(|(bound, factor)| {
+                let window = self.settings.accumulation.is_some() && bound.is_half();
+                let fold = self.fold && bound.drives.is_some() && !elementwise && !window;
+                match fold {
+                    true => core::mem::replace(factor, 1.0),
+                    false => 1.0,
+                }
+            })
+            .collect();
+        let cast = self.settings.accumulation.is_some() && self.bound.iter().any(Bound::is_half);
+        if cast || factors.iter().any(|factor| *factor != 1.0) {
+            gradients::change(model, &mut grads, seen, &Change::Scale(&factors));
+        }
+        for change in &changes {
+            gradients::change(model, &mut grads, seen, change);
+        }
+        if elementwise && measured {
+            let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
+            let after: Vec<Measure> = (after.into_iter())
+                .filter_map(|seen| match seen {
+                    Seen::Gradient(measure) => measure,
+                    _ => None,
+                })
+                .collect();
+            report.clipped_norm = Some(Norm::of(&after, 1.0));
+        }
+        for (bound, seen) in self.bound.iter().zip(seen) {
+            let path = || bound.info().path.clone();
+            match seen {
+                Seen::Gradient(_) => report.updated += 1,
+                Seen::Frozen => report.frozen.push(path()),
+                Seen::Missing => report.missing.push(path()),
+                Seen::Still => {}
+            }
+        }
+        let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
+        let sampled = self.settings.update_ratios_every.is_some_and(sampled);
+        Go {
+            directives: self.directives(seen, &folded, numbers),
+            grads,
+            report,
+            before: sampled.then(|| model.clone()),
+        }
+    }
+
+    fn directives(&self, seen: &[Seen], folded: &[f64], numbers: &Numbers) -> Directives {
+        let taking = || {
+            let params = self.bound.iter().zip(seen).zip(folded);
+            params.filter(|((bound, seen), _)| {
+                bound.drives.is_some() && matches!(seen, Seen::Gradient(_))
+            })
+        };
+        let first = taking().next().map_or(1.0, |(_, factor)| *factor);
+        if self.uniform && taking().all(|(_, factor)| *factor == first) {
+            return Directives::All(Directive {
+                grad_scale: first,
+                driven: Driven {
+                    weight_decay: numbers.weight_decay,
+                    momentum: numbers.momentum,
+                },
+            });
+        }
+        let step = self.counters.updates;
+        let each = taking().map(|((bound, _), factor)| {
+            let value =
+                |setting: &Option<Setting>| setting.as_ref().map(|setting| setting.value(step));
+            Directive {
+                grad_scale: *factor,
+                driven: Driven {
+                    weight_decay: value(&bound.weight_decay),
+                    momentum: value(&bound.momentum),
+                },
+            }
+        });
+        Directives::Each(each.collect())
+    }
+
+    /// The settings of this update, all checked.
+    fn numbers(&self, rate: f64) -> Result<Numbers, OutOfRange> {
+        let step = self.counters.updates;
+        Range::NOT_NEGATIVE.check("learning rate", rate)?;
+        let value = |name, setting: &Option<Setting>, range: Range| {
+            let value = setting.as_ref().map(|setting| setting.value(step));
+            value.map(|value| range.check(name, value)).transpose()
+        };
+        if !self.uniform {
+            for bound in &self.bound {
+                let of_group = "weight decay of a group";
+                value(of_group, &bound.weight_decay, Range::NOT_NEGATIVE)?;
+                value("momentum of a group", &bound.momentum, Range::DECAY)?;
+            }
+        }
+        for bound in &self.bound {
+            if let Some(GroupRate::Setting(setting)) = &bound.rate {
+                Range::NOT_NEGATIVE.check("learning rate of a group", setting.value(step))?;
+            }
+        }
+        let clipping = self.settings.clipping.as_ref();
+        Ok(Numbers {
+            weight_decay: value(
+                "weight decay",
+                &self.settings.weight_decay,
+                Range::NOT_NEGATIVE,
+            )?,
+            momentum: value("momentum", &self.settings.momentum, Range::DECAY)?,
+            threshold: clipping
+                .map(|clipping| clipping.threshold(step))
+                .transpose()?,
+        })
+    }
+
+    fn judge(&self, broken: Vec<NonFiniteGradient>, loss: Option<f64>) -> Verdict {
+        if broken.is_empty() && loss.is_none() {
+            return Verdict::Fine;
+        }
+        match self.settings.non_finite {
+            NonFinite::Error => Verdict::Error(StepCause::NonFinite {
+                gradients: broken,
+                loss,
+            }),
+            NonFinite::Skip { max_consecutive } => {
+                match self.counters.consecutive >= max_consecutive {
+                    true => Verdict::Error(StepCause::TooManySkips {
+                        count: self.counters.consecutive.saturating_add(1),
+                        max: max_consecutive,
+                        gradients: broken,
+                        loss,
+                    }),
+                    false => Verdict::Skip(broken),
+                }
+            }
+            NonFinite::ZeroNan if broken.is_empty() => Verdict::Fine,
+            NonFinite::ZeroNan => Verdict::Zero(broken),
+            NonFinite::Ignore => Verdict::Fine,
+        }
+    }
+
+    fn skip(&mut self, mut report: StepReport, broken: Vec<NonFiniteGradient>) -> StepReport {
+        self.counters.skipped = self.counters.skipped.saturating_add(1);
+        self.counters.consecutive = self.counters.consecutive.saturating_add(1);
+        report.skipped = self.counters.skipped;
+        report.outcome = Outcome::Skipped;
+        report.non_finite = broken;
+        report
+    }
+
+    /// What follows an update.
+    pub fn finish<M: Module>(
+        &mut self,
+        model: &M,
+        mut report: StepReport,
+        before: Option<M>,
+    ) -> StepReport {
+        self.counters.updates = self.counters.updates.saturating_add(1);
+        self.counters.consecutive = 0;
+        report.step = self.counters.updates;
+        if let Some(before) = before {
+            report.update_ratios = self.ratios(&before, model);
+        }
+        if let Some(averages) = &mut self.averages {
+            averages.update(model, &self.bound, self.counters.updates);
+        }
+        report
+    }
+
+    fn ratios<M: Module>(&self, before: &M, after: &M) -> Vec<UpdateRatio> {
+        #[derive(Default)]
+        struct Values(TensorContainer<ParamId>);
+        impl ModuleVisitor for Values {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.register(param.id, param.val().without_autodiff());
+            }
+        }
+        struct Compare<'a> {
+            before: Values,
+            bound: &'a [Bound],
+            next: usize,
+            pairs: Vec<(ParamPath, Norm, Norm)>,
+        }
+        impl ModuleVisitor for Compare<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let info = self.bound[self.next].info();
+                self.next += 1;
+                let before = self.before.0.remove::<Tensor<D>>(&param.id);
+                let Some(before) = before.filter(|_| info.trainable) else {
+                    return;
+                };
+                let moved = param.val().without_autodiff() - before.clone();
+                let norm = |tensor: &Tensor<D>| Norm::of(&[measure(tensor)], 1.0);
+                self.pairs
+                    .push((info.path.clone(), norm(&moved), norm(&before)));
+            }
+        }
+        let mut values = Values::default();
+        before.visit(&mut values);
+        let mut compare = Compare {
+            before: values,
+            bound: &self.bound,
+            next: 0,
+            pairs: Vec::new(),
+        };
+        after.visit(&mut compare);
+        let pairs = compare.pairs.into_iter();
+        pairs
+            .map(|(path, moved, before)| {
+                let (moved, before) = (moved.value(), before.value());
+                let ratio = if moved == 0.0 { 0.0 } else { moved / before };
+                UpdateRatio { path, ratio }
+            })
+            .collect()
+    }
+
+    /// The rates of all parameters, as Burn takes them.
+    fn module_rate(&self, rates: &mut Rates) -> ModuleLearningRate {
+        if self.bound.iter().all(|bound| bound.rate.is_none()) {
+            return match rates {
+                Rates::Constant(rate) => (*rate).into(),
+                Rates::Scheduler(rate, _) => rate.clone(),
+            };
+        }
+        let step = self.counters.updates;
+        let mut of_rates: Vec<(f64, Vec<ParamId>)> = Vec::new();
+        for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
+            let base = rates.of(bound.id(), &bound.info().path);
+            let rate = match &bound.rate {
+                None => base,
+                Some(GroupRate::Factor(factor)) => base * factor,
+                Some(GroupRate::Setting(setting)) => setting.value(step),
+            };
+            match of_rates.iter_mut().find(|(other, _)| *other == rate) {
+                Some((_, ids)) => ids.push(bound.id()),
+                None => of_rates.push((rate, vec![bound.id()])),
+            }
+        }
+        // Burn makes rates per group only in a scheduler.
+        let scheduler = ModuleLrScheduler::new(rates.base());
+        let add = |scheduler: ModuleLrScheduler, (rate, ids): (f64, Vec<ParamId>)| {
+            scheduler.with_group(ParamGroup::from_ids(ids), rate)
+        };
+        of_rates.into_iter().fold(scheduler, add).step()
+    }
+}
+
+/// What is said of gradients that are not finite.
+enum Verdict {
+    Fine,
+    Error(StepCause),
+    Skip(Vec<NonFiniteGradient>),
+    Zero(Vec<NonFiniteGradient>),
+}
+
+/// The settings of one update.
+struct Numbers {
+    weight_decay: Option<f64>,
+    momentum: Option<f64>,
+    threshold: Option<f64>,
+}
+
+/// The factor that brings `unit·sqrt(sum)` down to `threshold`, at most 1. The norm itself may be more
+/// than an f64 can hold.
+fn coefficient(unit: f64, sum: f64, threshold: f64) -> f64 {
+    let factor = threshold / unit / sum.sqrt();
+    // Also where there is no norm at all.
+    if factor < 1.0 { factor } else { 1.0 }
+}
+
+/// A sum of finite gradients that is not.
+fn overflowed(bound: &[Bound], seen: &[Seen]) -> StepCause {
+    let broken = bound.iter().zip(seen).filter(|(_, seen)| {
+        matches!(seen, Seen::Gradient(Some(Measure::Host(squares))) if !squares.is_finite())
+    });
+    StepCause::NonFinite {
+        gradients: broken
+            .map(|(bound, _)| NonFiniteGradient {
+                path: bound.info().path.clone(),
+                elements: 1,
+                of: bound.info().shape.iter().product::<usize>() as u64,
+            })
+            .collect(),
+        loss: None,
+    }
+}

@@ -1,0 +1,218 @@
+use core::fmt;
+
+use burn::optim::GradientsParams;
+
+use crate::ParamPath;
+use crate::groups::GroupError;
+use crate::params::ModuleError;
+use crate::report::{NonFiniteGradient, listed};
+use crate::setting::OutOfRange;
+
+/// Why a driver cannot be bound to a model.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The model cannot be trained parameter by parameter.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// Something about the groups.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// A setting outside its range.
+    #[error(transparent)]
+    Setting(#[from] OutOfRange),
+    /// An optimizer that cannot step a parameter.
+    #[error("the optimizer refuses `{path}`: {reason}")]
+    Refused {
+        /// The parameter's path.
+        path: ParamPath,
+        /// What it says.
+        reason: String,
+    },
+    /// A state in the optimizer that does not fit its parameter.
+    #[error("the optimizer's state of `{path}` cannot be used: {reason}")]
+    State {
+        /// The parameter's path.
+        path: ParamPath,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting that the optimizer of a parameter does not let a driver give.
+    #[error(
+        "the {what} of `{path}` cannot be driven: its optimizer has none that it lets a driver give \
+         (those of this library with such a setting do)"
+    )]
+    NotDriven {
+        /// The parameter's path.
+        path: ParamPath,
+        /// The setting.
+        what: &'static str,
+    },
+    /// States of parameters that the model does not have.
+    #[error("the model has no parameter `{path}`, which the driver was bound to")]
+    Lost {
+        /// The path.
+        path: ParamPath,
+    },
+}
+
+/// Why a step was not made.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepCause {
+    /// Another model than the driver was bound to.
+    #[error(
+        "this is not the model that the driver was bound to: {reason}; `rebind` goes over to another one \
+         of the same structure"
+    )]
+    OtherModel {
+        /// What differs.
+        reason: String,
+    },
+    /// A gradient of another shape than its parameter.
+    #[error("the gradient of `{path}` has the shape {found:?}, and the parameter {expected:?}")]
+    GradientShape {
+        /// The parameter's path.
+        path: ParamPath,
+        /// The parameter's shape.
+        expected: Vec<usize>,
+        /// The gradient's.
+        found: Vec<usize>,
+    },
+    /// A gradient with another number of dimensions than its parameter.
+    #[error("the gradient of `{path}` has not {expected} dimensions, as the parameter has")]
+    GradientRank {
+        /// The parameter's path.
+        path: ParamPath,
+        /// The parameter's number of dimensions.
+        expected: usize,
+    },
+    /// Gradients that are of no parameter.
+    #[error(
+        "{count} of the gradients belong to no parameter of the model: take them with \
+         `GradientsParams::from_grads(grads, &model)`"
+    )]
+    UnknownGradients {
+        /// How many.
+        count: usize,
+    },
+    /// Gradients or a loss that are not finite.
+    #[error("{}", not_finite(gradients, *loss))]
+    NonFinite {
+        /// The parameters, with the number of elements.
+        gradients: Vec<NonFiniteGradient>,
+        /// The loss, if it is not finite.
+        loss: Option<f64>,
+    },
+    /// More updates in a row had to be left out than is allowed.
+    #[error("{count} updates in a row were not finite ({max} may be skipped): {}", not_finite(gradients, *loss))]
+    TooManySkips {
+        /// How many, this one included.
+        count: u32,
+        /// How many may be skipped.
+        max: u32,
+        /// The parameters of the last one.
+        gradients: Vec<NonFiniteGradient>,
+        /// The loss of the last one, if it is not finite.
+        loss: Option<f64>,
+    },
+    /// A setting outside its range at this step.
+    #[error("at step {step}: {error}")]
+    Setting {
+        /// The update, counted from 0.
+        step: u64,
+        /// What is wrong.
+        error: OutOfRange,
+    },
+    /// A micro-batch whose weight cannot be one.
+    #[error(transparent)]
+    Weight(OutOfRange),
+}
+
+fn not_finite(gradients: &[NonFiniteGradient], loss: Option<f64>) -> String {
+    let gradients = match gradients {
+        [] => None,
+        list => Some(format!("gradients are not finite: {}", listed(list.iter()))),
+    };
+    let loss = loss.map(|loss| format!("the loss is {loss}"));
+    let parts: Vec<String> = loss.into_iter().chain(gradients).collect();
+    parts.join("; ")
+}
+
+/// A step that was not made: the model and the gradients as they came in, and why. Nothing in the
+/// driver has changed.
+///
+/// `?` works where the error may be any; [`into_cause`](Self::into_cause) leaves the model behind and
+/// can be sent between threads.
+pub struct StepError<M> {
+    /// The model.
+    pub model: M,
+    /// The gradients.
+    pub grads: GradientsParams,
+    /// What was wrong.
+    pub cause: StepCause,
+}
+
+impl<M> StepError<M> {
+    /// What was wrong, without the model.
+    pub fn into_cause(self) -> StepCause {
+        self.cause
+    }
+}
+
+/// A model that is handed back, because what was to be done with it was not.
+pub struct Rejected<M, E> {
+    /// The model, as it was.
+    pub model: M,
+    /// What was wrong.
+    pub cause: E,
+}
+
+impl<M, E> Rejected<M, E> {
+    /// What was wrong, without the model.
+    pub fn into_cause(self) -> E {
+        self.cause
+    }
+}
+
+// By hand, because a model need not be printed to say what was wrong.
+
+impl<M> fmt::Debug for StepError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepError")
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M> fmt::Display for StepError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl<M> core::error::Error for StepError<M> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+impl<M, E: fmt::Debug> fmt::Debug for Rejected<M, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M, E: fmt::Display> fmt::Display for Rejected<M, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl<M, E: core::error::Error> core::error::Error for Rejected<M, E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.cause.source()
+    }
+}

@@ -1,0 +1,245 @@
+//! The parameters of a module: their paths, and what can be wrong with them.
+
+use core::fmt;
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Bool, DType, Int, Tensor};
+
+use crate::ParamPath;
+
+/// Runs a block with a rank that is known only now.
+macro_rules! with_rank {
+    ($rank:expr, $d:ident => $body:block) => {
+        match $rank {
+            1 => {
+                const $d: usize = 1;
+                $body
+            }
+            2 => {
+                const $d: usize = 2;
+                $body
+            }
+            3 => {
+                const $d: usize = 3;
+                $body
+            }
+            4 => {
+                const $d: usize = 4;
+                $body
+            }
+            5 => {
+                const $d: usize = 5;
+                $body
+            }
+            6 => {
+                const $d: usize = 6;
+                $body
+            }
+            7 => {
+                const $d: usize = 7;
+                $body
+            }
+            // Burn has no more.
+            _ => {
+                const $d: usize = 8;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_rank;
+
+/// A parameter, as groups choose it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParamInfo {
+    /// The path in the module, as in `encoder.linear.weight`.
+    pub path: ParamPath,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// The precision.
+    pub dtype: DType,
+    /// Whether it takes part in the training: it required gradients when it was looked at. Running
+    /// statistics do not.
+    pub trainable: bool,
+}
+
+/// A float tensor of a module, in the order of the visit.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub id: ParamId,
+    pub info: ParamInfo,
+}
+
+/// The float tensors of a module, in the order in which it is visited.
+pub(crate) fn floats<M: Module>(module: &M) -> Vec<Found> {
+    let mut walk = Walk::default();
+    module.visit(&mut walk);
+    walk.found
+}
+
+#[derive(Default)]
+struct Walk {
+    path: Vec<String>,
+    found: Vec<Found>,
+}
+
+impl ModuleVisitor for Walk {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let info = ParamInfo {
+            path: self.path.join(".").into(),
+            shape: param.lazy_shape().as_slice().to_vec(),
+            dtype: param.dtype(),
+            trainable: param.is_require_grad(),
+        };
+        self.found.push(Found { id: param.id, info });
+    }
+}
+
+/// The ids in the order in which a mapper meets them.
+pub(crate) fn map_order<M: Module>(module: &M) -> Vec<ParamId> {
+    #[derive(Default)]
+    struct Ids(Vec<ParamId>);
+
+    impl ModuleMapper for Ids {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            self.0.push(param.id);
+            param
+        }
+    }
+
+    let mut ids = Ids::default();
+    let _ = module.clone().map(&mut ids);
+    ids.0
+}
+
+/// What makes a module one that cannot be trained parameter by parameter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModuleError {
+    /// One parameter in two places.
+    #[error(
+        "`{first}` and `{second}` are one parameter: it would get one gradient and be updated once, and \
+         the two would part; keep it in one place and use it twice"
+    )]
+    Tied {
+        /// Where it is.
+        first: ParamPath,
+        /// And where else.
+        second: ParamPath,
+    },
+    /// Two parameters that a path does not tell apart.
+    #[error("two parameters have the path `{path}`, by which groups and checkpoints find them")]
+    SamePath {
+        /// The path.
+        path: ParamPath,
+    },
+    /// A module that visits and maps its parameters in different orders.
+    #[error("the module maps its parameters in another order than it visits them")]
+    Order,
+    /// Nothing to train.
+    #[error(
+        "the module has no parameter that requires gradients; is it on an autodiff device \
+         (`device.autodiff()`)?"
+    )]
+    Untrainable,
+}
+
+/// Looks for what would go wrong later.
+pub(crate) fn check<M: Module>(module: &M, found: &[Found]) -> Result<(), ModuleError> {
+    let mut ids: HashMap<ParamId, &ParamPath> = HashMap::new();
+    let mut paths: HashMap<&str, ()> = HashMap::new();
+    for Found { id, info } in found {
+        if let Some(first) = ids.insert(*id, &info.path) {
+            return Err(ModuleError::Tied {
+                first: first.clone(),
+                second: info.path.clone(),
+            });
+        }
+        if paths.insert(&info.path, ()).is_some() {
+            let path = info.path.clone();
+            return Err(ModuleError::SamePath { path });
+        }
+    }
+    let visited: Vec<ParamId> = found.iter().map(|found| found.id).collect();
+    if map_order(module) != visited {
+        return Err(ModuleError::Order);
+    }
+    if !found.iter().any(|found| found.info.trainable) {
+        return Err(ModuleError::Untrainable);
+    }
+    Ok(())
+}
+
+/// The kind of a tensor in a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Float,
+    Int,
+    Bool,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Float => "float",
+            Self::Int => "int",
+            Self::Bool => "bool",
+        })
+    }
+}
+
+/// Path, kind and shape of every tensor of a module, and its precision if it is a float, as they are
+/// saved.
+pub(crate) fn tensors<M: Module>(module: &M) -> Vec<(ParamPath, Kind, Vec<usize>, DType)> {
+    #[derive(Default)]
+    struct All {
+        path: Vec<String>,
+        tensors: Vec<(ParamPath, Kind, Vec<usize>, DType)>,
+    }
+
+    impl All {
+        fn push(&mut self, kind: Kind, shape: &[usize], dtype: DType) {
+            let path = self.path.join(".").into();
+            self.tensors.push((path, kind, shape.to_vec(), dtype));
+        }
+    }
+
+    impl ModuleVisitor for All {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let saved = param.transform_for_save();
+            self.push(Kind::Float, saved.shape().as_slice(), saved.dtype());
+        }
+
+        fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+            let saved = param.transform_for_save();
+            self.push(Kind::Int, saved.shape().as_slice(), saved.dtype());
+        }
+
+        fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+            let saved = param.transform_for_save();
+            self.push(Kind::Bool, saved.shape().as_slice(), saved.dtype());
+        }
+    }
+
+    let mut all = All::default();
+    module.visit(&mut all);
+    all.tensors
+}

@@ -1,0 +1,169 @@
+//! Asks the optimizer of each parameter what it is, before anything is stepped.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::tensor::{Device, Tensor};
+use downhill_optim::drive::{Probed, probe};
+
+use crate::ParamPath;
+
+/// One parameter at its path, as a module: what an optimizer sees of a model.
+#[derive(Clone, Debug)]
+struct Alone<const D: usize> {
+    path: Vec<String>,
+    param: Param<Tensor<D>>,
+}
+
+impl<const D: usize> Alone<D> {
+    fn with(self, change: impl FnOnce(Param<Tensor<D>>) -> Param<Tensor<D>>) -> Self {
+        Self {
+            path: self.path,
+            param: change(self.param),
+        }
+    }
+}
+
+impl<const D: usize> Module for Alone<D> {
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.param.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        self.with(|param| param.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        self.with(|param| param.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        self.with(Module::train)
+    }
+
+    fn valid(&self) -> Self {
+        self.clone().with(|param| param.valid())
+    }
+
+    fn materialize(self) -> Self {
+        self.with(Module::materialize)
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        for name in &self.path {
+            visitor.enter_module(name, "");
+        }
+        self.param.visit(visitor);
+        for name in self.path.iter().rev() {
+            visitor.exit_module(name, "");
+        }
+    }
+
+    fn map<M: ModuleMapper>(mut self, mapper: &mut M) -> Self {
+        for name in &self.path {
+            mapper.enter_module(name, "");
+        }
+        self.param = Module::map(self.param, mapper);
+        for name in self.path.iter().rev() {
+            mapper.exit_module(name, "");
+        }
+        self
+    }
+}
+
+/// An optimizer that refuses a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub path: ParamPath,
+    pub reason: String,
+}
+
+/// What the optimizer says of each trainable float parameter, in the order of the visit; none where it is
+/// not of this library.
+pub(crate) fn all<M: Module>(
+    module: &M,
+    optim: &ModuleOptimizer,
+) -> Result<Vec<Option<Probed>>, Refusal> {
+    let mut visitor = Probe {
+        path: Vec::new(),
+        // With its states, to see whether they fit; others would step on them.
+        loaded: optim.clone(),
+        blank: optim.clone().load_record(OptimizerRecord::default()),
+        probed: Vec::new(),
+        refusal: None,
+    };
+    module.visit(&mut visitor);
+    match visitor.refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(visitor.probed),
+    }
+}
+
+struct Probe {
+    path: Vec<String>,
+    loaded: ModuleOptimizer,
+    blank: ModuleOptimizer,
+    probed: Vec<Option<Probed>>,
+    refusal: Option<Refusal>,
+}
+
+fn ask<const D: usize>(
+    optim: &mut ModuleOptimizer,
+    path: &[String],
+    param: Param<Tensor<D>>,
+) -> Result<Option<Probed>, String> {
+    let mut grads = GradientsParams::new();
+    grads.register(param.id, param.val().without_autodiff());
+    let path = path.to_vec();
+    let step = AssertUnwindSafe(|| {
+        probe(|| {
+            optim.step(0.0, Alone { path, param }, grads);
+        })
+    });
+    match catch_unwind(step) {
+        Ok(probed) => Ok(probed.into_iter().next()),
+        Err(panic) => Err(match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => match panic.downcast::<&str>() {
+                Ok(text) => text.to_string(),
+                Err(_) => "it panics".to_string(),
+            },
+        }),
+    }
+}
+
+impl ModuleVisitor for Probe {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.refusal.is_some() {
+            return;
+        }
+        if !param.is_require_grad() {
+            return self.probed.push(None);
+        }
+        // Others really step, so they get one of one element.
+        let device = param.lazy_device();
+        let one = Tensor::<D>::ones([1; D], (&device, param.dtype())).require_grad();
+        let one = Param::initialized(param.id, one);
+        let probed = ask(&mut self.blank, &self.path, one);
+        let probed = match probed {
+            Ok(Some(_)) => ask(&mut self.loaded, &self.path, param.clone()),
+            other => other,
+        };
+        match probed {
+            Ok(probed) => self.probed.push(probed),
+            Err(reason) => {
+                let path = self.path.join(".").into();
+                self.refusal = Some(Refusal { path, reason });
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+use core::fmt;
+
+use burn::tensor::Tensor;
+use downhill_optim::drive::{Measure, Squares};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ParamPath;
+
+/// What an update did.
+///
+/// In one line with `Display`, and in JSON for logs: lists that are empty and numbers that are not known
+/// are left out.
+///
+/// ```
+/// # #[cfg(feature = "flex")] {
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::optim::GradientsParams;
+/// use burn::tensor::{Device, Tensor};
+/// use downhill_optim::SgdConfig;
+/// use downhill_train::{Clipping, Driver};
+///
+/// let device = Device::flex().autodiff();
+/// let model: Linear = LinearConfig::new(2, 1).with_bias(false).init(&device);
+/// let mut driver = Driver::builder(SgdConfig::new().init(), 0.1)
+///     .with_clipping(Clipping::global_norm(1.0))
+///     .bind(&model)
+///     .unwrap();
+/// let loss = model.forward(Tensor::<2>::from_floats([[3.0, 4.0]], &device)).sum();
+/// let grads = GradientsParams::from_grads(loss.backward(), &model);
+/// let (model, report) = driver.step(model, grads).unwrap();
+/// assert_eq!(report.to_string(), "step 1: lr 0.1, gradient norm 5, clipped to 1, 1 parameter updated");
+/// # }
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// Updates made so far, this one included.
+    pub step: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The learning rate, before the factors of groups.
+    pub learning_rate: f64,
+    /// The weight decay, where a schedule drives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+    /// The momentum, where a schedule drives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// The loss, where the driver was told it: the mean of a window of micro-batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// The norm of all gradients together, before clipping; where something asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<Norm>,
+    /// The norm after clipping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clipped_norm: Option<Norm>,
+    /// How many parameters were updated.
+    pub updated: usize,
+    /// Parameters that take part in the training and had no gradient.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<ParamPath>,
+    /// Parameters that are frozen, by a group or in the module, since the driver was bound.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frozen: Vec<ParamPath>,
+    /// Parameters whose gradients were not finite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub non_finite: Vec<NonFiniteGradient>,
+    /// How far parameters moved, measured by their own norm; at updates that are sampled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub update_ratios: Vec<UpdateRatio>,
+    /// Updates left out so far because of what was not finite.
+    pub skipped: u64,
+}
+
+/// What came of a call of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The model was updated.
+    Updated,
+    /// The gradients were added to those of the window; the model is as it was.
+    Accumulated {
+        /// Micro-batches in the window so far.
+        done: u32,
+        /// Micro-batches of a whole window.
+        of: u32,
+    },
+    /// The update (or the micro-batch) was left out; nothing has changed.
+    Skipped,
+}
+
+/// A parameter whose gradient was not finite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NonFiniteGradient {
+    /// The parameter's path.
+    pub path: ParamPath,
+    /// How many elements of its gradient were NaN or infinite.
+    pub elements: u64,
+    /// How many it has.
+    pub of: u64,
+}
+
+impl fmt::Display for NonFiniteGradient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} of {})", self.path, self.elements, self.of)
+    }
+}
+
+/// The norm of a parameter's update over the norm that the parameter had.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateRatio {
+    /// The parameter's path.
+    pub path: ParamPath,
+    /// The ratio; about 1e-3 in a healthy training.
+    pub ratio: f64,
+}
+
+/// A norm that is read from the device when it is asked for, and not before.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    reading: Reading,
+    ceiling: f64,
+}
+
+#[derive(Clone, Debug)]
+enum Reading {
+    Host(Squares),
+    /// For each tensor its largest magnitude and the squares over it, one after the other; the factor on
+    /// all of them.
+    Device(Tensor<1>, f64),
+}
+
+impl Norm {
+    /// The norm. Waits for the device if it has not been read before, and is no more than an f64 can be.
+    pub fn value(&self) -> f64 {
+        self.squares().norm().min(self.ceiling)
+    }
+
+    pub(crate) fn squares(&self) -> Squares {
+        match &self.reading {
+            Reading::Host(squares) => *squares,
+            Reading::Device(pairs, factor) => {
+                let pairs = read_pairs(pairs.clone()).into_iter();
+                pairs.fold(Squares::default(), Squares::plus).times(*factor)
+            }
+        }
+    }
+
+    pub(crate) fn host(squares: Squares) -> Self {
+        Self {
+            reading: Reading::Host(squares),
+            ceiling: f64::INFINITY,
+        }
+    }
+
+    /// The norm of what was measured, times `factor`.
+    pub(crate) fn of(measures: &[Measure], factor: f64) -> Self {
+        match join(measures) {
+            Joined::Host(squares) => Self::host(squares.times(factor)),
+            Joined::Device(pairs) => Self {
+                reading: Reading::Device(pairs, factor),
+                ceiling: f64::INFINITY,
+            },
+        }
+    }
+
+    /// The same norm, or `ceiling` if that is less.
+    pub(crate) fn at_most(&self, ceiling: f64) -> Self {
+        Self {
+            reading: self.reading.clone(),
+            ceiling: self.ceiling.min(ceiling),
+        }
+    }
+}
+
+/// Measures of all tensors, on the host if all of them are there.
+pub(crate) enum Joined {
+    Host(Squares),
+    Device(Tensor<1>),
+}
+
+pub(crate) fn join(measures: &[Measure]) -> Joined {
+    let mut host = Squares::default();
+    let mut device: Vec<Tensor<1>> = Vec::new();
+    for measure in measures {
+        match measure {
+            Measure::Host(squares) => host = host.plus(*squares),
+            Measure::Device(pair) => device.push(pair.clone()),
+        }
+    }
+    let Some(first) = device.first().cloned() else {
+        return Joined::Host(host);
+    };
+    if host.sum > 0.0 {
+        let pair = [host.unit, host.sum];
+        device.push(Tensor::from_data(pair, (&first.device(), first.dtype())));
+    }
+    // Parameters may lie on several devices, and have several precisions.
+    let beside = |pair: Tensor<1>| pair.to_device(&first.device()).cast(first.dtype());
+    Joined::Device(Tensor::cat(device.into_iter().map(beside).collect(), 0))
+}
+
+pub(crate) fn read_pairs(pairs: Tensor<1>) -> Vec<Squares> {
+    let numbers: Vec<f64> = pairs.into_data().iter::<f64>().collect();
+    let pairs = numbers.as_chunks::<2>().0.iter();
+    pairs.map(|&[unit, sum]| Squares { unit, sum }).collect()
+}
+
+impl fmt::Display for Norm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        number(self.value()).fmt(f)
+    }
+}
+
+impl Serialize for Norm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Norm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let unit = f64::deserialize(deserializer)?;
+        Ok(Self::host(Squares { unit, sum: 1.0 }))
+    }
+}
+
+/// Four significant digits at most.
+fn number(x: f64) -> String {
+    let rounded: f64 = format!("{x:.3e}").parse().unwrap_or(x);
+    if rounded == 0.0 || (1e-4..1e5).contains(&rounded.abs()) {
+        rounded.to_string()
+    } else {
+        format!("{rounded:e}")
+    }
+}
+
+/// A few names, and how many more there are.
+pub(crate) fn listed(names: impl ExactSizeIterator<Item = impl fmt::Display>) -> String {
+    const SHOWN: usize = 5;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = names.take(SHOWN).map(|name| name.to_string()).collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+impl fmt::Display for StepReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.outcome {
+            Outcome::Accumulated { done, of } => {
+                return write!(f, "step {}: {done} of {of} micro-batches", self.step);
+            }
+            Outcome::Skipped => {
+                write!(f, "step {}: skipped", self.step)?;
+                if let Some(loss) = self.loss {
+                    write!(f, ", loss {}", number(loss))?;
+                }
+                return match self.non_finite.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, ", not finite: {}", listed(self.non_finite.iter())),
+                };
+            }
+            Outcome::Updated => {}
+        }
+        write!(f, "step {}: lr {}", self.step, number(self.learning_rate))?;
+        for (name, value) in [
+            ("loss", self.loss),
+            ("weight decay", self.weight_decay),
+            ("momentum", self.momentum),
+        ] {
+            if let Some(value) = value {
+                write!(f, ", {name} {}", number(value))?;
+            }
+        }
+        if let Some(norm) = &self.grad_norm {
+            let before = norm.value();
+            write!(f, ", gradient norm {}", number(before))?;
+            if let Some(after) = self.clipped_norm.as_ref().map(Norm::value)
+                && after < before
+            {
+                write!(f, ", clipped to {}", number(after))?;
+            }
+        }
+        let s = if self.updated == 1 { "" } else { "s" };
+        write!(f, ", {} parameter{s} updated", self.updated)?;
+        for (what, paths) in [("missing", &self.missing), ("frozen", &self.frozen)] {
+            if !paths.is_empty() {
+                write!(f, ", {what}: {}", listed(paths.iter()))?;
+            }
+        }
+        if !self.non_finite.is_empty() {
+            write!(f, ", zeroed: {}", listed(self.non_finite.iter()))?;
+        }
+        let by_ratio = |a: &&UpdateRatio, b: &&UpdateRatio| a.ratio.total_cmp(&b.ratio);
+        if let Some(largest) = self.update_ratios.iter().max_by(by_ratio) {
+            let ratio = number(largest.ratio);
+            write!(f, ", largest update {ratio} of {}", largest.path)?;
+        }
+        Ok(())
+    }
+}
