@@ -9,67 +9,12 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use common::net::{ALL, Net, SHAPES, make, values};
 use common::rows::ROWS;
 use common::{devices, floats, tensor, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
 use downhill::problems::mlp::MlpConfig;
 use downhill::rule::{Clock, Rule, Slot, Step, Value};
-
-/// Parameters of two ranks, in a precision of choice.
-#[derive(Module, Debug)]
-struct Net {
-    weight: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
-    kernel: Param<Tensor<4>>,
-}
-
-const SHAPES: [&[usize]; 3] = [&[4, 3], &[3], &[2, 2, 3, 2]];
-
-fn values(len: usize, seed: usize) -> Vec<f64> {
-    (0..len)
-        .map(|i| ((i * 7 + seed * 13) % 32) as f64 / 16.0 - 0.96875)
-        .collect()
-}
-
-fn make<const D: usize>(seed: usize, shape: &[usize], device: &Device, dtype: DType) -> Tensor<D> {
-    let values = values(shape.iter().product(), seed);
-    tensor(TensorData::new(values, shape.to_vec()), device, dtype)
-}
-
-impl Net {
-    fn new(seed: usize, device: &Device, dtype: DType) -> Self {
-        let device = &device.clone().autodiff();
-        Self {
-            weight: Param::from_tensor(make(seed, SHAPES[0], device, dtype)),
-            bias: Param::from_tensor(make(seed + 1, SHAPES[1], device, dtype)),
-            kernel: Param::from_tensor(make(seed + 2, SHAPES[2], device, dtype)),
-        }
-    }
-
-    /// Gradients that change with `t`, of the parameters whose index is in `of`.
-    fn grads(&self, t: usize, of: &[usize], device: &Device, dtype: DType) -> GradientsParams {
-        let mut grads = GradientsParams::new();
-        for index in of {
-            let seed = 100 * t + index;
-            match index {
-                0 => grads.register(self.weight.id, make::<2>(seed, SHAPES[0], device, dtype)),
-                1 => grads.register(self.bias.id, make::<1>(seed, SHAPES[1], device, dtype)),
-                _ => grads.register(self.kernel.id, make::<4>(seed, SHAPES[2], device, dtype)),
-            }
-        }
-        grads
-    }
-
-    fn values(&self) -> [Vec<f64>; 3] {
-        [
-            floats(self.weight.val().into_data()),
-            floats(self.bias.val().into_data()),
-            floats(self.kernel.val().into_data()),
-        ]
-    }
-}
-
-const ALL: [usize; 3] = [0, 1, 2];
 
 /// Runs every configuration on every device and precision.
 fn for_all(mut test: impl FnMut(&str, f64, &dyn Fn() -> ModuleOptimizer, &Device, DType)) {

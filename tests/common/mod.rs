@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod golden;
+pub mod net;
 pub mod rows;
 
 use burn::module::{Module, ModuleVisitor, Param};
