@@ -94,13 +94,13 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// The rate of a scheduler of Burn's kind.
+    /// The rate of a scheduler of a user's own. What Burn's configs make is taken as it is:
     ///
     /// ```
     /// use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
     /// use downhill_train::Rate;
     ///
-    /// let rate = Rate::scheduler(CosineAnnealingLrSchedulerConfig::new(0.1, 1_000).init()?);
+    /// let rate = Rate::from(CosineAnnealingLrSchedulerConfig::new(0.1, 1_000).init()?);
     /// # Ok::<(), String>(())
     /// ```
     pub fn scheduler(scheduler: impl LrScheduler + 'static) -> Self {
