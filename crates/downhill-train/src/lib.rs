@@ -1,4 +1,18 @@
-//! Around the step.
+//! Around an optimizer's step in Burn: what needs the whole model, and what must not be lost.
+//!
+//! * [`Driver`] makes an update, or says why not: it checks gradients against the model, guards against what
+//!   is not finite ([`NonFinite`]), clips ([`Clipping`]), accumulates ([`Accumulation`]), treats groups of
+//!   parameters differently ([`Group`]), averages ([`Averaging`]) and reports ([`StepReport`]). It works with
+//!   any `ModuleOptimizer`, and with any learning rate ([`Rate`]).
+//! * [`checkpoint`] saves all of it in one file, and goes on from it bit for bit.
+//! * [`polyak_update`] moves a target network.
+//!
+//! See [`Driver`] for an example.
+//!
+//! # Feature flags
+//!
+//! `flex` and `ndarray` compile the passes over memory of these backends. `learner` has the driver behind
+//! burn-train's `SupervisedTraining`.
 #![forbid(unsafe_code)]
 
 mod average;
