@@ -11,6 +11,7 @@ use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use common::rows::ROWS;
+use downhill::train::{Averaging, Clipping, Driver};
 
 /// Counts the bytes of large allocations.
 struct Counting;
@@ -44,29 +45,59 @@ struct Layer {
     weight: Param<Tensor<2>>,
 }
 
+impl Layer {
+    fn new() -> Self {
+        let weight = Tensor::<2>::ones([SIDE, SIDE], &Device::flex().autodiff());
+        Self {
+            weight: Param::from_tensor(weight),
+        }
+    }
+}
+
+/// Makes a few steps, of which only the first may allocate: it makes the state.
+fn assert_in_place(
+    label: &str,
+    mut layer: Layer,
+    mut step: impl FnMut(Layer, GradientsParams) -> Layer,
+) {
+    for t in 0..4 {
+        let mut grads = GradientsParams::new();
+        let grad = Tensor::<2>::ones([SIDE, SIDE], &Device::flex());
+        grads.register(layer.weight.id, grad);
+        let before = LARGE.load(Ordering::Relaxed);
+        layer = step(layer, grads);
+        let allocated = LARGE.load(Ordering::Relaxed) - before;
+        assert!(
+            t == 0 || allocated == 0,
+            "{label}: step {t} allocates {allocated} bytes"
+        );
+    }
+}
+
+// One test, because the counter counts for the whole process.
 #[test]
 fn a_step_allocates_no_parameter_sized_memory() {
-    let device = Device::flex();
     for row in ROWS {
         for (label, config) in row.configs() {
             // optax factors other dimensions than the last two in a copy; of a matrix there are none.
             let mut optim = config.try_init().unwrap();
-            let weight = Tensor::<2>::ones([SIDE, SIDE], &device.clone().autodiff());
-            let mut layer = Layer {
-                weight: Param::from_tensor(weight),
-            };
-            for step in 0..4 {
-                let mut grads = GradientsParams::new();
-                grads.register(layer.weight.id, Tensor::<2>::ones([SIDE, SIDE], &device));
+            assert_in_place(&label, Layer::new(), |layer, grads| {
+                optim.step(row.lr, layer, grads)
+            });
+
+            let layer = Layer::new();
+            let driver = Driver::builder(config.try_init().unwrap(), row.lr)
+                .with_clipping(Clipping::global_norm(1.0))
+                .with_averaging(Averaging::ema(0.9));
+            let mut driver = driver.bind(&layer).unwrap();
+            assert_in_place(&format!("a driver of {label}"), layer, |layer, grads| {
+                let layer = driver.step(layer, grads).unwrap().0;
+                // A model for evaluation costs nothing either.
                 let before = LARGE.load(Ordering::Relaxed);
-                layer = optim.step(row.lr, layer, grads);
-                let allocated = LARGE.load(Ordering::Relaxed) - before;
-                // The first step makes the state.
-                assert!(
-                    step == 0 || allocated == 0,
-                    "{label}: step {step} allocates {allocated} bytes"
-                );
-            }
+                drop(driver.averaged(&layer));
+                assert_eq!(LARGE.load(Ordering::Relaxed), before);
+                layer
+            });
         }
     }
 }
