@@ -14,7 +14,7 @@ use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use downhill::optim::AdamWConfig;
 use downhill::problems::data::{self, Batch};
-use downhill::problems::mlp::MlpConfig;
+use downhill::problems::mlp::{Mlp, MlpConfig};
 use downhill::train::{Averaging, Clipping, Driver, DriverBuilder, NonFinite};
 use downhill_lab::bench::interleaved;
 use serde::Serialize;
@@ -166,7 +166,7 @@ fn main() {
     let mut rows = measure(
         "digits mlp",
         || mlp.init(42, &autodiff),
-        &|mlp| GradientsParams::from_grads(mlp.loss(&batch).backward(), mlp),
+        &|mlp: &Mlp| GradientsParams::from_grads(mlp.loss(&batch).backward(), mlp),
         50,
         args.rounds,
     );
@@ -201,7 +201,7 @@ fn main() {
         return;
     }
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["Model", "Parameters", "Step", "us", "Times the bare step"]);
     for column in [1, 3, 4] {
         if let Some(column) = table.column_mut(column) {

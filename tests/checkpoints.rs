@@ -403,6 +403,35 @@ fn a_kill_in_the_middle_of_a_save_leaves_the_last_checkpoint() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
 }
 
+#[test]
+fn a_checkpoint_of_one_device_goes_on_on_another() {
+    let config = OptimizerConfig::by_name("adamw").unwrap();
+    for from in devices() {
+        let net = Net::new(1, &from.device, DType::F32);
+        let mut own = driver(&config, 0.1, &net);
+        let net = train(&mut own, net, 0..3, &from.device, DType::F32);
+        let saved = own.checkpoint(&net).unwrap();
+        let net = train(&mut own, net, 3..6, &from.device, DType::F32);
+        for to in devices() {
+            let other = Net::new(2, &to.device, DType::F32);
+            let mut resumed = driver(&config, 0.1, &other);
+            let other = resumed.resume(other, &saved).unwrap();
+            assert_eq!(other.weight.val().device(), to.device.clone().autodiff());
+            assert!(bytes(&resumed, &other) == saved.to_bytes().unwrap());
+            let other = train(&mut resumed, other, 3..6, &to.device, DType::F32);
+            let tolerance = 10.0 * from.f32_tolerance.max(to.f32_tolerance);
+            for (a, b) in net.values().concat().iter().zip(other.values().concat()) {
+                assert!(
+                    (a - b).abs() <= tolerance,
+                    "{} to {}: {a}, {b}",
+                    from.name,
+                    to.name
+                );
+            }
+        }
+    }
+}
+
 /// A small checkpoint.
 fn small() -> (Driver, Net, Vec<u8>) {
     let net = Net::new(1, &device(), DType::F32);
