@@ -7,6 +7,7 @@
 
 use std::time::Instant;
 
+use burn::grad_clipping::GradientClippingConfig;
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
@@ -25,6 +26,9 @@ struct Args {
     /// Repetitions.
     #[arg(long, default_value_t = 41)]
     rounds: usize,
+    /// Only the small model, `mlp`, or only the large one, `matrix`.
+    #[arg(long, value_parser = ["mlp", "matrix"])]
+    model: Option<String>,
     /// JSON lines instead of a table.
     #[arg(long)]
     json: bool,
@@ -123,10 +127,16 @@ fn measure<M: Module>(
             steps,
         }
     };
-    let drivers = DRIVERS.map(|(name, with)| (name, Some(with)));
-    let all = [("bare", None)].into_iter().chain(drivers);
-    let (names, mut subjects): (Vec<_>, Vec<_>) =
-        all.map(|(name, with)| (name, subject(with))).unzip();
+    let drivers = DRIVERS.map(|(name, with)| (name, subject(Some(with))));
+    let mut clipped = subject(None);
+    let clipping = GradientClippingConfig::Norm(1e-3);
+    let optim = AdamWConfig::new().with_grad_clipping(Some(clipping));
+    clipped.stepper = Stepper::Bare(optim.init());
+    let bare = [
+        ("bare", subject(None)),
+        ("bare, Burn's norm of each tensor", clipped),
+    ];
+    let (names, mut subjects): (Vec<_>, Vec<_>) = bare.into_iter().chain(drivers).unzip();
     let mut timed: Vec<_> = subjects
         .iter_mut()
         .map(|subject| || subject.time())
@@ -163,36 +173,42 @@ fn main() {
         targets: all.targets.narrow(0, 0, 32),
     };
     let mlp = MlpConfig::new(digits.train.inputs(), 64, digits.train.classes());
-    let mut rows = measure(
-        "digits mlp",
-        || mlp.init(42, &autodiff),
-        &|mlp: &Mlp| GradientsParams::from_grads(mlp.loss(&batch).backward(), mlp),
-        50,
-        args.rounds,
-    );
+    let chosen = |name: &str| args.model.as_ref().is_none_or(|model| model == name);
+    let mut rows = Vec::new();
+    if chosen("mlp") {
+        rows.extend(measure(
+            "digits mlp",
+            || mlp.init(42, &autodiff),
+            &|mlp: &Mlp| GradientsParams::from_grads(mlp.loss(&batch).backward(), mlp),
+            50,
+            args.rounds,
+        ));
+    }
 
     let shape = [2048, 2048];
     let random = || Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let source = random().into_data();
-    rows.extend(measure(
-        "matrix",
-        || Matrix {
-            weight: Param::from_data(random().into_data(), &autodiff),
-        },
-        &|matrix: &Matrix| {
-            // A clone would share its buffer with the original.
-            let data = TensorData::from_bytes_vec(
-                source.as_bytes().to_vec(),
-                source.shape().clone(),
-                source.dtype(),
-            );
-            let mut grads = GradientsParams::new();
-            grads.register(matrix.weight.id, Tensor::<2>::from_data(data, &device));
-            grads
-        },
-        2,
-        args.rounds,
-    ));
+    if chosen("matrix") {
+        rows.extend(measure(
+            "matrix",
+            || Matrix {
+                weight: Param::from_data(random().into_data(), &autodiff),
+            },
+            &|matrix: &Matrix| {
+                // A clone would share its buffer with the original.
+                let data = TensorData::from_bytes_vec(
+                    source.as_bytes().to_vec(),
+                    source.shape().clone(),
+                    source.dtype(),
+                );
+                let mut grads = GradientsParams::new();
+                grads.register(matrix.weight.id, Tensor::<2>::from_data(data, &device));
+                grads
+            },
+            2,
+            args.rounds,
+        ));
+    }
 
     if args.json {
         for row in &rows {

@@ -25,7 +25,7 @@
 use core::cell::RefCell;
 
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Dispatch, Shape, TensorMetadata};
+use burn::backend::{Dispatch, DispatchTensor, Shape, TensorMetadata};
 use burn::tensor::{DType, FloatDType, Tensor};
 use downhill_rule::{Clock, Driven, Rule, Slot, Step, Value};
 
@@ -234,15 +234,41 @@ pub enum Measure {
     Host(Squares),
     /// Still on the device: the largest magnitude, and the sum of the squares of the elements divided by
     /// it.
-    Device(Tensor<1>),
+    Device(Box<Tensor<1>>),
 }
 
 /// Measures a tensor: in one pass over memory on Flex and NdArray, elsewhere in tensor operations
 /// that nothing waits for.
 ///
 /// No finite tensor overflows, whatever its precision. A NaN or an infinity makes the sum a NaN.
-pub fn measure<const D: usize>(tensor: &Tensor<D>) -> Measure {
-    let tensor = tensor.clone().without_autodiff().into_dispatch();
+pub fn measure<const D: usize>(tensor: Tensor<D>) -> Measure {
+    measure_dispatched::<D>(tensor.into_dispatch())
+}
+
+/// Compares a gradient's shape with its parameter's, and [measures](measure) it if `measured`.
+///
+/// # Errors
+///
+/// Returns the gradient's shape if it is another.
+pub fn examine<const D: usize>(
+    grad: Tensor<D>,
+    expected: &[usize],
+    measured: bool,
+) -> Result<Option<Measure>, Vec<usize>> {
+    let grad = grad.into_dispatch();
+    match fused::has_shape(&grad, expected) {
+        true => Ok(measured.then(|| measure_dispatched::<D>(grad))),
+        false => Err(grad.shape().as_slice().to_vec()),
+    }
+}
+
+fn measure_dispatched<const D: usize>(tensor: DispatchTensor) -> Measure {
+    // A gradient has no autodiff, and asking costs more than a small one's sum.
+    if let Some(squares) = fused::squares(&tensor) {
+        return Measure::Host(squares);
+    }
+    let tensor = Tensor::<D>::from_dispatch(tensor);
+    let tensor = tensor.without_autodiff().into_dispatch();
     if let Some(squares) = fused::squares(&tensor) {
         return Measure::Host(squares);
     }
@@ -264,7 +290,7 @@ pub fn measure<const D: usize>(tensor: &Tensor<D>) -> Measure {
     let share = values / largest.clone();
     let squares = Dispatch::float_sum(share.square().0);
     let pair = Dispatch::float_cat(vec![largest.0, squares], 0);
-    Measure::Device(Tensor::from_dispatch(pair))
+    Measure::Device(Box::new(Tensor::from_dispatch(pair)))
 }
 
 /// The way from one tensor to another.
@@ -289,8 +315,8 @@ impl Rule for Towards {
     }
 }
 
-/// `from + weight·(to - from)`, in place of `from` where its buffer is not shared, and in its
-/// precision.
+/// `from + weight·(to - from)`, in place of `from` where its buffer is not shared, in its precision, and
+/// on the device of `to`.
 ///
 /// # Panics
 ///
@@ -306,6 +332,9 @@ pub fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, weight: f64) -> Tens
             true => to,
             false => Dispatch::float_cast(to, FloatDType::from(from.dtype())),
         };
+        if from.device() != to.device() {
+            from = Dispatch::float_to_device(from, &to.device());
+        }
         let moved = engine.step_tensors(
             &mut clock,
             1.0,

@@ -134,6 +134,9 @@ impl Averaging {
     }
 }
 
+/// An average in the container, from which it is taken while it is updated.
+type Kept<const D: usize> = Option<Tensor<D>>;
+
 /// The averages of a model's float tensors.
 #[derive(Debug)]
 pub(crate) struct Averages {
@@ -259,8 +262,8 @@ impl Averages {
         for (bound, to) in bound.iter().zip(to) {
             let rank = bound.info().shape.len();
             with_rank!(rank, D => {
-                if let Some(tensor) = self.tensors.remove::<Tensor<D>>(&bound.id()) {
-                    self.tensors.register(*to, tensor);
+                if let Some(kept) = self.tensors.remove::<Kept<D>>(&bound.id()) {
+                    self.tensors.register(*to, kept);
                 }
             });
         }
@@ -291,16 +294,19 @@ impl ModuleVisitor for Update<'_> {
             return;
         }
         let tensors = &mut self.averages.tensors;
-        let value = param.val().without_autodiff();
-        let average = match tensors.remove::<Tensor<D>>(&bound.id()) {
-            Some(average) if self.weight < 1.0 => {
-                let average = average.to_device(&value.device());
-                lerp(average, value, self.weight)
-            }
-            // In a buffer of its own, so that neither has to be copied when it is next written to.
-            _ => value.cast(average_dtype(param.dtype())).mul_scalar(1.0),
-        };
-        tensors.register(bound.id(), average);
+        let value = param.val();
+        let kept = tensors.get_mut_ref::<Kept<D>>(&bound.id());
+        if let Some(kept) = kept
+            && self.weight < 1.0
+            && let Some(average) = kept.take()
+        {
+            *kept = Some(lerp(average, value, self.weight));
+            return;
+        }
+        // In a buffer of its own, so that neither has to be copied when it is next written to.
+        let value = value.without_autodiff();
+        let first = value.cast(average_dtype(param.dtype())).mul_scalar(1.0);
+        tensors.register::<Kept<D>>(bound.id(), Some(first));
     }
 }
 
@@ -314,7 +320,7 @@ impl ModuleMapper for Swap<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let id = self.bound[self.next].id();
         self.next += 1;
-        match self.averages.tensors.get::<Tensor<D>>(&id) {
+        match self.averages.tensors.get::<Kept<D>>(&id).flatten() {
             Some(average) => param.map(|own| {
                 let dtype = FloatDType::from(own.dtype());
                 average.to_device(&own.device()).cast(dtype)
@@ -335,7 +341,7 @@ impl ModuleVisitor for Read<'_> {
     fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
         let bound = &self.bound[self.next];
         self.next += 1;
-        if let Some(average) = self.averages.tensors.get::<Tensor<D>>(&bound.id()) {
+        if let Some(average) = self.averages.tensors.get::<Kept<D>>(&bound.id()).flatten() {
             let path = bound.info().path.to_string();
             self.data.push((path, average.into_data()));
         }
@@ -357,7 +363,9 @@ impl ModuleVisitor for Write<'_> {
             let device: Device = param.lazy_device().inner();
             let dtype = data.dtype();
             let tensor = Tensor::<D>::from_data(data, (&device, dtype));
-            self.averages.tensors.register(bound.id(), tensor);
+            self.averages
+                .tensors
+                .register::<Kept<D>>(bound.id(), Some(tensor));
         }
     }
 }

@@ -6,7 +6,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{DType, Tensor};
 use downhill_optim::Identity;
-use downhill_optim::drive::{Directive, Directives, Drives, Measure, directed, measure};
+use downhill_optim::drive::{Directive, Directives, Drives, Measure, Squares, directed, measure};
 use downhill_optim::rule::Driven;
 
 use crate::average::{Averages, Averaging};
@@ -855,91 +855,40 @@ impl Core {
         if seen.iter().any(|seen| matches!(seen, Seen::Frozen)) {
             gradients::change(model, &mut grads, seen, &Change::DropFrozen);
         }
-        let measures: Vec<Measure> = (seen.iter())
-            .filter_map(|seen| match seen {
-                Seen::Gradient(measure) => measure.clone(),
-                _ => None,
-            })
-            .collect();
-        let measured = !measures.is_empty();
-        report.grad_norm = measured.then(|| Norm::of(&measures, factor));
-        let mut factors = vec![factor; seen.len()];
-        let mut changes = Vec::new();
-        match (&self.settings.clipping, numbers.threshold) {
-            (Some(Clipping::GlobalNorm { .. }), Some(threshold)) => {
-                let norm = report.grad_norm.as_ref().filter(|_| measured);
-                match device_coefficient(&measures, threshold / factor) {
-                    Some(coefficient) => changes.push(Change::ScaleBy(coefficient)),
-                    None => {
-                        let squares = norm.map(Norm::squares).unwrap_or_default();
-                        let coefficient = coefficient(squares.unit, squares.sum, threshold);
-                        factors.fill(factor * coefficient);
-                    }
-                }
-                report.clipped_norm = norm.map(|norm| norm.at_most(threshold));
-            }
-            (Some(Clipping::TensorNorm { .. }), Some(threshold)) => {
-                let mut clipped = Vec::new();
-                for (seen, factor) in seen.iter().zip(&mut factors) {
-                    match seen {
-                        Seen::Gradient(Some(Measure::Host(squares))) => {
-                            let unit = squares.unit * *factor;
-                            *factor *= coefficient(unit, squares.sum, threshold);
-                            clipped.push(squares.times(*factor));
-                        }
-                        Seen::Gradient(Some(Measure::Device(_))) => {
-                            changes.push(Change::ToNorm(threshold / *factor));
-                        }
-                        _ => {}
-                    }
-                }
-                changes.truncate(1);
-                // On the device it is not known without another measurement.
-                if changes.is_empty() {
-                    report.clipped_norm = Some(Norm::host(gradients::total(clipped.into_iter())));
-                }
-            }
-            (Some(Clipping::Value { .. }), Some(threshold)) => {
-                changes.push(Change::Clamp(threshold));
-            }
-            (Some(Clipping::Adaptive { epsilon, .. }), Some(ratio)) => {
-                let epsilon = *epsilon;
-                changes.push(Change::Adaptive { ratio, epsilon });
-            }
-            _ => {}
+        report.grad_norm = gradients::norm(seen, factor);
+        let Clip {
+            scale,
+            change,
+            clipped_norm,
+        } = self.clip(seen, factor, numbers, report.grad_norm.as_ref());
+        report.clipped_norm = clipped_norm;
+        // What the optimizer's pass does not apply, or what has to come before a change that is not linear,
+        // is applied here.
+        let elementwise = matches!(change, Some(Change::Clamp(_) | Change::Adaptive { .. }));
+        let window = self.settings.accumulation.is_some();
+        let folds = |bound: &Bound| {
+            self.fold && bound.drives.is_some() && !elementwise && !(window && bound.is_half())
+        };
+        let beforehand: Vec<f64> = match self
+            .bound
+            .iter()
+            .all(|bound| folds(bound) || !bound.info().trainable)
+        {
+            true => Vec::new(),
+            false => (self.bound.iter().enumerate())
+                .map(|(at, bound)| if folds(bound) { 1.0 } else { scale.of(at) })
+                .collect(),
+        };
+        let half_sums = window && self.bound.iter().any(Bound::is_half);
+        if half_sums || beforehand.iter().any(|factor| *factor != 1.0) {
+            gradients::change(model, &mut grads, seen, &Change::Scale(&beforehand));
         }
-        let elementwise = matches!(
-            changes.first(),
-            Some(Change::Clamp(_) | Change::Adaptive { .. })
-        );
-        // What others would not apply, or what has to come before a change that is not linear, is applied
-        // here.
-        let folded: Vec<f64> = (self.bound.iter().zip(&mut factors))
-            .map(|(bound, factor)| {
-                let window = self.settings.accumulation.is_some() && bound.is_half();
-                let fold = self.fold && bound.drives.is_some() && !elementwise && !window;
-                match fold {
-                    true => core::mem::replace(factor, 1.0),
-                    false => 1.0,
-                }
-            })
-            .collect();
-        let cast = self.settings.accumulation.is_some() && self.bound.iter().any(Bound::is_half);
-        if cast || factors.iter().any(|factor| *factor != 1.0) {
-            gradients::change(model, &mut grads, seen, &Change::Scale(&factors));
-        }
-        for change in &changes {
+        if let Some(change) = &change {
             gradients::change(model, &mut grads, seen, change);
         }
-        if elementwise && measured {
+        if elementwise && report.grad_norm.is_some() {
             let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
-            let after: Vec<Measure> = (after.into_iter())
-                .filter_map(|seen| match seen {
-                    Seen::Gradient(measure) => measure,
-                    _ => None,
-                })
-                .collect();
-            report.clipped_norm = Some(Norm::of(&after, 1.0));
+            report.clipped_norm = gradients::norm(&after, 1.0);
         }
         for (bound, seen) in self.bound.iter().zip(seen) {
             let path = || bound.info().path.clone();
@@ -952,37 +901,103 @@ impl Core {
         }
         let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
+        let inside = |at: usize| match folds(&self.bound[at]) {
+            true => scale.of(at),
+            false => 1.0,
+        };
         Go {
-            directives: self.directives(seen, &folded, numbers),
+            directives: self.directives(seen, &scale, inside, numbers),
             grads,
             report,
             before: sampled.then(|| model.clone()),
         }
     }
 
-    fn directives(&self, seen: &[Seen], folded: &[f64], numbers: &Numbers) -> Directives {
-        let taking = || {
-            let params = self.bound.iter().zip(seen).zip(folded);
-            params.filter(|((bound, seen), _)| {
-                bound.drives.is_some() && matches!(seen, Seen::Gradient(_))
-            })
+    /// What clipping comes to: factors, a change that is more than a factor, and the norm afterwards where it
+    /// is known.
+    fn clip(&self, seen: &[Seen], factor: f64, numbers: &Numbers, norm: Option<&Norm>) -> Clip {
+        let mut clip = Clip {
+            scale: Scale::All(factor),
+            change: None,
+            clipped_norm: None,
         };
-        let first = taking().next().map_or(1.0, |(_, factor)| *factor);
-        if self.uniform && taking().all(|(_, factor)| *factor == first) {
-            return Directives::All(Directive {
-                grad_scale: first,
-                driven: Driven {
-                    weight_decay: numbers.weight_decay,
-                    momentum: numbers.momentum,
-                },
-            });
+        let (Some(clipping), Some(threshold)) = (&self.settings.clipping, numbers.threshold) else {
+            return clip;
+        };
+        match clipping {
+            Clipping::GlobalNorm { .. } => {
+                match gradients::on_device(seen) {
+                    Some(pairs) => {
+                        let coefficient = device_coefficient(pairs, threshold / factor);
+                        clip.change = Some(Change::ScaleBy(coefficient));
+                    }
+                    None => {
+                        let squares = norm.map(Norm::squares).unwrap_or_default();
+                        let coefficient = coefficient(squares.unit, squares.sum, threshold);
+                        clip.scale = Scale::All(factor * coefficient);
+                    }
+                }
+                clip.clipped_norm = norm.map(|norm| norm.at_most(threshold));
+            }
+            Clipping::TensorNorm { .. } => {
+                let mut clipped = Squares::default();
+                let factors = seen.iter().map(|seen| match seen {
+                    Seen::Gradient(Some(Measure::Host(squares))) => {
+                        let unit = squares.unit * factor;
+                        let factor = factor * coefficient(unit, squares.sum, threshold);
+                        clipped = clipped.plus(squares.times(factor));
+                        factor
+                    }
+                    _ => factor,
+                });
+                clip.scale = Scale::Each(factors.collect());
+                match gradients::on_device(seen) {
+                    Some(_) => clip.change = Some(Change::ToNorm(threshold / factor)),
+                    // On the device it is not known without another measurement.
+                    None => clip.clipped_norm = Some(Norm::host(clipped)),
+                }
+            }
+            Clipping::Value { .. } => clip.change = Some(Change::Clamp(threshold)),
+            Clipping::Adaptive { epsilon, .. } => {
+                clip.change = Some(Change::Adaptive {
+                    ratio: threshold,
+                    epsilon: *epsilon,
+                });
+            }
+        }
+        clip
+    }
+
+    fn directives(
+        &self,
+        seen: &[Seen],
+        scale: &Scale,
+        inside: impl Fn(usize) -> f64,
+        numbers: &Numbers,
+    ) -> Directives {
+        let takes =
+            |at: &usize| self.bound[*at].drives.is_some() && matches!(seen[*at], Seen::Gradient(_));
+        if self.uniform && matches!(scale, Scale::All(_)) {
+            let first = (0..seen.len()).find(takes);
+            // All that follow directives are treated alike, unless a window has sums of 16-bit gradients.
+            let factor = first.map_or(1.0, &inside);
+            if (0..seen.len()).filter(takes).all(|at| inside(at) == factor) {
+                return Directives::All(Directive {
+                    grad_scale: factor,
+                    driven: Driven {
+                        weight_decay: numbers.weight_decay,
+                        momentum: numbers.momentum,
+                    },
+                });
+            }
         }
         let step = self.counters.updates;
-        let each = taking().map(|((bound, _), factor)| {
+        let each = (0..seen.len()).filter(takes).map(|at| {
             let value =
                 |setting: &Option<Setting>| setting.as_ref().map(|setting| setting.value(step));
+            let bound = &self.bound[at];
             Directive {
-                grad_scale: *factor,
+                grad_scale: inside(at),
                 driven: Driven {
                     weight_decay: value(&bound.weight_decay),
                     momentum: value(&bound.momentum),
@@ -1103,9 +1118,9 @@ impl Core {
                     return;
                 };
                 let moved = param.val().without_autodiff() - before.clone();
-                let norm = |tensor: &Tensor<D>| Norm::of(&[measure(tensor)], 1.0);
+                let norm = |tensor: Tensor<D>| Norm::of(&[measure(tensor)], 1.0);
                 self.pairs
-                    .push((info.path.clone(), norm(&moved), norm(&before)));
+                    .push((info.path.clone(), norm(moved), norm(before)));
             }
         }
         let mut values = Values::default();
@@ -1164,6 +1179,28 @@ enum Verdict {
     Error(StepCause),
     Skip(Vec<NonFiniteGradient>),
     Zero(Vec<NonFiniteGradient>),
+}
+
+/// What clipping comes to.
+struct Clip {
+    scale: Scale,
+    change: Option<Change<'static>>,
+    clipped_norm: Option<Norm>,
+}
+
+/// The factors of the parameters' gradients.
+enum Scale {
+    All(f64),
+    Each(Vec<f64>),
+}
+
+impl Scale {
+    fn of(&self, at: usize) -> f64 {
+        match self {
+            Self::All(factor) => *factor,
+            Self::Each(factors) => factors[at],
+        }
+    }
 }
 
 /// The settings of one update.

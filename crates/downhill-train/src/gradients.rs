@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, FloatDType, Tensor};
-use downhill_optim::drive::{Measure, Squares, measure};
+use downhill_optim::drive::{Measure, Squares, examine};
 
 use crate::driver::Bound;
 use crate::error::StepCause;
 use crate::params::with_rank;
-use crate::report::{Joined, NonFiniteGradient, join, read_pairs};
+use crate::report::{Joined, NonFiniteGradient, Norm, join, read_pairs};
 
 /// What each parameter's gradient is, in the order of the visit.
 #[derive(Clone, Debug)]
@@ -96,18 +96,16 @@ impl Inspect<'_> {
             });
         };
         self.found += 1;
-        let shape = grad.shape();
-        if shape.as_slice() != info.shape {
-            return Err(StepCause::GradientShape {
+        let frozen = bound.frozen || !param.is_require_grad();
+        match examine(grad, &info.shape, self.measured && !frozen) {
+            Ok(_) if frozen => Ok(Seen::Frozen),
+            Ok(measure) => Ok(Seen::Gradient(measure)),
+            Err(found) => Err(StepCause::GradientShape {
                 path: info.path.clone(),
                 expected: info.shape.clone(),
-                found: shape.as_slice().to_vec(),
-            });
+                found,
+            }),
         }
-        if bound.frozen || !param.is_require_grad() {
-            return Ok(Seen::Frozen);
-        }
-        Ok(Seen::Gradient(self.measured.then(|| measure(&grad))))
     }
 }
 
@@ -256,12 +254,8 @@ pub(crate) fn change<M: Module>(
                 Change::Scale(factors) => grad.mul_scalar(factors[at]),
                 Change::ScaleBy(factor) => scaled(grad, factor.clone()),
                 Change::ToNorm(threshold) => match seen {
-                    Seen::Gradient(Some(measure @ Measure::Device(_))) => {
-                        let factor = device_coefficient(core::slice::from_ref(measure), *threshold);
-                        match factor {
-                            Some(factor) => scaled(grad, factor),
-                            None => grad,
-                        }
+                    Seen::Gradient(Some(Measure::Device(pair))) => {
+                        scaled(grad, device_coefficient((**pair).clone(), *threshold))
                     }
                     _ => grad,
                 },
@@ -295,12 +289,8 @@ fn scaled<const D: usize>(grad: Tensor<D>, factor: Tensor<1>) -> Tensor<D> {
     grad * factor.reshape([1; D])
 }
 
-/// The factor that brings a norm which is still on the device down to `threshold`, at most 1; none where
-/// everything is on the host.
-pub(crate) fn device_coefficient(measures: &[Measure], threshold: f64) -> Option<Tensor<1>> {
-    let Joined::Device(pairs) = join(measures) else {
-        return None;
-    };
+/// The factor that brings a norm which is still on the device down to `threshold`, at most 1.
+pub(crate) fn device_coefficient(pairs: Tensor<1>, threshold: f64) -> Tensor<1> {
     let count = pairs.dims()[0] / 2;
     let pairs = pairs.reshape([count, 2]);
     let units = pairs.clone().slice([0..count, 0..1]);
@@ -310,7 +300,7 @@ pub(crate) fn device_coefficient(measures: &[Measure], threshold: f64) -> Option
     let share = units / largest.clone().reshape([1, 1]);
     let norm = (share.square() * sums).sum().sqrt();
     let factor = largest.recip().mul_scalar(threshold) / norm;
-    Some(factor.clamp_max(1.0))
+    factor.clamp_max(1.0)
 }
 
 /// Brock et al., arXiv 2102.06171, equation 3.
@@ -444,7 +434,36 @@ impl ModuleVisitor for Add {
     }
 }
 
-/// The sum over all measures.
-pub(crate) fn total(measures: impl Iterator<Item = Squares>) -> Squares {
-    measures.fold(Squares::default(), Squares::plus)
+/// The measures that are still on the device, together with the others; none if there are no such.
+pub(crate) fn on_device(seen: &[Seen]) -> Option<Tensor<1>> {
+    let waits = |seen: &Seen| matches!(seen, Seen::Gradient(Some(Measure::Device(_))));
+    if !seen.iter().any(waits) {
+        return None;
+    }
+    match join(&measures(seen)) {
+        Joined::Device(pairs) => Some(pairs),
+        Joined::Host(_) => None,
+    }
+}
+
+/// The norm of all gradients times `factor`; none if they were not measured.
+pub(crate) fn norm(seen: &[Seen], factor: f64) -> Option<Norm> {
+    if on_device(seen).is_some() {
+        return Some(Norm::of(&measures(seen), factor));
+    }
+    let mut total = None;
+    for seen in seen {
+        if let Seen::Gradient(Some(Measure::Host(squares))) = seen {
+            total = Some(total.map_or(*squares, |total: Squares| total.plus(*squares)));
+        }
+    }
+    total.map(|squares| Norm::host(squares.times(factor)))
+}
+
+fn measures(seen: &[Seen]) -> Vec<Measure> {
+    let measure = |seen: &Seen| match seen {
+        Seen::Gradient(measure) => measure.clone(),
+        _ => None,
+    };
+    seen.iter().filter_map(measure).collect()
 }

@@ -129,7 +129,7 @@ enum Reading {
     Host(Squares),
     /// For each tensor its largest magnitude and the squares over it, one after the other; the factor on
     /// all of them.
-    Device(Tensor<1>, f64),
+    Device(Box<(Tensor<1>, f64)>),
 }
 
 impl Norm {
@@ -141,7 +141,8 @@ impl Norm {
     pub(crate) fn squares(&self) -> Squares {
         match &self.reading {
             Reading::Host(squares) => *squares,
-            Reading::Device(pairs, factor) => {
+            Reading::Device(reading) => {
+                let (pairs, factor) = &**reading;
                 let pairs = read_pairs(pairs.clone()).into_iter();
                 pairs.fold(Squares::default(), Squares::plus).times(*factor)
             }
@@ -160,7 +161,7 @@ impl Norm {
         match join(measures) {
             Joined::Host(squares) => Self::host(squares.times(factor)),
             Joined::Device(pairs) => Self {
-                reading: Reading::Device(pairs, factor),
+                reading: Reading::Device(Box::new((pairs, factor))),
                 ceiling: f64::INFINITY,
             },
         }
@@ -187,7 +188,7 @@ pub(crate) fn join(measures: &[Measure]) -> Joined {
     for measure in measures {
         match measure {
             Measure::Host(squares) => host = host.plus(*squares),
-            Measure::Device(pair) => device.push(pair.clone()),
+            Measure::Device(pair) => device.push((**pair).clone()),
         }
     }
     let Some(first) = device.first().cloned() else {

@@ -110,22 +110,21 @@ pub(super) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
         DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => tensor,
         _ => return None,
     };
-    if tensor.layout().num_elements() == 0 {
-        return Some(Squares::default());
-    }
-    let dense;
-    let tensor = match tensor.is_contiguous() {
-        true => tensor,
-        false => {
-            dense = tensor.to_contiguous();
-            &dense
+    fn sum<E: Element + BurnElement + bytemuck::Pod>(tensor: &FlexTensor) -> Option<Squares> {
+        match tensor.as_slice::<E>() {
+            Some(values) => Some(super::squares::squares(values)),
+            None if tensor.layout().num_elements() == 0 => Some(Squares::default()),
+            None => {
+                let dense = tensor.to_contiguous();
+                dense.as_slice::<E>().map(super::squares::squares)
+            }
         }
-    };
+    }
     match tensor.dtype() {
-        DType::F32 => tensor.as_slice::<f32>().map(super::squares::squares),
-        DType::F64 => tensor.as_slice::<f64>().map(super::squares::squares),
-        DType::F16 => tensor.as_slice::<f16>().map(super::squares::squares),
-        DType::BF16 => tensor.as_slice::<bf16>().map(super::squares::squares),
+        DType::F32 => sum::<f32>(tensor),
+        DType::F64 => sum::<f64>(tensor),
+        DType::F16 => sum::<f16>(tensor),
+        DType::BF16 => sum::<bf16>(tensor),
         _ => None,
     }
 }

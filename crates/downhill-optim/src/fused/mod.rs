@@ -12,7 +12,7 @@ mod squares;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use burn::backend::{DispatchTensor, DispatchTensorKind};
+use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
 use downhill_rule::{Clock, Real};
 use half::{bf16, f16};
 
@@ -153,5 +153,17 @@ pub(crate) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
         #[cfg(feature = "ndarray")]
         DispatchTensorKind::NdArray(_) => ndarray::squares(tensor),
         _ => None,
+    }
+}
+
+/// Whether a tensor has a shape.
+pub(crate) fn has_shape(tensor: &DispatchTensor, shape: &[usize]) -> bool {
+    match &tensor.kind {
+        // Without a copy of its shape, which is a large part of what a small tensor costs.
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => {
+            tensor.layout().shape().as_slice() == shape
+        }
+        _ => tensor.shape().as_slice() == shape,
     }
 }

@@ -57,55 +57,107 @@ impl Squares {
     }
 }
 
-const LANES: usize = 16;
+/// Sums side by side, so that none waits for the one before.
+const LANES: usize = 32;
 
-/// Squares of f64 below which the sum may have lost small elements.
-const SMALL: f64 = 1e-280;
+/// Numbers that are added up in single precision before the sum goes on in f64: few enough for the sum to
+/// be as exact as the numbers are.
+const STRETCH: usize = 2048;
+
+/// Sums of squares outside this range may have lost small elements, or overflowed.
+const SINGLE: core::ops::Range<f32> = 1e-20..f32::INFINITY;
+const DOUBLE: core::ops::Range<f64> = 1e-280..f64::INFINITY;
 
 /// The sum of squares of a slice.
 pub(super) fn squares<E: Element>(values: &[E]) -> Squares {
-    let sum = total(values, |x| x * x, |a, b| a + b);
     let single = size_of::<E::Compute>() < size_of::<f64>();
-    // Squares of f32 are far inside the range of f64.
-    if single || (SMALL..f64::INFINITY).contains(&sum) {
+    if single {
+        // Squares of f32 are far inside the range of f64.
+        let sum = over_parts(values, single_squares, |a, b| a + b);
+        return Squares { unit: 1.0, sum };
+    }
+    let sum = over_parts(
+        values,
+        |part| lanes(part, |x| x * x, |a, b| a + b),
+        |a, b| a + b,
+    );
+    if DOUBLE.contains(&sum) {
         return Squares { unit: 1.0, sum };
     }
     // `max` passes over a NaN, but the division keeps it.
-    let largest = total(values, f64::abs, f64::max).max(f64::MIN_POSITIVE);
-    Squares {
-        unit: largest,
-        sum: total(values, |x| (x / largest) * (x / largest), |a, b| a + b),
-    }
+    let largest = over_parts(values, |part| lanes(part, f64::abs, f64::max), f64::max);
+    let unit = largest.max(f64::MIN_POSITIVE);
+    let term = |x: f64| (x / unit) * (x / unit);
+    let sum = over_parts(values, |part| lanes(part, term, |a, b| a + b), |a, b| a + b);
+    Squares { unit, sum }
 }
 
-/// `term` over all values, put together by `join`, which 0 changes nothing in.
-fn total<E: Element>(
+/// What `work` comes to over all values, put together by `join`, which 0 changes nothing in.
+fn over_parts<E: Element>(
     values: &[E],
-    term: impl Fn(f64) -> f64 + Sync,
-    join: impl Fn(f64, f64) -> f64 + Sync,
+    work: impl Fn(&[E]) -> f64 + Sync,
+    join: impl Fn(f64, f64) -> f64,
 ) -> f64 {
     let run = |part: &[E]| {
         dispatch(
             #[inline(always)]
-            || lanes(part, &term, &join),
+            || work(part),
         )
     };
     match parts(values.len()) {
         1 => run(values),
         parts => {
             let size = values.len().div_ceil(parts);
-            share(values.chunks(size).collect(), run)
-                .into_iter()
-                .fold(0.0, &join)
+            let results = share(values.chunks(size).collect(), run);
+            results.into_iter().fold(0.0, join)
         }
     }
+}
+
+/// Squares in single precision, stretch by stretch; again in f64 where that is not enough.
+#[inline(always)]
+fn single_squares<E: Element>(values: &[E]) -> f64 {
+    let mut sum = 0.0;
+    for stretch in values.chunks(STRETCH) {
+        let mut lanes = [0.0_f32; LANES];
+        let (whole, rest) = stretch.as_chunks::<LANES>();
+        for values in whole {
+            for lane in 0..LANES {
+                let value = values[lane].load().to_f64() as f32;
+                lanes[lane] += value * value;
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            let value = value.load().to_f64() as f32;
+            *lane += value * value;
+        }
+        let stretch_sum = in_pairs(lanes);
+        sum += match SINGLE.contains(&stretch_sum) {
+            true => f64::from(stretch_sum),
+            false => self::lanes(stretch, |x| x * x, |a, b| a + b),
+        };
+    }
+    sum
+}
+
+/// The sum of all lanes, each half added to the other.
+#[inline(always)]
+fn in_pairs(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+    }
+    lanes[0]
 }
 
 #[inline(always)]
 fn lanes<E: Element>(
     values: &[E],
-    term: &impl Fn(f64) -> f64,
-    join: &impl Fn(f64, f64) -> f64,
+    term: impl Fn(f64) -> f64,
+    join: impl Fn(f64, f64) -> f64,
 ) -> f64 {
     let mut lanes = [0.0; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
@@ -116,4 +168,70 @@ fn lanes<E: Element>(
     }
     let rest = rest.iter().map(|value| term(value.load().to_f64()));
     lanes.into_iter().chain(rest).fold(0.0, join)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::{bf16, f16};
+
+    /// Of f64 numbers, without overflow.
+    fn exact(values: impl Iterator<Item = f64> + Clone) -> f64 {
+        let largest = values.clone().fold(0.0_f64, |max, x| max.max(x.abs()));
+        let unit = if largest == 0.0 { 1.0 } else { largest };
+        unit * values.map(|x| (x / unit).powi(2)).sum::<f64>().sqrt()
+    }
+
+    #[test]
+    fn no_finite_number_overflows_or_is_lost() {
+        for len in [1, 7, 16, 33, 511, 512, 513, 4097, 100_003] {
+            for size in [1e-45_f32, 1e-38, 1e-20, 1e-3, 1.0, 1e19, 1e30, 3e38] {
+                let values: Vec<f32> = (0..len).map(|i| size * ((i % 7) as f32 / 7.0)).collect();
+                let expected = exact(values.iter().map(|x| f64::from(*x)));
+                let found = squares(&values).norm();
+                assert!(
+                    (found - expected).abs() <= 2e-7 * expected,
+                    "{len} of {size}: {found}"
+                );
+            }
+            for size in [1e-308_f64, 1e-200, 1.0, 1e200, 1e308] {
+                let values: Vec<f64> = (0..len).map(|i| size * ((i % 7) as f64 / 7.0)).collect();
+                let expected = exact(values.iter().copied());
+                let found = squares(&values);
+                // The norm itself may be more than an f64 can be.
+                assert!(found.is_finite());
+                let close = (found.norm() - expected).abs() <= 1e-13 * expected;
+                assert!(close || found.norm() == expected, "{len} of {size}");
+            }
+            let values = vec![f16::MAX; len];
+            let expected = 65504.0 * (len as f64).sqrt();
+            assert!((squares(&values).norm() / expected - 1.0).abs() < 2e-7);
+            let values = vec![bf16::MAX; len];
+            let expected = bf16::MAX.to_f64() * (len as f64).sqrt();
+            assert!((squares(&values).norm() / expected - 1.0).abs() < 2e-7);
+        }
+        assert_eq!(squares::<f32>(&[]).norm(), 0.0);
+        assert_eq!(squares(&[0.0_f64; 5]).norm(), 0.0);
+    }
+
+    #[test]
+    fn one_number_that_is_not_finite_shows() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for at in [0, 600, 1023] {
+                let mut values = vec![1.0_f64; 1024];
+                values[at] = bad;
+                assert!(!squares(&values).is_finite(), "{bad} at {at}");
+                let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
+                assert!(!squares(&values).is_finite(), "{bad} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_go_together_in_the_larger_unit() {
+        let large = squares(&[3e200_f64, 0.0]);
+        let sum = large.plus(squares(&[4e200_f64])).plus(squares(&[1.0_f64]));
+        assert!((sum.norm() / 5e200 - 1.0).abs() < 1e-14);
+        assert!((sum.times(-1e-200).norm() - 5.0).abs() < 1e-13);
+    }
 }
