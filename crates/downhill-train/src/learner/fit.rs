@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ParamId};
 use burn::optim::GradientsParams;
+use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointerError;
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
 use burn::train::train::WorkerFailure;
@@ -16,7 +17,7 @@ use burn::train::{
 };
 use downhill_optim::drive::directed;
 
-use super::{DrivenStrategy, device_of, lock, state};
+use super::{DrivenStrategy, lock, state};
 use crate::driver::{Accumulation, Core, Go, Plan};
 use crate::{MicroBatch, StepCause, StepReport, params};
 
@@ -104,6 +105,15 @@ impl<M: LearnerModel> DrivenStrategy<M> {
         }
         Ok(core)
     }
+}
+
+/// The model's device, with autodiff.
+fn device_of<M: Module>(model: &M) -> Option<Device> {
+    let device = model.devices().into_iter().next()?;
+    Some(match device.is_autodiff() {
+        true => device,
+        false => device.autodiff(),
+    })
 }
 
 /// Goes over to the ids that the parameters have got by loading a record.

@@ -8,7 +8,6 @@ mod state;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, TrainingStrategy};
 use downhill_schedule::PlateauScheduler;
@@ -34,9 +33,10 @@ impl DriverBuilder {
         self,
         model: M,
     ) -> Result<(Learner<M>, DrivenStrategy<M>), BindError> {
-        let model = match device_of(&model) {
-            Some(device) if device != model.devices()[0] => model.fork(&device),
-            _ => model,
+        let plain = |device: &Device| !device.is_autodiff();
+        let model = match model.devices().iter().any(plain) {
+            true => model.train(),
+            false => model,
         };
         let (rate, groups) = (self.rate.clone(), self.groups.clone());
         let driver = self.bind(&model)?;
@@ -44,15 +44,6 @@ impl DriverBuilder {
         let learner = Learner::new(model, driver.optim, scheduler);
         Ok((learner, DrivenStrategy::new(driver.core)))
     }
-}
-
-/// The model's device, with autodiff.
-fn device_of<M: Module>(model: &M) -> Option<Device> {
-    let device = model.devices().into_iter().next()?;
-    Some(match device.is_autodiff() {
-        true => device,
-        false => device.autodiff(),
-    })
 }
 
 /// Trains as burn-train does on one device, with what a [`Driver`](crate::Driver) does around every
@@ -63,8 +54,7 @@ fn device_of<M: Module>(model: &M) -> Option<Device> {
 /// # use std::sync::Arc;
 /// # use burn::data::dataloader::{DataLoader, DataLoaderBuilder, batcher::Batcher};
 /// # use burn::data::dataset::InMemDataset;
-/// # use burn::module::Module;
-/// # use burn::nn::{Linear, LinearConfig};
+/// # /// # use burn::nn::{Linear, LinearConfig};
 /// # use burn::tensor::{Device, Tensor};
 /// use burn::train::metric::LossMetric;
 /// use burn::train::{
