@@ -323,13 +323,16 @@ impl<M: LearnerModel> Fit<'_, M> {
                 }
             }
         }
-        let Some(checkpointer) = &mut self.checkpointer else {
+        // With checkpointers there is a folder: see `prepare`.
+        let (Some(checkpointer), Some(folder)) = (&mut self.checkpointer, &self.strategy.folder)
+        else {
             return;
         };
-        if let Some(folder) = &self.strategy.folder {
-            let saved = state::save(folder, &self.core, &self.learner.model(), epoch);
-            self.interrupter.fail_on_error(saved.map_err(of_checkpoint));
-        }
-        checkpointer.checkpoint(&self.learner, epoch, &self.store);
+        // The driver's file comes first: records without it could not be gone on from.
+        let saved = state::save(folder, &self.core, &self.learner.model(), epoch);
+        let saved = saved.map(|()| checkpointer.checkpoint(&self.learner, epoch, &self.store));
+        let pruned = saved.and_then(|()| state::prune(folder, epoch));
+        self.interrupter
+            .fail_on_error(pruned.map_err(of_checkpoint));
     }
 }

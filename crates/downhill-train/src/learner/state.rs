@@ -18,7 +18,7 @@ fn file(folder: &Path, epoch: usize) -> PathBuf {
     folder.join(format!("{PREFIX}{epoch}{SUFFIX}"))
 }
 
-/// Writes the file of an epoch, and removes those that nothing can go on from any more.
+/// Writes the file of an epoch.
 pub(super) fn save<M: Module>(
     folder: &Path,
     core: &Core,
@@ -26,8 +26,7 @@ pub(super) fn save<M: Module>(
     epoch: usize,
 ) -> Result<(), CheckpointError> {
     fs::create_dir_all(folder).map_err(|error| failed(folder, "made", &error))?;
-    checkpoint::save_core(core, model, &file(folder, epoch))?;
-    prune(folder, epoch)
+    checkpoint::save_core(core, model, &file(folder, epoch))
 }
 
 /// Goes on from the file of an epoch.
@@ -61,8 +60,8 @@ pub(super) enum StateError {
     },
 }
 
-/// Removes files of epochs that burn-train has no records of.
-fn prune(folder: &Path, epoch: usize) -> Result<(), CheckpointError> {
+/// Removes the files of epochs before this one that burn-train has no records of any more.
+pub(super) fn prune(folder: &Path, epoch: usize) -> Result<(), CheckpointError> {
     let names = names(folder)?;
     let records: Vec<&str> = (names.iter())
         .filter_map(|name| name.strip_suffix(RECORD)?.rsplit('-').next())
