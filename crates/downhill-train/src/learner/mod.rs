@@ -54,7 +54,8 @@ impl DriverBuilder {
 /// # use std::sync::Arc;
 /// # use burn::data::dataloader::{DataLoader, DataLoaderBuilder, batcher::Batcher};
 /// # use burn::data::dataset::InMemDataset;
-/// # /// # use burn::nn::{Linear, LinearConfig};
+/// # use burn::module::Module;
+/// # use burn::nn::{Linear, LinearConfig};
 /// # use burn::tensor::{Device, Tensor};
 /// use burn::train::metric::LossMetric;
 /// use burn::train::{
