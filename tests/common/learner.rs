@@ -97,8 +97,11 @@ pub fn loader(data: &Classification, device: &Device) -> (Arc<dyn DataLoader<Bat
 /// Keeps the numeric metrics of the training split. Burn's own renderer prints a line for every batch.
 #[derive(Clone, Default)]
 pub struct Screen {
-    pub shown: Arc<Mutex<Vec<(String, Option<NumericEntry>)>>>,
+    pub shown: Arc<Mutex<Vec<Shown>>>,
 }
+
+/// A metric's id, and its value if it has one.
+pub type Shown = (String, Option<NumericEntry>);
 
 impl MetricsRendererTraining for Screen {
     fn update_train(&mut self, state: MetricState) {

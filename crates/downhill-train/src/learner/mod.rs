@@ -147,8 +147,10 @@ pub struct DrivenStrategy<M> {
     averages_validated: bool,
     plateau: Option<(PlateauScheduler, Arc<str>)>,
     folder: Option<PathBuf>,
-    observer: Option<Arc<dyn Fn(&StepReport)>>,
+    observer: Option<Observer>,
 }
+
+type Observer = Arc<dyn Fn(&StepReport)>;
 
 /// What all clones of a strategy have in common.
 struct Shared<M> {
