@@ -99,6 +99,8 @@ struct Run {
     /// How many checkpoints are kept.
     kept: Option<usize>,
     accumulation: Option<usize>,
+    /// The model's.
+    device: Device,
     screen: Screen,
 }
 
@@ -111,6 +113,7 @@ impl Run {
             resumed: None,
             kept: None,
             accumulation: None,
+            device: Device::flex(),
             screen: Screen::default(),
         }
     }
@@ -207,6 +210,16 @@ fn burn_train_makes_the_updates_of_a_loop_of_ones_own() {
     assert_eq!(rates(&trained.reports), rates(&expected.reports));
     assert_eq!(norms(&trained.reports), norms(&expected.reports));
     assert_ne!(trained.averages, trained.params);
+}
+
+#[test]
+fn the_device_says_what_is_recomputed_in_the_backward_pass() {
+    let mut run = Run::new("recomputed", 1);
+    let expected = by_hand(builder(10), &run.batches, 1);
+    run.device = run.device.autodiff().gradient_checkpointing();
+    let (result, _, _) = run.launch(builder(10), |strategy| strategy);
+    assert!(result.error.is_none(), "{:?}", result.error);
+    assert_eq!(values_of(&result.model), expected.params);
 }
 
 #[test]
