@@ -3,90 +3,23 @@
 #![cfg(feature = "flex")]
 
 mod common;
+#[path = "common/learner.rs"]
+mod learner;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use burn::data::dataloader::batcher::Batcher;
-use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
-use burn::data::dataset::InMemDataset;
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
-use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
-use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
-use burn::train::metric::MetricDefinition;
-use burn::train::renderer::{
-    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
-    MetricsRendererTraining,
-};
-use burn::train::{
-    ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
-};
+use burn::train::{Learner, SupervisedTraining};
 use common::values_of;
 use downhill::optim::NAdamConfig;
-use downhill::problems::data::{self, Batch, Classification};
-use downhill::problems::mlp::{Mlp, MlpConfig};
-use downhill::problems::numpy::RandomState;
+use downhill::problems::data;
 use downhill::schedule::{CosineConfig, Schedule, Scheduler, percent};
+use learner::{Net, Screen, folder, loader};
 
 const EPOCHS: usize = 2;
-const BATCH_SIZE: usize = 32;
-
-#[derive(Module, Debug)]
-struct Net {
-    mlp: Mlp,
-}
-
-impl Net {
-    fn classify(&self, batch: Batch) -> ClassificationOutput {
-        let output = self.mlp.forward(batch.inputs.clone());
-        ClassificationOutput::new(self.mlp.loss(&batch), output, batch.targets)
-    }
-}
-
-impl TrainStep for Net {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
-        let output = self.classify(batch);
-        TrainOutput::new(self, output.loss.backward(), output)
-    }
-}
-
-impl InferenceStep for Net {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> ClassificationOutput {
-        self.classify(batch)
-    }
-}
-
-/// Whole batches, which are made once, in one order.
-struct Ready;
-
-impl Batcher<Batch, Batch> for Ready {
-    fn batch(&self, batches: Vec<Batch>, device: &Device) -> Batch {
-        let batch = batches.into_iter().next().expect("one at a time");
-        Batch {
-            inputs: batch.inputs.to_device(device),
-            targets: batch.targets.to_device(device),
-        }
-    }
-}
-
-fn loader(data: &Classification, device: &Device) -> (Arc<dyn DataLoader<Batch>>, u64) {
-    let batches: Vec<Batch> = data
-        .batches(BATCH_SIZE, &mut RandomState::new(0), device)
-        .collect();
-    let count = batches.len() as u64;
-    let loader = DataLoaderBuilder::new(Ready)
-        .batch_size(1)
-        .build(InMemDataset::new(batches));
-    (loader, count)
-}
 
 /// A scheduler that keeps the rates which it was asked for.
 #[derive(Clone)]
@@ -109,42 +42,6 @@ impl LrScheduler for Observed {
     }
 }
 
-/// Burn's own prints a line for every batch.
-struct Silent;
-
-impl MetricsRendererTraining for Silent {
-    fn update_train(&mut self, _: MetricState) {}
-    fn update_valid(&mut self, _: MetricState) {}
-}
-
-impl MetricsRendererEvaluation for Silent {
-    fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
-}
-
-impl TrainingProgressLogger for Silent {
-    fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {}
-    fn update_epoch(&mut self, _: usize) {}
-    fn start_split(&mut self, _: &str, _: usize) {}
-    fn update_split(&mut self, _: usize) {}
-    fn end_split(&mut self) {}
-    fn end(&mut self) {}
-    fn log_event_training(&mut self, _: String) {}
-}
-
-impl EvaluationProgressLogger for Silent {
-    fn start_global_progress(&mut self, _: usize) {}
-    fn start_test(&mut self, _: &str, _: usize) {}
-    fn update_test_progress(&mut self, _: usize) {}
-    fn end_test(&mut self) {}
-    fn end_global_progress(&mut self) {}
-    fn log_event_evaluation(&mut self, _: String) {}
-}
-
-impl MetricsRenderer for Silent {
-    fn manual_close(&mut self) {}
-    fn register_metric(&mut self, _: MetricDefinition) {}
-}
-
 struct Run<'a> {
     folder: &'a Path,
     schedule: &'a Schedule,
@@ -158,8 +55,7 @@ impl Run<'_> {
     fn train(&self) -> (Vec<f64>, f64, Vec<f64>) {
         let device = Device::flex();
         let data = data::digits();
-        let config = MlpConfig::new(data.train.inputs(), 32, data.train.classes());
-        let mlp = config.init(42, &device.clone().autodiff());
+        let net = Net::new(&device.clone().autodiff());
         let (train, _) = loader(&data.train, &device);
         let (test, _) = loader(&data.test, &device);
         let observed = Observed {
@@ -167,10 +63,10 @@ impl Run<'_> {
             rates: Arc::default(),
         };
         let rates = Arc::clone(&observed.rates);
-        let learner = Learner::new(Net { mlp }, NAdamConfig::new().init(), observed);
+        let learner = Learner::new(net, NAdamConfig::new().init(), observed);
         let mut training = SupervisedTraining::new(self.folder, train, test)
             .with_application_logger(None)
-            .renderer(Box::new(Silent))
+            .renderer(Box::new(Screen::default()))
             .with_checkpointing_strategy(KeepLastNCheckpoints::new(EPOCHS))
             .with_default_checkpointers()
             .num_epochs(self.epochs);
@@ -183,14 +79,6 @@ impl Run<'_> {
         let rates = rates.lock().unwrap().clone();
         (values_of(&result.model), accuracy, rates)
     }
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join("learner")
-        .join(name);
-    let _ = std::fs::remove_dir_all(&folder);
-    folder
 }
 
 fn steps_per_epoch() -> u64 {

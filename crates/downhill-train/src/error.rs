@@ -48,6 +48,14 @@ pub enum BindError {
         /// The setting.
         what: &'static str,
     },
+    /// A learning rate that is no scheduler of Burn's kind.
+    #[error("{what} cannot be given to burn-train: {reason}")]
+    LearnerRate {
+        /// Which.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// States of parameters that the model does not have.
     #[error("the model has no parameter `{path}`, which the driver was bound to")]
     Lost {

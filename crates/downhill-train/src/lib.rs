@@ -22,6 +22,8 @@ mod driver;
 mod error;
 mod gradients;
 mod groups;
+#[cfg(feature = "learner")]
+mod learner;
 mod params;
 mod path;
 mod probe;
@@ -33,6 +35,8 @@ pub use clipping::{Clipping, NonFinite};
 pub use driver::{Accumulation, BoundParameter, Driver, DriverBuilder, MicroBatch};
 pub use error::{BindError, Rejected, StepCause, StepError};
 pub use groups::{Group, GroupError, Select};
+#[cfg(feature = "learner")]
+pub use learner::{DrivenStrategy, ReportMetric};
 pub use params::{ModuleError, ParamInfo};
 pub use path::ParamPath;
 pub use report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};

@@ -73,6 +73,8 @@ pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
 pub(crate) use optimizer::renamed;
 pub use resume::{LoadReport, Mismatch};
 
+#[cfg(feature = "learner")]
+use crate::driver::Core;
 use crate::error::Rejected;
 use crate::report::listed;
 use crate::{BindError, Driver, ParamPath};
@@ -164,6 +166,26 @@ pub enum CheckpointError {
     /// The model is not the one that the driver is bound to.
     #[error(transparent)]
     Bind(#[from] BindError),
+}
+
+/// Writes what burn-train's own records do not hold of a training: counters, averages and window.
+#[cfg(feature = "learner")]
+pub(crate) fn save_core<M: Module>(
+    core: &Core,
+    model: &M,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    resume::core_contents(core, model).write(path)
+}
+
+/// Goes on from such a file, with a model that has been loaded already.
+#[cfg(feature = "learner")]
+pub(crate) fn load_core<M: Module>(
+    core: &mut Core,
+    model: &M,
+    path: &Path,
+) -> Result<(), CheckpointError> {
+    resume::core_strictly(core, model, &Contents::read(path)?)
 }
 
 /// A checkpoint in memory, all of it checked.

@@ -176,9 +176,9 @@ fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<ParameterEntry> {
 }
 
 /// Whether the model is the one that the driver is bound to.
-fn check_bound<M: Module>(driver: &Driver, model: &M) -> Result<(), CheckpointError> {
+fn check_bound<M: Module>(core: &Core, model: &M) -> Result<(), CheckpointError> {
     let found = params::floats(model);
-    let bound = &driver.core.bound;
+    let bound = &core.bound;
     let same = found.len() == bound.len()
         && found
             .iter()
@@ -195,64 +195,51 @@ fn check_bound<M: Module>(driver: &Driver, model: &M) -> Result<(), CheckpointEr
     }
 }
 
-pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents, CheckpointError> {
-    check_bound(driver, model)?;
-    let core = &driver.core;
+/// The tensors under a prefix.
+fn put(
+    tensors: &mut BTreeMap<String, TensorData>,
+    prefix: &str,
+    data: impl IntoIterator<Item = (String, TensorData)>,
+) {
+    let named = data.into_iter();
+    tensors.extend(named.map(|(name, data)| (format!("{prefix}{name}"), data)));
+}
+
+/// What a driver has beside the model, the optimizer's state and the place in the schedule.
+pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
     let Counters {
         updates,
         skipped,
         consecutive,
     } = core.counters;
     let mut tensors = BTreeMap::new();
-    let mut put = |prefix: &str, data: BTreeMap<String, TensorData>| {
-        let named = data
-            .into_iter()
-            .map(|(name, data)| (format!("{prefix}{name}"), data));
-        tensors.extend(named);
-    };
-    put("model/", model::data(model));
-    let states =
-        States::of(&driver.optim, &core.bound).map_err(|error| CheckpointError::State {
-            path: "the whole model".to_string(),
-            reason: error.to_string(),
-        })?;
-    let keyed = |(path, name): &(String, String)| format!("{path}/{name}");
-    let data = states.tensors.iter();
-    put(
-        "optimizer/",
-        data.map(|(key, data)| (keyed(key), data.clone())).collect(),
-    );
-    let scalars = states.scalars.iter();
-    let mut scalars: BTreeMap<String, Scalar> = scalars
-        .map(|(key, scalar)| (format!("optimizer/{}", keyed(key)), *scalar))
-        .collect();
+    let mut scalars = BTreeMap::new();
     let mut scalar = |name: &str, value: Scalar| {
         scalars.insert(name.to_string(), value);
     };
     scalar(CONSECUTIVE, u64::from(consecutive).into());
     if let Some(averages) = &core.averages {
         let data = averages.data(model, &core.bound);
-        put("average/", data.into_iter().collect());
+        put(&mut tensors, "average/", data);
         scalar(AVERAGE_PRODUCT, averages.product.into());
     }
     let window = &core.window;
     if window.micro_batches > 0 {
-        put("window/", model::gradients(model, &window.grads));
+        put(
+            &mut tensors,
+            "window/",
+            model::gradients(model, &window.grads),
+        );
         scalar(WINDOW_WEIGHT, window.weight.into());
         scalar(WINDOW_LOSS, window.loss.0.into());
         scalar(WINDOW_LOSS_WEIGHT, window.loss.1.into());
-    }
-    if let Rate::Scheduler(scheduler) = &driver.rate {
-        for (name, value) in record_scalars(scheduler)? {
-            scalar(&format!("{SCHEDULER}{name}"), value);
-        }
     }
     let header = Header {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_string(),
         updates,
         skipped,
-        learning_rate: learning_rate(&driver.rate),
+        learning_rate: None,
         settings: Some(settings(core)),
         optimizers: optimizers(&core.bound),
         parameters: parameters(model, &core.bound),
@@ -262,11 +249,37 @@ pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents
         notes: core.notes.clone(),
         checksums: BTreeMap::new(),
     };
-    Ok(Contents {
+    Contents {
         header,
         tensors,
         scalars,
-    })
+    }
+}
+
+pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents, CheckpointError> {
+    let core = &driver.core;
+    check_bound(core, model)?;
+    let mut contents = core_contents(core, model);
+    contents.header.learning_rate = learning_rate(&driver.rate);
+    put(&mut contents.tensors, "model/", model::data(model));
+    let states =
+        States::of(&driver.optim, &core.bound).map_err(|error| CheckpointError::State {
+            path: "the whole model".to_string(),
+            reason: error.to_string(),
+        })?;
+    let keyed = |(path, name): &(String, String)| format!("{path}/{name}");
+    let data = states.tensors.iter();
+    let data = data.map(|(key, data)| (keyed(key), data.clone()));
+    put(&mut contents.tensors, "optimizer/", data);
+    let scalars = states.scalars.iter();
+    let scalars = scalars.map(|(key, scalar)| (format!("optimizer/{}", keyed(key)), *scalar));
+    contents.scalars.extend(scalars);
+    if let Rate::Scheduler(scheduler) = &driver.rate {
+        let scalars = record_scalars(scheduler)?.into_iter();
+        let scalars = scalars.map(|(name, value)| (format!("{SCHEDULER}{name}"), value));
+        contents.scalars.extend(scalars);
+    }
+    Ok(contents)
 }
 
 /// The scalars of a scheduler's record, which Burn does not list.
@@ -372,7 +385,12 @@ struct Difference {
     found: String,
 }
 
-fn differences<M: Module>(driver: &Driver, model: &M, header: &Header) -> Vec<Difference> {
+fn differences<M: Module>(
+    core: &Core,
+    own_rate: &Option<Value>,
+    model: &M,
+    header: &Header,
+) -> Vec<Difference> {
     let mut list = Vec::new();
     let mut differ = |what: &str, expected: String, found: String| {
         if expected != found {
@@ -388,20 +406,16 @@ fn differences<M: Module>(driver: &Driver, model: &M, header: &Header) -> Vec<Di
     let text = |value: &Option<Value>| value.as_ref().map_or_else(unknown, Value::to_string);
     // A record that was converted has none of these.
     if let Some(found) = &header.settings {
-        differ(
-            "learning rate",
-            text(&learning_rate(&driver.rate)),
-            text(&header.learning_rate),
-        );
-        if let (Value::Object(expected), Value::Object(found)) = (settings(&driver.core), found) {
+        differ("learning rate", text(own_rate), text(&header.learning_rate));
+        if let (Value::Object(expected), Value::Object(found)) = (settings(core), found) {
             for (name, value) in &expected {
                 let found = found.get(name).unwrap_or(&Value::Null);
                 differ(name, value.to_string(), found.to_string());
             }
         }
     }
-    let own = parameters(model, &driver.core.bound);
-    let own_optimizers = optimizers(&driver.core.bound);
+    let own = parameters(model, &core.bound);
+    let own_optimizers = optimizers(&core.bound);
     let saved: HashMap<&str, &ParameterEntry> = (header.parameters.iter())
         .map(|entry| (&*entry.path, entry))
         .collect();
@@ -462,10 +476,71 @@ fn states(contents: &Contents, paths: &BTreeSet<&str>) -> States {
 struct Next {
     optim: burn::optim::ModuleOptimizer,
     scheduler: Option<ModuleLrScheduler>,
+    core: NextCore,
+}
+
+/// What becomes of all but optimizer and learning rate.
+struct NextCore {
     counters: Counters,
     averages: Option<Averages>,
     window: Window,
     notes: BTreeMap<String, String>,
+}
+
+impl NextCore {
+    fn of<M: Module>(
+        core: &Core,
+        model: &M,
+        contents: &Contents,
+        whole: bool,
+    ) -> Result<Self, CheckpointError> {
+        let number = |name: &str| -> Result<f64, CheckpointError> {
+            let value = contents.scalars.get(name).copied();
+            value
+                .and_then(|value| f64::try_from(value).ok())
+                .ok_or_else(|| CheckpointError::Damaged {
+                    what: format!("it has no `{name}`"),
+                })
+        };
+        let averages = match (&core.averages, contents.header.averaged) {
+            (Some(averages), Some(count)) => {
+                let data = part(contents, "average/").into_iter().collect();
+                let product = number(AVERAGE_PRODUCT)?;
+                let config = averages.config.clone();
+                let counted = (count, product);
+                Some(Averages::load(config, counted, model, &core.bound, data))
+            }
+            (own, _) => own.as_ref().map(|own| Averages::new(own.config.clone())),
+        };
+        let mut window = Window::default();
+        if whole && contents.header.micro_batches > 0 {
+            window = Window {
+                grads: model::to_gradients(model, part(contents, "window/")),
+                micro_batches: contents.header.micro_batches,
+                weight: number(WINDOW_WEIGHT)?,
+                loss: (number(WINDOW_LOSS)?, number(WINDOW_LOSS_WEIGHT)?),
+            };
+        }
+        let consecutive = contents.scalars.get(CONSECUTIVE).copied();
+        let consecutive = consecutive.and_then(|value| u32::try_from(value).ok());
+        Ok(Self {
+            counters: Counters {
+                updates: contents.header.updates,
+                skipped: contents.header.skipped,
+                consecutive: consecutive.unwrap_or(0),
+            },
+            averages,
+            window,
+            notes: contents.header.notes.clone(),
+        })
+    }
+
+    fn commit(self, core: &mut Core) {
+        core.counters = self.counters;
+        core.averages = self.averages;
+        core.window = self.window;
+        core.notes = self.notes;
+    }
 }
 
 fn next<M: Module>(
@@ -511,35 +586,6 @@ fn next<M: Module>(
         }
         Err(refusal) => return Err(refused(&refusal.path, refusal.reason)),
     }
-    let number = |name: &str| -> Result<f64, CheckpointError> {
-        let value = contents.scalars.get(name).copied();
-        value
-            .and_then(|value| f64::try_from(value).ok())
-            .ok_or_else(|| CheckpointError::Damaged {
-                what: format!("it has no `{name}`"),
-            })
-    };
-    let averages = match (&core.averages, contents.header.averaged) {
-        (Some(averages), Some(count)) => {
-            let data = part(contents, "average/").into_iter().collect();
-            let product = number(AVERAGE_PRODUCT)?;
-            let config = averages.config.clone();
-            let counted = (count, product);
-            Some(Averages::load(config, counted, model, &core.bound, data))
-        }
-        (own, _) => own.as_ref().map(|own| Averages::new(own.config.clone())),
-    };
-    let mut window = Window::default();
-    if whole && contents.header.micro_batches > 0 {
-        window = Window {
-            grads: model::to_gradients(model, part(contents, "window/")),
-            micro_batches: contents.header.micro_batches,
-            weight: number(WINDOW_WEIGHT)?,
-            loss: (number(WINDOW_LOSS)?, number(WINDOW_LOSS_WEIGHT)?),
-        };
-    }
-    let consecutive = contents.scalars.get(CONSECUTIVE).copied();
-    let consecutive = consecutive.and_then(|value| u32::try_from(value).ok());
     let scheduler = match &driver.rate {
         Rate::Scheduler(scheduler) if whole => Some(load_scheduler(scheduler, contents)?),
         _ => None,
@@ -547,14 +593,7 @@ fn next<M: Module>(
     Ok(Next {
         optim,
         scheduler,
-        counters: Counters {
-            updates: contents.header.updates,
-            skipped: contents.header.skipped,
-            consecutive: consecutive.unwrap_or(0),
-        },
-        averages,
-        window,
-        notes: contents.header.notes.clone(),
+        core: NextCore::of(core, model, contents, whole)?,
     })
 }
 
@@ -563,10 +602,7 @@ fn commit(driver: &mut Driver, next: Next) {
     if let Some(scheduler) = next.scheduler {
         driver.rate = Rate::Scheduler(scheduler);
     }
-    driver.core.counters = next.counters;
-    driver.core.averages = next.averages;
-    driver.core.window = next.window;
-    driver.core.notes = next.notes;
+    next.core.commit(&mut driver.core);
 }
 
 pub(super) fn strictly<M: Module>(
@@ -589,19 +625,46 @@ fn prepare<M: Module>(
     model: &M,
     contents: &Contents,
 ) -> Result<Next, CheckpointError> {
-    check_bound(driver, model)?;
+    let core = &driver.core;
+    check_bound(core, model)?;
     check_model(contents, model)?;
-    if let Some(difference) = differences(driver, model, &contents.header)
-        .into_iter()
-        .next()
-    {
+    check_settings(core, &learning_rate(&driver.rate), model, contents)?;
+    let paths: BTreeSet<&str> = core.bound.iter().map(|bound| &*bound.info().path).collect();
+    let next = next(driver, model, contents, &states(contents, &paths), true)?;
+    check_averages(core, &next.core, contents)?;
+    Ok(next)
+}
+
+/// Goes on from a file that has no model, no optimizer's state and no place in a schedule.
+#[cfg(feature = "learner")]
+pub(super) fn core_strictly<M: Module>(
+    core: &mut Core,
+    model: &M,
+    contents: &Contents,
+) -> Result<(), CheckpointError> {
+    check_bound(core, model)?;
+    check_settings(core, &None, model, contents)?;
+    let next = NextCore::of(core, model, contents, true)?;
+    check_averages(core, &next, contents)?;
+    next.commit(core);
+    Ok(())
+}
+
+/// Whether the file was made with the same settings, and has nothing for other parameters.
+fn check_settings<M: Module>(
+    core: &Core,
+    own_rate: &Option<Value>,
+    model: &M,
+    contents: &Contents,
+) -> Result<(), CheckpointError> {
+    let differences = differences(core, own_rate, model, &contents.header);
+    if let Some(difference) = differences.into_iter().next() {
         return Err(CheckpointError::OtherSetting {
             what: difference.what,
             expected: difference.expected,
             found: difference.found,
         });
     }
-    let core = &driver.core;
     let paths: BTreeSet<&str> = core.bound.iter().map(|bound| &*bound.info().path).collect();
     // Averages and gradients of what the model has, and nothing else.
     let tensors = contents.tensors.keys().chain(contents.scalars.keys());
@@ -617,16 +680,18 @@ fn prepare<M: Module>(
         })
         .cloned()
         .collect();
-    if !unexpected.is_empty() {
-        return Err(CheckpointError::Unexpected { names: unexpected });
+    match unexpected.is_empty() {
+        true => Ok(()),
+        false => Err(CheckpointError::Unexpected { names: unexpected }),
     }
-    let next = next(driver, model, contents, &states(contents, &paths), true)?;
-    check_averages(core, &next, contents)?;
-    Ok(next)
 }
 
 /// Whether there is an average for each parameter that has one, and it has the right shape.
-fn check_averages(core: &Core, next: &Next, contents: &Contents) -> Result<(), CheckpointError> {
+fn check_averages(
+    core: &Core,
+    next: &NextCore,
+    contents: &Contents,
+) -> Result<(), CheckpointError> {
     let Some(averages) = &next.averages else {
         return Ok(());
     };
@@ -657,11 +722,12 @@ pub(super) fn partially<M: Module>(
     model: M,
     contents: &Contents,
 ) -> Result<(M, LoadReport), Rejected<M, CheckpointError>> {
-    if let Err(cause) = check_bound(driver, &model) {
+    if let Err(cause) = check_bound(&driver.core, &model) {
         return Err(Rejected { model, cause });
     }
     let mut report = compare_model(contents, &model);
-    let differences = differences(driver, &model, &contents.header);
+    let own_rate = learning_rate(&driver.rate);
+    let differences = differences(&driver.core, &own_rate, &model, &contents.header);
     let other_optimizer: BTreeSet<String> = (differences.iter())
         .filter_map(|difference| {
             let path = difference.what.strip_prefix("optimizer of `")?;
