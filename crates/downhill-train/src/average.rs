@@ -159,6 +159,9 @@ impl Averages {
         if !self.config.takes(updates) {
             return;
         }
+        if self.config.average_buffers {
+            take_in(model);
+        }
         let weight = self.weight();
         self.count += 1;
         model.visit(&mut Update {
@@ -266,6 +269,12 @@ impl Averages {
         }
         self
     }
+}
+
+/// Burn's running statistics take in their last update only when they are asked for: a validation model
+/// asks.
+fn take_in<M: Module>(model: &M) {
+    let _ = model.valid();
 }
 
 /// 16 bits are too coarse for an average.
@@ -413,6 +422,8 @@ pub fn polyak_update<M: Module>(
             cause,
         });
     }
+    take_in(&target);
+    take_in(source);
     let mut sources = Sources::default();
     source.visit(&mut sources);
     Ok(target.map(&mut Follow {
