@@ -259,10 +259,12 @@ impl Averages {
 
     /// The same averages of parameters that have other ids.
     pub fn moved(mut self, bound: &[Bound], to: &[ParamId]) -> Self {
+        // Ids may have changed places.
+        let mut from = core::mem::take(&mut self.tensors);
         for (bound, to) in bound.iter().zip(to) {
             let rank = bound.info().shape.len();
             with_rank!(rank, D => {
-                if let Some(tensor) = self.tensors.remove::<Tensor<D>>(&bound.id()) {
+                if let Some(tensor) = from.remove::<Tensor<D>>(&bound.id()) {
                     self.tensors.register(*to, tensor);
                 }
             });

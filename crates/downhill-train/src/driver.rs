@@ -444,7 +444,8 @@ impl Driver {
         let found = params::floats(model);
         params::check(model, &found)?;
         let same = |own: &Bound, other: &Found| {
-            own.info().path == other.info.path && own.info().shape == other.info.shape
+            let (own, other) = (own.info(), &other.info);
+            own.path == other.path && own.shape == other.shape && own.dtype == other.dtype
         };
         let odd = self
             .core
@@ -456,14 +457,12 @@ impl Driver {
             let path = own.info().path.clone();
             return Err(BindError::Lost { path });
         }
+        if let Some(more) = found.get(self.core.bound.len()) {
+            let path = more.info.path.clone();
+            return Err(BindError::Unknown { path });
+        }
         let ids: Vec<ParamId> = found.iter().map(|found| found.id).collect();
-        let moved = checkpoint::renamed(&self.optim, &self.core.bound, &ids).map_err(|error| {
-            BindError::State {
-                path: found[0].info.path.clone(),
-                reason: error.to_string(),
-            }
-        })?;
-        self.optim = moved;
+        self.optim = checkpoint::renamed(&self.optim, &self.core.bound, &ids)?;
         self.core.move_to(&ids);
         Ok(())
     }

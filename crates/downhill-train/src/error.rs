@@ -48,6 +48,12 @@ pub enum BindError {
         /// The setting.
         what: &'static str,
     },
+    /// A parameter that the driver does not know.
+    #[error("the driver was bound to a model without `{path}`")]
+    Unknown {
+        /// The path.
+        path: ParamPath,
+    },
     /// States of parameters that the model does not have.
     #[error("the model has no parameter `{path}`, which the driver was bound to")]
     Lost {

@@ -371,10 +371,12 @@ impl Window {
 
     /// Goes over to the same parameters under other ids.
     pub fn move_to(&mut self, bound: &[Bound], to: &[ParamId]) {
+        // Ids may have changed places.
+        let mut from = core::mem::take(&mut self.grads);
         for (bound, to) in bound.iter().zip(to) {
             let rank = bound.info().shape.len();
             with_rank!(rank, D => {
-                if let Some(grad) = self.grads.remove::<D>(bound.id()) {
+                if let Some(grad) = from.remove::<D>(bound.id()) {
                     self.grads.register(*to, grad);
                 }
             });
