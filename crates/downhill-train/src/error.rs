@@ -93,6 +93,15 @@ pub enum StepCause {
         /// The parameter's number of dimensions.
         expected: usize,
     },
+    /// A gradient of a parameter that did not require one when the driver was bound.
+    #[error(
+        "`{path}` did not require gradients when the driver was bound, so no group and no optimizer was \
+         found for it: bind the driver while it does, and freeze it afterwards"
+    )]
+    Thawed {
+        /// The parameter's path.
+        path: ParamPath,
+    },
     /// Gradients that are of no parameter.
     #[error(
         "{count} of the gradients belong to no parameter of the model: take them with \

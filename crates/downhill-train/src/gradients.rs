@@ -107,6 +107,10 @@ impl Inspect<'_> {
         if bound.frozen || !param.is_require_grad() {
             return Ok(Seen::Frozen);
         }
+        if !info.trainable {
+            let path = info.path.clone();
+            return Err(StepCause::Thawed { path });
+        }
         Ok(Seen::Gradient(self.measured.then(|| measure(&grad))))
     }
 }
