@@ -343,6 +343,14 @@ impl Driver {
                 Rates::Scheduler(next.step(), Box::new(next))
             }
         };
+        if let Err(error) = self.core.check_rates(&rates) {
+            let step = self.core.counters.updates;
+            return Err(StepError {
+                model,
+                grads: batch.grads,
+                cause: StepCause::Setting { step, error },
+            });
+        }
         let go = match self.core.plan(&model, batch, rates.base(), flush) {
             Ok(Plan::Done(report)) => return Ok((model, report)),
             Ok(Plan::Go(go)) => go,
@@ -1124,6 +1132,24 @@ impl Core {
                 UpdateRatio { path, ratio }
             })
             .collect()
+    }
+
+    /// The rates of single parameters; that of all is among the settings of the update.
+    fn check_rates(&self, rates: &Rates) -> Result<(), OutOfRange> {
+        for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
+            let base = || rates.of(bound.id(), &bound.info().path);
+            match (&bound.rate, rates) {
+                (None, Rates::Scheduler(..)) => {
+                    Range::NOT_NEGATIVE.check("learning rate", base())?;
+                }
+                (Some(GroupRate::Factor(factor)), _) => {
+                    let base = Range::NOT_NEGATIVE.check("learning rate", base())?;
+                    Range::NOT_NEGATIVE.check("learning rate of a group", base * factor)?;
+                }
+                (None, Rates::Constant(_)) | (Some(GroupRate::Setting(_)), _) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The rates of all parameters, as Burn takes them.
