@@ -938,6 +938,13 @@ impl Core {
         for change in &changes {
             gradients::change(model, &mut grads, seen, change);
         }
+        // These may not take another precision than their parameter's.
+        let others: Vec<bool> = (self.bound.iter())
+            .map(|bound| bound.info().trainable && bound.drives.is_none())
+            .collect();
+        if others.contains(&true) {
+            gradients::change(model, &mut grads, seen, &Change::Fit(&others));
+        }
         if elementwise && measured {
             let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
             let after: Vec<Measure> = (after.into_iter())

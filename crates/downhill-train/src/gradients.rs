@@ -214,6 +214,8 @@ pub(crate) enum Change<'a> {
     Clamp(f64),
     /// Each unit to a share of the parameter's.
     Adaptive { ratio: f64, epsilon: f64 },
+    /// To the precision of the parameter, where asked for.
+    Fit(&'a [bool]),
 }
 
 /// Changes gradients, in the order of the visit.
@@ -241,6 +243,7 @@ pub(crate) fn change<M: Module>(
                 }
                 (Change::DropFrozen, _) => return,
                 (Change::Scale(factors), _) if factors[at] == 1.0 => return,
+                (Change::Fit(asked), _) if !asked[at] => return,
                 (_, Seen::Gradient(_)) => {}
                 _ => return,
             }
@@ -252,7 +255,11 @@ pub(crate) fn change<M: Module>(
             // Factors may be out of the range of 16 bits.
             let grad = in_single(grad);
             let grad = match self.change {
-                Change::DropFrozen => grad,
+                Change::Fit(_) => grad,
+                _ => in_single(grad),
+            };
+            let grad = match self.change {
+                Change::DropFrozen | Change::Fit(_) => grad,
                 Change::Zero => {
                     let broken = grad.clone().is_finite().bool_not();
                     grad.mask_fill(broken, 0.0)
