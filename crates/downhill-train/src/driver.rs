@@ -779,11 +779,13 @@ impl Core {
             }
         }
         let mut grads = grads;
+        // As they came, should a later check fail.
+        let mut original = None;
         if zero {
             // A copy, should a later check fail.
             let mut zeroed = gradients::copied(model, &grads);
             gradients::change(model, &mut zeroed, &seen, &Change::Zero);
-            grads = zeroed;
+            original = Some(core::mem::replace(&mut grads, zeroed));
             match gradients::inspect(model, &self.bound, &grads, measured) {
                 Ok(again) => seen = again,
                 Err(cause) => return refuse(grads, cause),
@@ -822,22 +824,23 @@ impl Core {
             }
             report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
             // The sum of finite gradients can still overflow.
+            let back = |grads| original.unwrap_or(grads);
             seen = match gradients::inspect(model, &self.bound, &sum, measured) {
                 Ok(seen) => seen,
-                Err(cause) => return refuse(grads, cause),
+                Err(cause) => return refuse(back(grads), cause),
             };
             if guarded {
                 gradients::read(&mut seen);
                 let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
                 match self.judge(broken, None) {
                     Verdict::Fine => {}
-                    Verdict::Error(cause) => return refuse(grads, cause),
+                    Verdict::Error(cause) => return refuse(back(grads), cause),
                     Verdict::Skip(broken) => {
                         self.window = Window::default();
                         return Ok(Plan::Done(self.skip(report, broken)));
                     }
                     Verdict::Zero(_) => {
-                        return refuse(grads, overflowed(&self.bound, &seen));
+                        return refuse(back(grads), overflowed(&self.bound, &seen));
                     }
                 }
             }
