@@ -782,7 +782,6 @@ impl Core {
         // As they came, should a later check fail.
         let mut original = None;
         if zero {
-            // A copy, should a later check fail.
             let mut zeroed = gradients::copied(model, &grads);
             gradients::change(model, &mut zeroed, &seen, &Change::Zero);
             original = Some(core::mem::replace(&mut grads, zeroed));
@@ -879,7 +878,7 @@ impl Core {
             (Some(Clipping::GlobalNorm { .. }), Some(threshold)) => {
                 let norm = report.grad_norm.as_ref().filter(|_| measured);
                 match device_coefficient(&measures, threshold / factor) {
-                    Some(coefficient) => changes.push(Change::ScaleBy(coefficient)),
+                    Some(root) => changes.push(Change::ScaleBy(root)),
                     None => {
                         let squares = norm.map(Norm::squares).unwrap_or_default();
                         let coefficient = coefficient(squares.unit, squares.sum, threshold);
@@ -905,7 +904,7 @@ impl Core {
                 }
                 changes.truncate(1);
                 // On the device it is not known without another measurement.
-                if changes.is_empty() {
+                if changes.is_empty() && measured {
                     report.clipped_norm = Some(Norm::host(gradients::total(clipped.into_iter())));
                 }
             }
@@ -927,6 +926,7 @@ impl Core {
         let folded: Vec<f64> = (self.bound.iter().zip(&mut factors))
             .map(|(bound, factor)| {
                 let window = self.settings.accumulation.is_some() && bound.is_half();
+                let window = window || !gradients::is_normal(*factor);
                 let fold = self.fold && bound.drives.is_some() && !elementwise && !window;
                 match fold {
                     true => core::mem::replace(factor, 1.0),
@@ -1212,8 +1212,12 @@ struct Numbers {
 /// than an f64 can hold.
 fn coefficient(unit: f64, sum: f64, threshold: f64) -> f64 {
     let factor = threshold / unit / sum.sqrt();
-    // Also where there is no norm at all.
-    if factor < 1.0 { factor } else { 1.0 }
+    // Also where there is no norm at all, or an infinite one: it would wipe out what is finite.
+    if sum.is_finite() && factor < 1.0 {
+        factor
+    } else {
+        1.0
+    }
 }
 
 /// A sum of finite gradients that is not.
