@@ -6,16 +6,21 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use common::rows::ROWS;
+use downhill::optim::AdamWConfig;
+use downhill::train::{Averaging, Clipping, Driver};
 
 /// Counts the bytes of large allocations.
 struct Counting;
 
 static LARGE: AtomicUsize = AtomicUsize::new(0);
+/// Tests that count are not to count each other's.
+static ALONE: Mutex<()> = Mutex::new(());
 const SIDE: usize = 1024;
 /// A quarter of the parameter: more than any row, column or thread needs.
 const LIMIT: usize = SIDE * SIDE * 4 / 4;
@@ -46,6 +51,7 @@ struct Layer {
 
 #[test]
 fn a_step_allocates_no_parameter_sized_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex();
     for row in ROWS {
         for (label, config) in row.configs() {
@@ -68,5 +74,34 @@ fn a_step_allocates_no_parameter_sized_memory() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_driver_clips_and_averages_without_parameter_sized_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = Device::flex();
+    let weight = Tensor::<2>::ones([SIDE, SIDE], &device.clone().autodiff());
+    let mut layer = Layer {
+        weight: Param::from_tensor(weight),
+    };
+    let mut driver = Driver::builder(AdamWConfig::new().init(), 0.1)
+        .with_clipping(Clipping::global_norm(1.0))
+        .with_averaging(Averaging::ema(0.9))
+        .bind(&layer)
+        .unwrap();
+    for step in 0..4 {
+        let mut grads = GradientsParams::new();
+        grads.register(layer.weight.id, Tensor::<2>::ones([SIDE, SIDE], &device));
+        let before = LARGE.load(Ordering::Relaxed);
+        (layer, _) = driver.step(layer, grads).unwrap();
+        let averaged = driver.averaged(&layer);
+        let allocated = LARGE.load(Ordering::Relaxed) - before;
+        // The first step makes state and average.
+        assert!(
+            step == 0 || allocated == 0,
+            "step {step} allocates {allocated} bytes"
+        );
+        drop(averaged);
     }
 }
