@@ -159,7 +159,7 @@ impl Averages {
         if !self.config.takes(updates) {
             return;
         }
-        if self.config.average_buffers {
+        if bound.iter().any(|bound| !bound.info().trainable) {
             take_in(model);
         }
         let weight = self.weight();
