@@ -195,7 +195,8 @@ impl DriverBuilder {
         self
     }
 
-    /// Looks at the model, and resolves the groups.
+    /// Looks at the model, and resolves the groups. What is to be trained at some time has to require
+    /// gradients now; it can be frozen afterwards, and thawed again.
     ///
     /// # Errors
     ///

@@ -93,6 +93,12 @@ pub enum StepCause {
         /// The parameter's number of dimensions.
         expected: usize,
     },
+    /// A gradient that is itself on an autodiff device, which optimizers do not take.
+    #[error("the gradient of `{path}` is on an autodiff device: register its `inner()`")]
+    GradientAutodiff {
+        /// The parameter's path.
+        path: ParamPath,
+    },
     /// A gradient of a parameter that did not require one when the driver was bound.
     #[error(
         "`{path}` did not require gradients when the driver was bound, so no group and no optimizer was \

@@ -104,6 +104,10 @@ impl Inspect<'_> {
                 found: shape.as_slice().to_vec(),
             });
         }
+        if grad.is_autodiff() {
+            let path = info.path.clone();
+            return Err(StepCause::GradientAutodiff { path });
+        }
         if bound.frozen || !param.is_require_grad() {
             return Ok(Seen::Frozen);
         }
