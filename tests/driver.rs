@@ -6,7 +6,7 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
-use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::nn::{self, BatchNorm, BatchNormConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use common::net::{ALL, Net, SHAPES, Values, grad_values, make, values, zeros};
@@ -861,6 +861,16 @@ fn gradients_of_another_model_are_refused() {
 }
 
 #[test]
+fn gradients_on_an_autodiff_device_are_refused() {
+    let (_, _, cause) = refusal(|net, grads, device| {
+        let device = device.clone().autodiff();
+        grads.register(net.bias.id, make::<1>(1, &[3], &device, DType::F32));
+    });
+    let path = "bias".into();
+    assert_eq!(cause, StepCause::GradientAutodiff { path });
+}
+
+#[test]
 fn gradients_of_another_precision_are_applied_by_every_optimizer() {
     for device in devices().into_iter().filter(|device| device.exact) {
         for (optim, make) in PLAIN {
@@ -1466,6 +1476,14 @@ fn each_group_is_stepped_as_if_it_were_alone() {
             [nadam, burns, base],
         ),
         (
+            "decay beside another's optimizer",
+            vec![
+                of("bias").with_optimizer(burn::optim::AdamConfig::new().build()),
+                of("kernel").with_weight_decay(falling.clone()),
+            ],
+            [base, burns, own_decay],
+        ),
+        (
             "all at once",
             vec![
                 Group::no_decay(),
@@ -1483,6 +1501,80 @@ fn each_group_is_stepped_as_if_it_were_alone() {
             assert_steps_as(&label, builder, *alone, &device, DType::F32);
         }
     }
+}
+
+/// Every parameter has directives of its own, and some are not stepped.
+#[test]
+fn directives_reach_their_parameters_where_others_have_no_gradient() {
+    for device in devices() {
+        let inner = &device.device;
+        let mut net = Net::new(1, inner, DType::F32);
+        let mut driver = Driver::builder(adamw(0.1, 0.9), 0.05)
+            .with_clipping(Clipping::tensor_norm(0.5))
+            .with_group(Group::no_decay())
+            .bind(&net)
+            .unwrap();
+        let mut other = net.clone();
+        let mut optims = [adamw(0.1, 0.9), adamw(0.0, 0.9), adamw(0.1, 0.9)];
+        let given: [&[usize]; 6] = [&ALL, &[1], &[0, 2], &[2], &[], &[1, 2]];
+        for (t, given) in given.into_iter().enumerate() {
+            net.kernel = net.kernel.set_require_grad(t != 3);
+            let grads = net.grads(t, given, inner, DType::F32);
+            (net, _) = driver.step(net, grads).unwrap();
+            for &index in given.iter().filter(|index| (t, **index) != (3, 2)) {
+                let grads = grad_values(t).map(|grad| tensor_norm(&[], &grad, &[], 0.5));
+                let grads = other.grads_from(&grads, &[index], inner, DType::F32);
+                other = optims[index].step(0.05, other, grads);
+            }
+            for (found, expected) in net.values().iter().zip(&other.values()) {
+                let tolerance = 2.0 * device.f32_tolerance;
+                assert_close(device.name, found, expected, tolerance, tolerance);
+            }
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct Deep {
+    layers: Vec<nn::Linear>,
+}
+
+#[test]
+fn groups_find_the_layers_that_they_name_and_no_others() {
+    let device = &devices()[0].device.clone().autodiff();
+    let mut deep = Deep {
+        layers: (0..12)
+            .map(|_| nn::LinearConfig::new(2, 2).init(device))
+            .collect(),
+    };
+    let group = Group::new("second", Select::path("layers.1.**"));
+    let mut driver = Driver::builder(PLAIN[0].1(), 0.1)
+        .with_group(group.with_optimizer(optim::AdamWConfig::new().build()))
+        .with_group(Group::new("last", Select::path("layers.11.*")).frozen())
+        .bind(&deep)
+        .unwrap();
+    let before = values_of(&deep);
+    let (grads, _) = grads_for(&deep, 0);
+    let report;
+    (deep, report) = driver.step(deep, grads).unwrap();
+    assert_eq!(report.frozen, ["layers.11.weight", "layers.11.bias"]);
+    assert_eq!(values_of(&deep)[66..], before[66..]);
+    assert!(
+        values_of(&deep)[..66]
+            .iter()
+            .zip(&before)
+            .all(|(a, b)| a != b)
+    );
+    let other: Vec<String> = driver
+        .parameters()
+        .filter(|param| {
+            param
+                .optimizer
+                .is_some_and(|identity| identity.name == "adamw")
+        })
+        .map(|param| param.info.path.to_string())
+        .collect();
+    assert_eq!(other, ["layers.1.weight", "layers.1.bias"]);
 }
 
 #[test]
@@ -2518,6 +2610,43 @@ fn every_clipping_and_policy_takes_empty_parameters() {
                     assert_ne!(after, before, "{label}");
                 }
             }
+        }
+    });
+}
+
+/// So many elements that the passes over them are shared between threads.
+#[test]
+fn large_parameters_are_measured_to_the_last_element() {
+    const LEN: usize = 1_000_003;
+    for_all(|label, device, dtype| {
+        let inner = &device.device;
+        let ones = |len: usize| Tensor::<1>::ones([len], (&inner.clone().autodiff(), dtype));
+        let pair = Pair {
+            first: Param::from_tensor(ones(LEN)),
+            second: Param::from_tensor(ones(1)),
+        };
+        let mut driver = Driver::builder(PLAIN[0].1(), 1.0)
+            .with_clipping(Clipping::global_norm(1.0))
+            .bind(&pair)
+            .unwrap();
+        let grads = |last: f64| {
+            let mut grads = GradientsParams::new();
+            let all = Tensor::<1>::ones([LEN - 1], (inner, dtype)).mul_scalar(0.5);
+            let last = tensor::<1>(TensorData::from([last]), inner, dtype);
+            grads.register(pair.first.id, Tensor::cat(vec![all, last], 0));
+            grads
+        };
+        let (_, report) = driver.step(pair.clone(), grads(1000.0)).unwrap();
+        let expected = (0.25 * (LEN - 1) as f64 + 1e6).sqrt();
+        let found = report.grad_norm.unwrap().value();
+        assert!(
+            is_close(found, expected, 10.0 * device.f32_tolerance),
+            "{label}: {found}"
+        );
+        if device.exact {
+            let error = driver.step(pair.clone(), grads(f64::NAN)).unwrap_err();
+            let expected = format!("gradients are not finite: first (1 of {LEN})");
+            assert_eq!(error.to_string(), expected, "{label}");
         }
     });
 }
