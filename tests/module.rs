@@ -6,12 +6,12 @@ mod common;
 use std::process::Command;
 
 use burn::grad_clipping::GradientClippingConfig;
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use common::net::{ALL, Net, SHAPES, make, values};
+use burn::tensor::{DType, Device};
+use common::net::{ALL, Net};
 use common::rows::ROWS;
-use common::{devices, floats, tensor, values_of};
+use common::{devices, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
 use downhill::problems::mlp::MlpConfig;
 use downhill::rule::{Clock, Rule, Slot, Step, Value};

@@ -66,6 +66,28 @@ pub fn devices_with(dtype: DType) -> impl Iterator<Item = TestDevice> {
         .filter(move |device| device.dtypes.contains(&dtype))
 }
 
+/// Half a unit in the last place of a precision, relative; of a device's arithmetic in f32 and f64 a few.
+pub fn rounding(device: &TestDevice, dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => 1e-12,
+        DType::F32 => device.f32_tolerance,
+        DType::F16 => 2f64.powi(-10),
+        DType::BF16 => 2f64.powi(-7),
+        other => panic!("no test is in {other:?}"),
+    }
+}
+
+/// Asserts that numbers agree, up to a relative and an absolute difference.
+pub fn assert_close(label: &str, found: &[f64], expected: &[f64], relative: f64, absolute: f64) {
+    assert_eq!(found.len(), expected.len(), "{label}");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!(
+            (found - expected).abs() <= relative * expected.abs() + absolute,
+            "{label}: [{i}] is {found:e} instead of {expected:e}"
+        );
+    }
+}
+
 /// A parameter under an optimizer, whatever its rank.
 pub struct Subject {
     optim: RuleOptimizer,

@@ -32,7 +32,68 @@ pub fn make<const D: usize>(
     tensor(TensorData::new(values, shape.to_vec()), device, dtype)
 }
 
+/// Numbers for each parameter, in the order of [`SHAPES`].
+pub type Values = [Vec<f64>; 3];
+
+/// The numbers of [`Net::grads`].
+pub fn grad_values(t: usize) -> Values {
+    ALL.map(|index| values(SHAPES[index].iter().product(), 100 * t + index))
+}
+
+/// Zeros in the shapes of all parameters.
+pub fn zeros() -> Values {
+    SHAPES.map(|shape| vec![0.0; shape.iter().product()])
+}
+
+fn filled<const D: usize>(
+    index: usize,
+    values: &Values,
+    device: &Device,
+    dtype: DType,
+) -> Tensor<D> {
+    let data = TensorData::new(values[index].clone(), SHAPES[index].to_vec());
+    tensor(data, device, dtype)
+}
+
 impl Net {
+    pub fn from_values(values: &Values, device: &Device, dtype: DType) -> Self {
+        let device = &device.clone().autodiff();
+        Self {
+            weight: Param::from_tensor(filled(0, values, device, dtype)),
+            bias: Param::from_tensor(filled(1, values, device, dtype)),
+            kernel: Param::from_tensor(filled(2, values, device, dtype)),
+        }
+    }
+
+    /// These gradients, of the parameters whose index is in `of`.
+    pub fn grads_from(
+        &self,
+        values: &Values,
+        of: &[usize],
+        device: &Device,
+        dtype: DType,
+    ) -> GradientsParams {
+        let mut grads = GradientsParams::new();
+        for &index in of {
+            match index {
+                0 => grads.register(self.weight.id, filled::<2>(0, values, device, dtype)),
+                1 => grads.register(self.bias.id, filled::<1>(1, values, device, dtype)),
+                _ => grads.register(self.kernel.id, filled::<4>(2, values, device, dtype)),
+            }
+        }
+        grads
+    }
+
+    /// Gradients as numbers; those that are missing are empty.
+    pub fn read_grads(&self, grads: &GradientsParams) -> Values {
+        let read = |data: Option<TensorData>| data.map(floats).unwrap_or_default();
+        [
+            read(grads.get::<2>(self.weight.id).map(Tensor::into_data)),
+            read(grads.get::<1>(self.bias.id).map(Tensor::into_data)),
+            read(grads.get::<4>(self.kernel.id).map(Tensor::into_data)),
+        ]
+    }
+
     pub fn new(seed: usize, device: &Device, dtype: DType) -> Self {
         let device = &device.clone().autodiff();
         Self {

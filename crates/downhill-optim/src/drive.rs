@@ -245,20 +245,38 @@ pub fn measure<const D: usize>(tensor: Tensor<D>) -> Measure {
     measure_dispatched::<D>(tensor.into_dispatch())
 }
 
-/// Compares a gradient's shape with its parameter's, and [measures](measure) it if `measured`.
+/// What is wrong with a gradient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// It has this shape, and not its parameter's.
+    Shape(Vec<usize>),
+    /// It is on an autodiff device.
+    Autodiff,
+}
+
+/// Compares a gradient with the shape of its parameter, and [measures](measure) it if `measured`.
 ///
 /// # Errors
 ///
-/// Returns the gradient's shape if it is another.
+/// If it has another shape, or is on an autodiff device.
 pub fn examine<const D: usize>(
     grad: Tensor<D>,
     expected: &[usize],
     measured: bool,
-) -> Result<Option<Measure>, Vec<usize>> {
+) -> Result<Option<Measure>, Unfit> {
     let grad = grad.into_dispatch();
-    match fused::has_shape(&grad, expected) {
-        true => Ok(measured.then(|| measure_dispatched::<D>(grad))),
-        false => Err(grad.shape().as_slice().to_vec()),
+    if !fused::has_shape(&grad, expected) {
+        return Err(Unfit::Shape(grad.shape().as_slice().to_vec()));
+    }
+    // What can be read as plain memory has no autodiff, and to ask costs as much as a small one's sum.
+    if fused::is_plain(&grad) {
+        return Ok(measured.then(|| measure_dispatched::<D>(grad)));
+    }
+    let grad = Tensor::<D>::from_dispatch(grad);
+    match grad.is_autodiff() {
+        true => Err(Unfit::Autodiff),
+        false => Ok(measured.then(|| measure(grad))),
     }
 }
 

@@ -162,6 +162,9 @@ impl Averages {
         if !self.config.takes(updates) {
             return;
         }
+        if bound.iter().any(|bound| !bound.info().trainable) {
+            take_in(model);
+        }
         let weight = self.weight();
         self.count += 1;
         model.visit(&mut Update {
@@ -259,16 +262,24 @@ impl Averages {
 
     /// The same averages of parameters that have other ids.
     pub fn moved(mut self, bound: &[Bound], to: &[ParamId]) -> Self {
+        // Ids may have changed places.
+        let mut from = core::mem::take(&mut self.tensors);
         for (bound, to) in bound.iter().zip(to) {
             let rank = bound.info().shape.len();
             with_rank!(rank, D => {
-                if let Some(kept) = self.tensors.remove::<Kept<D>>(&bound.id()) {
+                if let Some(kept) = from.remove::<Kept<D>>(&bound.id()) {
                     self.tensors.register(*to, kept);
                 }
             });
         }
         self
     }
+}
+
+/// Burn's running statistics take in their last update only when they are asked for: a validation model
+/// asks.
+fn take_in<M: Module>(model: &M) {
+    let _ = model.valid();
 }
 
 /// 16 bits are too coarse for an average.
@@ -421,6 +432,8 @@ pub fn polyak_update<M: Module>(
             cause,
         });
     }
+    take_in(&target);
+    take_in(source);
     let mut sources = Sources::default();
     source.visit(&mut sources);
     Ok(target.map(&mut Follow {

@@ -195,7 +195,8 @@ impl DriverBuilder {
         self
     }
 
-    /// Looks at the model, and resolves the groups.
+    /// Looks at the model, and resolves the groups. What is to be trained at some time has to require
+    /// gradients now; it can be frozen afterwards, and thawed again.
     ///
     /// # Errors
     ///
@@ -343,6 +344,14 @@ impl Driver {
                 Rates::Scheduler(next.step(), Box::new(next))
             }
         };
+        if let Err(error) = self.core.check_rates(&rates) {
+            let step = self.core.counters.updates;
+            return Err(StepError {
+                model,
+                grads: batch.grads,
+                cause: StepCause::Setting { step, error },
+            });
+        }
         let go = match self.core.plan(&model, batch, rates.base(), flush) {
             Ok(Plan::Done(report)) => return Ok((model, report)),
             Ok(Plan::Go(go)) => go,
@@ -444,7 +453,8 @@ impl Driver {
         let found = params::floats(model);
         params::check(model, &found)?;
         let same = |own: &Bound, other: &Found| {
-            own.info().path == other.info.path && own.info().shape == other.info.shape
+            let (own, other) = (own.info(), &other.info);
+            own.path == other.path && own.shape == other.shape && own.dtype == other.dtype
         };
         let odd = self
             .core
@@ -456,14 +466,12 @@ impl Driver {
             let path = own.info().path.clone();
             return Err(BindError::Lost { path });
         }
+        if let Some(more) = found.get(self.core.bound.len()) {
+            let path = more.info.path.clone();
+            return Err(BindError::Unknown { path });
+        }
         let ids: Vec<ParamId> = found.iter().map(|found| found.id).collect();
-        let moved = checkpoint::renamed(&self.optim, &self.core.bound, &ids).map_err(|error| {
-            BindError::State {
-                path: found[0].info.path.clone(),
-                reason: error.to_string(),
-            }
-        })?;
-        self.optim = moved;
+        self.optim = checkpoint::renamed(&self.optim, &self.core.bound, &ids)?;
         self.core.move_to(&ids);
         Ok(())
     }
@@ -553,6 +561,8 @@ pub(crate) struct Core {
     fold: bool,
     /// Whether all parameters follow the same directive.
     uniform: bool,
+    /// Which trainable parameters have optimizers that are not of this library.
+    others: Vec<bool>,
 }
 
 /// What is to happen with a micro-batch.
@@ -675,7 +685,11 @@ impl Core {
                 || (bound.weight_decay == settings.weight_decay
                     && bound.momentum == settings.momentum)
         });
+        let others = bound
+            .iter()
+            .map(|bound| bound.info().trainable && bound.drives.is_none());
         let core = Self {
+            others: others.collect(),
             fold: !optim.has_gradient_clipping(),
             uniform,
             settings,
@@ -772,11 +786,12 @@ impl Core {
             }
         }
         let mut grads = grads;
+        // As they came, should a later check fail.
+        let mut original = None;
         if zero {
-            // A copy, should a later check fail.
             let mut zeroed = gradients::copied(model, &grads);
             gradients::change(model, &mut zeroed, &seen, &Change::Zero);
-            grads = zeroed;
+            original = Some(core::mem::replace(&mut grads, zeroed));
             match gradients::inspect(model, &self.bound, &grads, measured) {
                 Ok(again) => seen = again,
                 Err(cause) => return refuse(grads, cause),
@@ -815,22 +830,23 @@ impl Core {
             }
             report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
             // The sum of finite gradients can still overflow.
+            let back = |grads| original.unwrap_or(grads);
             seen = match gradients::inspect(model, &self.bound, &sum, measured) {
                 Ok(seen) => seen,
-                Err(cause) => return refuse(grads, cause),
+                Err(cause) => return refuse(back(grads), cause),
             };
             if guarded {
                 gradients::read(&mut seen);
                 let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
                 match self.judge(broken, None) {
                     Verdict::Fine => {}
-                    Verdict::Error(cause) => return refuse(grads, cause),
+                    Verdict::Error(cause) => return refuse(back(grads), cause),
                     Verdict::Skip(broken) => {
                         self.window = Window::default();
                         return Ok(Plan::Done(self.skip(report, broken)));
                     }
                     Verdict::Zero(_) => {
-                        return refuse(grads, overflowed(&self.bound, &seen));
+                        return refuse(back(grads), overflowed(&self.bound, &seen));
                     }
                 }
             }
@@ -866,17 +882,17 @@ impl Core {
         // is applied here.
         let elementwise = matches!(change, Some(Change::Clamp(_) | Change::Adaptive { .. }));
         let window = self.settings.accumulation.is_some();
-        let folds = |bound: &Bound| {
-            self.fold && bound.drives.is_some() && !elementwise && !(window && bound.is_half())
+        let folds = |at: usize| {
+            let bound = &self.bound[at];
+            let fits = !elementwise && gradients::is_normal(scale.of(at));
+            self.fold && bound.drives.is_some() && fits && !(window && bound.is_half())
         };
-        let beforehand: Vec<f64> = match self
-            .bound
-            .iter()
-            .all(|bound| folds(bound) || !bound.info().trainable)
-        {
+        let params = 0..self.bound.len();
+        let all_fold = (params.clone()).all(|at| folds(at) || !self.bound[at].info().trainable);
+        let beforehand: Vec<f64> = match all_fold {
             true => Vec::new(),
-            false => (self.bound.iter().enumerate())
-                .map(|(at, bound)| if folds(bound) { 1.0 } else { scale.of(at) })
+            false => params
+                .map(|at| if folds(at) { 1.0 } else { scale.of(at) })
                 .collect(),
         };
         let half_sums = window && self.bound.iter().any(Bound::is_half);
@@ -885,6 +901,10 @@ impl Core {
         }
         if let Some(change) = &change {
             gradients::change(model, &mut grads, seen, change);
+        }
+        // These may not take another precision than their parameter's.
+        if self.others.contains(&true) {
+            gradients::change(model, &mut grads, seen, &Change::Fit(&self.others));
         }
         if elementwise && report.grad_norm.is_some() {
             let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
@@ -901,7 +921,7 @@ impl Core {
         }
         let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
-        let inside = |at: usize| match folds(&self.bound[at]) {
+        let inside = |at: usize| match folds(at) {
             true => scale.of(at),
             false => 1.0,
         };
@@ -954,7 +974,7 @@ impl Core {
                 match gradients::on_device(seen) {
                     Some(_) => clip.change = Some(Change::ToNorm(threshold / factor)),
                     // On the device it is not known without another measurement.
-                    None => clip.clipped_norm = Some(Norm::host(clipped)),
+                    None => clip.clipped_norm = norm.map(|_| Norm::host(clipped)),
                 }
             }
             Clipping::Value { .. } => clip.change = Some(Change::Clamp(threshold)),
@@ -1142,6 +1162,24 @@ impl Core {
             .collect()
     }
 
+    /// The rates of single parameters; that of all is among the settings of the update.
+    fn check_rates(&self, rates: &Rates) -> Result<(), OutOfRange> {
+        for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
+            let base = || rates.of(bound.id(), &bound.info().path);
+            match (&bound.rate, rates) {
+                (None, Rates::Scheduler(..)) => {
+                    Range::NOT_NEGATIVE.check("learning rate", base())?;
+                }
+                (Some(GroupRate::Factor(factor)), _) => {
+                    let base = Range::NOT_NEGATIVE.check("learning rate", base())?;
+                    Range::NOT_NEGATIVE.check("learning rate of a group", base * factor)?;
+                }
+                (None, Rates::Constant(_)) | (Some(GroupRate::Setting(_)), _) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The rates of all parameters, as Burn takes them.
     fn module_rate(&self, rates: &mut Rates) -> ModuleLearningRate {
         if self.bound.iter().all(|bound| bound.rate.is_none()) {
@@ -1214,8 +1252,12 @@ struct Numbers {
 /// than an f64 can hold.
 fn coefficient(unit: f64, sum: f64, threshold: f64) -> f64 {
     let factor = threshold / unit / sum.sqrt();
-    // Also where there is no norm at all.
-    if factor < 1.0 { factor } else { 1.0 }
+    // Also where there is no norm at all, or an infinite one: it would wipe out what is finite.
+    if sum.is_finite() && factor < 1.0 {
+        factor
+    } else {
+        1.0
+    }
 }
 
 /// A sum of finite gradients that is not.

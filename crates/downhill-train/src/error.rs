@@ -56,6 +56,12 @@ pub enum BindError {
         /// Why.
         reason: String,
     },
+    /// A parameter that the driver does not know.
+    #[error("the driver was bound to a model without `{path}`")]
+    Unknown {
+        /// The path.
+        path: ParamPath,
+    },
     /// States of parameters that the model does not have.
     #[error("the model has no parameter `{path}`, which the driver was bound to")]
     Lost {
@@ -94,6 +100,21 @@ pub enum StepCause {
         path: ParamPath,
         /// The parameter's number of dimensions.
         expected: usize,
+    },
+    /// A gradient that is itself on an autodiff device, which optimizers do not take.
+    #[error("the gradient of `{path}` is on an autodiff device: register its `inner()`")]
+    GradientAutodiff {
+        /// The parameter's path.
+        path: ParamPath,
+    },
+    /// A gradient of a parameter that did not require one when the driver was bound.
+    #[error(
+        "`{path}` did not require gradients when the driver was bound, so no group and no optimizer was \
+         found for it: bind the driver while it does, and freeze it afterwards"
+    )]
+    Thawed {
+        /// The parameter's path.
+        path: ParamPath,
     },
     /// Gradients that are of no parameter.
     #[error(

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, FloatDType, Tensor};
-use downhill_optim::drive::{Measure, Squares, examine};
+use downhill_optim::drive::{Measure, Squares, Unfit, examine};
 
 use crate::driver::Bound;
 use crate::error::StepCause;
@@ -97,14 +97,17 @@ impl Inspect<'_> {
         };
         self.found += 1;
         let frozen = bound.frozen || !param.is_require_grad();
+        let path = || info.path.clone();
         match examine(grad, &info.shape, self.measured && !frozen) {
             Ok(_) if frozen => Ok(Seen::Frozen),
+            Ok(_) if !info.trainable => Err(StepCause::Thawed { path: path() }),
             Ok(measure) => Ok(Seen::Gradient(measure)),
-            Err(found) => Err(StepCause::GradientShape {
-                path: info.path.clone(),
+            Err(Unfit::Shape(found)) => Err(StepCause::GradientShape {
+                path: path(),
                 expected: info.shape.clone(),
                 found,
             }),
+            Err(_) => Err(StepCause::GradientAutodiff { path: path() }),
         }
     }
 }
@@ -200,7 +203,7 @@ pub(crate) enum Change<'a> {
     Zero,
     /// Times a factor each.
     Scale(&'a [f64]),
-    /// Times a number that is still on the device.
+    /// Times the square of a number that is still on the device.
     ScaleBy(Tensor<1>),
     /// To the norm of a threshold each, by measures that are still on the device.
     ToNorm(f64),
@@ -208,6 +211,8 @@ pub(crate) enum Change<'a> {
     Clamp(f64),
     /// Each unit to a share of the parameter's.
     Adaptive { ratio: f64, epsilon: f64 },
+    /// To the precision of the parameter, where asked for.
+    Fit(&'a [bool]),
 }
 
 /// Changes gradients, in the order of the visit.
@@ -235,6 +240,7 @@ pub(crate) fn change<M: Module>(
                 }
                 (Change::DropFrozen, _) => return,
                 (Change::Scale(factors), _) if factors[at] == 1.0 => return,
+                (Change::Fit(asked), _) if !asked[at] => return,
                 (_, Seen::Gradient(_)) => {}
                 _ => return,
             }
@@ -244,18 +250,21 @@ pub(crate) fn change<M: Module>(
             // Sums of a window are in single precision until here.
             let dtype = FloatDType::from(param.dtype());
             // Factors may be out of the range of 16 bits.
-            let grad = in_single(grad);
             let grad = match self.change {
-                Change::DropFrozen => grad,
+                Change::Fit(_) => grad,
+                _ => in_single(grad),
+            };
+            let grad = match self.change {
+                Change::DropFrozen | Change::Fit(_) => grad,
                 Change::Zero => {
                     let broken = grad.clone().is_finite().bool_not();
                     grad.mask_fill(broken, 0.0)
                 }
-                Change::Scale(factors) => grad.mul_scalar(factors[at]),
-                Change::ScaleBy(factor) => scaled(grad, factor.clone()),
+                Change::Scale(factors) => times(grad, factors[at]),
+                Change::ScaleBy(root) => times_squared(grad, root.clone()),
                 Change::ToNorm(threshold) => match seen {
                     Seen::Gradient(Some(Measure::Device(pair))) => {
-                        scaled(grad, device_coefficient((**pair).clone(), *threshold))
+                        times_squared(grad, device_coefficient((**pair).clone(), *threshold))
                     }
                     _ => grad,
                 },
@@ -282,14 +291,30 @@ fn in_single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     }
 }
 
-fn scaled<const D: usize>(grad: Tensor<D>, factor: Tensor<1>) -> Tensor<D> {
-    let factor = factor
-        .to_device(&grad.device())
-        .cast(FloatDType::from(grad.dtype()));
-    grad * factor.reshape([1; D])
+/// Whether a factor has all its digits in f32.
+pub(crate) fn is_normal(factor: f64) -> bool {
+    factor.abs() >= f64::from(f32::MIN_POSITIVE)
 }
 
-/// The factor that brings a norm which is still on the device down to `threshold`, at most 1.
+fn times<const D: usize>(grad: Tensor<D>, factor: f64) -> Tensor<D> {
+    if is_normal(factor) || grad.dtype() == DType::F64 {
+        return grad.mul_scalar(factor);
+    }
+    // In two steps, the first of which is exact.
+    let first = 2f64.powi(-100);
+    grad.mul_scalar(first).mul_scalar(factor / first)
+}
+
+fn times_squared<const D: usize>(grad: Tensor<D>, root: Tensor<1>) -> Tensor<D> {
+    let root = root
+        .to_device(&grad.device())
+        .cast(FloatDType::from(grad.dtype()))
+        .reshape([1; D]);
+    grad * root.clone() * root
+}
+
+/// The root of the factor that brings a norm which is still on the device down to `threshold`, at most 1.
+/// The factor itself can be too small for an f32, which GPUs take for 0.
 pub(crate) fn device_coefficient(pairs: Tensor<1>, threshold: f64) -> Tensor<1> {
     let count = pairs.dims()[0] / 2;
     let pairs = pairs.reshape([count, 2]);
@@ -299,8 +324,8 @@ pub(crate) fn device_coefficient(pairs: Tensor<1>, threshold: f64) -> Tensor<1> 
     let largest = units.clone().max();
     let share = units / largest.clone().reshape([1, 1]);
     let norm = (share.square() * sums).sum().sqrt();
-    let factor = largest.recip().mul_scalar(threshold) / norm;
-    factor.clamp_max(1.0)
+    let root = norm.recip().mul_scalar(threshold).sqrt() / largest.sqrt();
+    root.clamp_max(1.0)
 }
 
 /// Brock et al., arXiv 2102.06171, equation 3.
@@ -310,16 +335,23 @@ fn adaptive<const D: usize>(
     ratio: f64,
     epsilon: f64,
 ) -> Tensor<D> {
-    let param = in_single(param);
-    let limit = unit_norms(param).clamp_min(epsilon).mul_scalar(ratio);
-    let norms = unit_norms(grad.clone());
-    // A unit without a gradient has no norm to be divided by.
-    let factor = (limit / norms.clamp_min(f64::from(f32::MIN_POSITIVE))).clamp_max(1.0);
-    grad * factor
+    // There is no largest element of none.
+    if grad.shape().num_elements() == 0 {
+        return grad;
+    }
+    let (of_param, in_it) = unit_norms(in_single(param));
+    let limit = (of_param * in_it).clamp_min(epsilon).mul_scalar(ratio);
+    // The norm of finite gradients can be infinite: in the unit of the largest it is not.
+    let (largest, norm) = unit_norms(grad.clone());
+    let limit = limit / norm;
+    let kept = limit.clone().greater_equal(largest.clone());
+    let clipped = grad.clone() / largest * limit;
+    clipped.mask_where(kept.expand(grad.shape()), grad)
 }
 
-/// The norm of each unit, in a shape that broadcasts against the tensor.
-fn unit_norms<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+/// The largest magnitude in each unit, and its norm divided by it, in a shape that broadcasts against the
+/// tensor.
+fn unit_norms<const D: usize>(tensor: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
     let over: Vec<usize> = match D {
         1 => vec![0],
         // Burn's `Linear` has its outputs last.
@@ -333,7 +365,7 @@ fn unit_norms<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let largest = largest.clamp_min(f64::from(f32::MIN_POSITIVE));
     let share = (tensor / largest.clone()).square();
     let squares = over.iter().fold(share, |tensor, &dim| tensor.sum_dim(dim));
-    squares.sqrt() * largest
+    (largest, squares.sqrt())
 }
 
 /// Gradients of a window of micro-batches, added up.
@@ -361,10 +393,12 @@ impl Window {
 
     /// Goes over to the same parameters under other ids.
     pub fn move_to(&mut self, bound: &[Bound], to: &[ParamId]) {
+        // Ids may have changed places.
+        let mut from = core::mem::take(&mut self.grads);
         for (bound, to) in bound.iter().zip(to) {
             let rank = bound.info().shape.len();
             with_rank!(rank, D => {
-                if let Some(grad) = self.grads.remove::<D>(bound.id()) {
+                if let Some(grad) = from.remove::<D>(bound.id()) {
                     self.grads.register(*to, grad);
                 }
             });
@@ -466,4 +500,192 @@ fn measures(seen: &[Seen]) -> Vec<Measure> {
         _ => None,
     };
     seen.iter().filter_map(measure).collect()
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::report::Norm;
+
+    /// What a device without a pass of its own would measure.
+    fn on_device(values: &[f32]) -> Measure {
+        let largest = values
+            .iter()
+            .fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
+        let squares = values.iter().map(|x| (x / largest) * (x / largest)).sum();
+        Measure::Device(Box::new(Tensor::from_floats(
+            [largest, squares],
+            &Device::flex(),
+        )))
+    }
+
+    fn pairs(measures: &[Measure]) -> Tensor<1> {
+        let seen = measures
+            .iter()
+            .cloned()
+            .map(|measure| Seen::Gradient(Some(measure)));
+        let seen: Vec<Seen> = seen.collect();
+        super::on_device(&seen).expect("one of them is on the device")
+    }
+
+    fn norm(values: &[f32]) -> f64 {
+        values
+            .iter()
+            .map(|x| f64::from(*x).powi(2))
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    fn assert_close(found: f64, expected: f64) {
+        let difference = (found - expected).abs();
+        assert!(
+            difference <= 1e-6 * expected.abs(),
+            "{found:e}, {expected:e}"
+        );
+    }
+
+    const GRADS: [&[f32]; 5] = [
+        &[3.0, -4.0, 0.0],
+        &[1e-30, 2e-30],
+        &[3e38, 3e38, -3e38, 3e38],
+        &[1e-20, 1e20],
+        &[0.0, 0.0],
+    ];
+
+    #[test]
+    fn a_coefficient_on_the_device_is_the_one_of_the_host() {
+        for grads in GRADS {
+            for threshold in [1e-3, 1.0, 7.0, 1e30] {
+                let measures = [on_device(grads)];
+                let root = device_coefficient(pairs(&measures), threshold);
+                let root: f64 = root.into_scalar();
+                let expected = (threshold / norm(grads)).min(1.0);
+                assert_close(root * root, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_coefficient_is_that_of_all_measures_wherever_they_are() {
+        let host = Measure::Host(Squares {
+            unit: 2.0,
+            sum: 9.0,
+        });
+        let measures = [
+            on_device(&[3.0, 4.0]),
+            host,
+            on_device(&[0.0]),
+            on_device(&[1e-9]),
+        ];
+        let root = device_coefficient(pairs(&measures), 1.0);
+        let root: f64 = root.into_scalar();
+        let expected = (25f64 + 36.0).sqrt();
+        assert_close(root * root, expected.recip());
+        assert_close(Norm::of(&measures, 2.0).value(), 2.0 * expected);
+        assert_close(Norm::of(&measures, 2.0).at_most(3.0).value(), 3.0);
+        let host = Seen::Gradient(Some(Measure::Host(Squares::default())));
+        assert!(super::on_device(&[host]).is_none());
+    }
+
+    #[test]
+    fn a_nan_on_the_host_is_not_lost_beside_a_device() {
+        let nan = Squares {
+            unit: 1.0,
+            sum: f64::NAN,
+        };
+        let measures = [on_device(&[3.0, 4.0]), Measure::Host(nan)];
+        assert!(Norm::of(&measures, 1.0).value().is_nan());
+    }
+
+    #[test]
+    fn measures_are_read_in_the_order_of_the_parameters() {
+        let host = Squares {
+            unit: 2.0,
+            sum: 9.0,
+        };
+        let mut seen = [
+            Seen::Gradient(Some(on_device(&[3.0, 4.0]))),
+            Seen::Missing,
+            Seen::Gradient(Some(Measure::Host(host))),
+            Seen::Frozen,
+            Seen::Gradient(Some(on_device(&[0.0, 2.0]))),
+            Seen::Gradient(None),
+        ];
+        read(&mut seen);
+        let norms: Vec<Option<f64>> = seen
+            .iter()
+            .map(|seen| match seen {
+                Seen::Gradient(Some(Measure::Host(squares))) => Some(squares.norm()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(norms, [Some(5.0), None, Some(6.0), None, Some(2.0), None]);
+    }
+
+    /// A model whose gradients have these values, with what is seen of them.
+    fn model(of_weight: [f32; 2], of_bias: [f32; 1]) -> (Linear, GradientsParams, [Seen; 2]) {
+        let device = Device::flex();
+        let model: Linear = LinearConfig::new(2, 1).init(&device.clone().autodiff());
+        let mut grads = GradientsParams::new();
+        let weight = Tensor::<1>::from_floats(of_weight, &device).reshape([2, 1]);
+        grads.register(model.weight.id, weight);
+        let bias = Tensor::<1>::from_floats(of_bias, &device);
+        grads.register(model.bias.as_ref().unwrap().id, bias);
+        let seen = [on_device(&of_weight), on_device(&of_bias)];
+        (
+            model,
+            grads,
+            seen.map(|measure| Seen::Gradient(Some(measure))),
+        )
+    }
+
+    fn values(model: &Linear, grads: &GradientsParams) -> [f64; 3] {
+        let weight = grads.get::<2>(model.weight.id).unwrap().into_data();
+        let bias = grads
+            .get::<1>(model.bias.as_ref().unwrap().id)
+            .unwrap()
+            .into_data();
+        let values: Vec<f64> = weight.iter().chain(bias.iter()).collect();
+        values.try_into().unwrap()
+    }
+
+    #[test]
+    fn a_factor_on_the_device_scales_all_gradients() {
+        for size in [1.0, 1e20, 1e38] {
+            let (model, mut grads, seen) = model([2.0 * size, -size], [2.0 * size]);
+            let measures = seen.clone().map(|seen| match seen {
+                Seen::Gradient(Some(measure)) => measure,
+                _ => unreachable!(),
+            });
+            let root = device_coefficient(pairs(&measures), 1.5);
+            change(&model, &mut grads, &seen, &Change::ScaleBy(root));
+            for (found, expected) in values(&model, &grads).into_iter().zip([1.0, -0.5, 1.0]) {
+                assert_close(found, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn norms_of_single_tensors_come_down_on_the_device() {
+        let (model, mut grads, seen) = model([3.0, -4.0], [0.25]);
+        change(&model, &mut grads, &seen, &Change::ToNorm(0.5));
+        for (found, expected) in values(&model, &grads).into_iter().zip([0.3, -0.4, 0.25]) {
+            assert_close(found, expected);
+        }
+    }
+
+    #[test]
+    fn factors_without_all_digits_in_single_lose_none() {
+        for factor in [0.5, 1e-37, 1e-40, 3e-45] {
+            let (model, mut grads, seen) = model([3e38, -1e38], [2e38]);
+            change(&model, &mut grads, &seen, &Change::Scale(&[factor, 1.0]));
+            let [first, second, third] = values(&model, &grads);
+            assert_close(first, f64::from(3e38f32) * factor);
+            assert_close(second, f64::from(-1e38f32) * factor);
+            assert_eq!(third, f64::from(2e38f32), "its factor is 1");
+        }
+    }
 }

@@ -113,8 +113,24 @@ impl fmt::Display for NonFiniteGradient {
 pub struct UpdateRatio {
     /// The parameter's path.
     pub path: ParamPath,
-    /// The ratio; about 1e-3 in a healthy training.
+    /// The ratio; about 1e-3 in a healthy training. Infinite where the parameter was 0.
+    #[serde(with = "finite_or_none")]
     pub ratio: f64,
+}
+
+/// JSON has no infinity.
+mod finite_or_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(ratio: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        let finite = Some(*ratio).filter(|ratio| ratio.is_finite());
+        finite.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        let finite = Option::deserialize(deserializer)?;
+        Ok(finite.unwrap_or(f64::INFINITY))
+    }
 }
 
 /// A norm that is read from the device when it is asked for, and not before.
@@ -135,7 +151,13 @@ enum Reading {
 impl Norm {
     /// The norm. Waits for the device if it has not been read before, and is no more than an f64 can be.
     pub fn value(&self) -> f64 {
-        self.squares().norm().min(self.ceiling)
+        let squares = self.squares();
+        let norm = squares.norm();
+        // What is not finite was not clipped.
+        match squares.is_finite() && norm > self.ceiling {
+            true => self.ceiling,
+            false => norm,
+        }
     }
 
     pub(crate) fn squares(&self) -> Squares {
@@ -194,7 +216,8 @@ pub(crate) fn join(measures: &[Measure]) -> Joined {
     let Some(first) = device.first().cloned() else {
         return Joined::Host(host);
     };
-    if host.sum > 0.0 {
+    // A NaN is part of it.
+    if host.sum != 0.0 {
         let pair = [host.unit, host.sum];
         device.push(Tensor::from_data(pair, (&first.device(), first.dtype())));
     }

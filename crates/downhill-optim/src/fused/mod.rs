@@ -167,3 +167,14 @@ pub(crate) fn has_shape(tensor: &DispatchTensor, shape: &[usize]) -> bool {
         _ => tensor.shape().as_slice() == shape,
     }
 }
+
+/// Whether a tensor is a float tensor of a backend whose memory is read here.
+pub(crate) fn is_plain(tensor: &DispatchTensor) -> bool {
+    match &tensor.kind {
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(BackendTensor::Float(_)) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchTensorKind::NdArray(BackendTensor::Float(_)) => true,
+        _ => false,
+    }
+}

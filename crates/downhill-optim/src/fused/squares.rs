@@ -35,6 +35,13 @@ impl Squares {
     /// The sum over the elements of both.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
+        // In the unit of a sum over nothing a small one would be lost.
+        if other.sum == 0.0 {
+            return self;
+        }
+        if self.sum == 0.0 {
+            return other;
+        }
         if self.unit == other.unit {
             let sum = self.sum + other.sum;
             return Self { sum, ..self };

@@ -8,6 +8,7 @@ use burn::store::RecordError;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
+use crate::BindError;
 use crate::driver::Bound;
 
 /// The state of all parameters, each entry under `path` and its own name.
@@ -119,9 +120,31 @@ pub(crate) fn renamed(
     optim: &ModuleOptimizer,
     bound: &[Bound],
     to: &[ParamId],
-) -> Result<ModuleOptimizer, RecordError> {
+) -> Result<ModuleOptimizer, BindError> {
     let ids: HashMap<&str, ParamId> = (bound.iter().zip(to))
         .map(|(bound, to)| (&*bound.info().path, *to))
         .collect();
-    States::of(optim, bound)?.load(optim, |path| ids.get(path).copied())
+    let paths: HashMap<u64, &str> = ids.iter().map(|(path, id)| (id.val(), *path)).collect();
+    let rename = || {
+        let states = States::of(optim, bound)?;
+        let moved = states.load(optim, |path| ids.get(path).copied())?;
+        let path = |id: u64| paths.get(&id).map(|path| path.to_string());
+        let taken = States::from_record(Reader::from_bytes(moved.into_bytes()?)?, path)?;
+        Ok((moved, states.difference(&taken)))
+    };
+    let state = |path: String, reason| {
+        let path = path.into();
+        BindError::State { path, reason }
+    };
+    match rename() {
+        Ok((moved, None)) => Ok(moved),
+        Ok((_, Some((path, name)))) => {
+            let reason = format!("`{name}` is in a precision that Burn does not keep");
+            Err(state(path, reason))
+        }
+        Err(error) => {
+            let error: RecordError = error;
+            Err(state("the whole model".to_string(), error.to_string()))
+        }
+    }
 }
