@@ -415,8 +415,10 @@ fn differences<M: Module>(driver: &Driver, model: &M, header: &Header) -> Vec<Di
         let Some(found) = saved.get(&*entry.path) else {
             continue;
         };
-        // What has no name is compared by its state alone.
-        if !header.optimizers.is_empty() {
+        // What has no name is compared by its state alone; a record does not say which parameters without
+        // a state have an optimizer.
+        let named_here = header.settings.is_some() || found.optimizer.is_some();
+        if named_here && !header.optimizers.is_empty() {
             differ(
                 &format!("optimizer of `{}`", entry.path),
                 named(&own_optimizers, entry.optimizer),
@@ -541,7 +543,10 @@ fn next<M: Module>(
     let consecutive = contents.scalars.get(CONSECUTIVE).copied();
     let consecutive = consecutive.and_then(|value| u32::try_from(value).ok());
     let scheduler = match &driver.rate {
-        Rate::Scheduler(scheduler) if whole => Some(load_scheduler(scheduler, contents)?),
+        // A record that was converted has none: the driver's own goes on.
+        Rate::Scheduler(scheduler) if whole && contents.header.settings.is_some() => {
+            Some(load_scheduler(scheduler, contents)?)
+        }
         _ => None,
     };
     Ok(Next {
