@@ -88,8 +88,8 @@ const CONVERT_HELP: &str = r#"For example:
   downhill checkpoint convert --model model.bpk --optimizer optimizer.bpk \
     --config '{"name": "adam", "epsilon": 1e-5}' --out model.ckpt
 
-Defaults of settings are PyTorch's and not always burn-optim's: AdamConfig::burn()
-and its like have those.
+The default settings are PyTorch's. Those of burn-optim are other ones, and
+AdamConfig::burn() and its like have them.
 
 Exit status:
   0  the checkpoint is written
@@ -239,10 +239,7 @@ fn summary(file: &Path, size: u64, checkpoint: &Checkpoint) -> Table {
     );
     row("updates", HumanCount(header.updates).to_string());
     row("skipped", HumanCount(header.skipped).to_string());
-    row(
-        "metric",
-        header.metric.map_or("none".to_string(), |x| x.to_string()),
-    );
+    row("metric", header.metric.map_or("none".to_string(), number));
     row(
         "learning rate",
         match (&header.learning_rate, &header.settings) {
