@@ -138,7 +138,7 @@ pub enum CheckpointError {
     },
     /// A tensor of another shape or precision.
     #[error("{0}")]
-    Mismatch(Mismatch),
+    Mismatch(Box<Mismatch>),
     /// Another setting than the driver has.
     #[error("it was made with another {what}: {found}, and here it is {expected}")]
     OtherSetting {

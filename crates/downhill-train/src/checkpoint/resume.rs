@@ -352,7 +352,7 @@ pub(super) fn check_model<M: Module>(
 
 fn first_error(report: LoadReport) -> Result<(), CheckpointError> {
     if let Some(mismatch) = report.mismatched.into_iter().next() {
-        return Err(CheckpointError::Mismatch(mismatch));
+        return Err(CheckpointError::Mismatch(Box::new(mismatch)));
     }
     if !report.missing.is_empty() {
         let paths = report.missing;
@@ -643,13 +643,13 @@ fn check_averages(core: &Core, next: &Next, contents: &Contents) -> Result<(), C
                 return Err(CheckpointError::Missing { paths });
             }
             Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
-                return Err(CheckpointError::Mismatch(Mismatch {
+                return Err(CheckpointError::Mismatch(Box::new(Mismatch {
                     name,
                     expected: shape,
                     expected_dtype: dtype,
                     found: data.shape().as_slice().to_vec(),
                     found_dtype: data.dtype(),
-                }));
+                })));
             }
             Some(_) => {}
         }
