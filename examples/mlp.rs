@@ -11,6 +11,8 @@
 mod device;
 #[path = "mlp/plot.rs"]
 mod plot;
+#[path = "mlp/save.rs"]
+mod save;
 #[path = "mlp/schedule.rs"]
 mod schedule;
 
@@ -18,6 +20,7 @@ use std::{
     fmt::{self, Display},
     fs,
     io::{self, ErrorKind, Write},
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -29,17 +32,19 @@ use downhill::{
     optim::{OptimizerConfig, state_bytes},
     problems::{
         data::{DataSource, Split},
-        mlp::MlpConfig,
+        mlp::{Mlp, MlpConfig},
         numpy::RandomState,
     },
-    schedule::{ReduceOnPlateauConfig, ScheduleConfig},
+    schedule::{PlateauScheduler, ReduceOnPlateauConfig, ScheduleConfig},
+    train::{Averaging, Clipping, Driver, NonFinite},
 };
 use downhill_lab::cli::number;
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use device::{DeviceName, Unavailable};
 use plot::{Curve, PlotFile, draw_losses};
+use save::Saves;
 use schedule::{Plan, Rates};
 
 /// Trains a small neural network with several optimizers and compares them.
@@ -106,6 +111,26 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     device: Option<DeviceName>,
 
+    /// Scale the gradients of a step down to this norm if theirs, all together, is larger
+    #[arg(long, value_name = "NORM", value_parser = norm, allow_hyphen_values = true)]
+    clip: Option<f64>,
+
+    /// Test an exponential moving average of the weights with this decay per step, instead of the
+    /// weights themselves
+    #[arg(long, value_name = "DECAY", value_parser = decay, allow_hyphen_values = true)]
+    ema: Option<f64>,
+
+    /// Save a checkpoint after each epoch, in a folder of DIR for each optimizer; the last two stay,
+    /// and the one with the lowest training loss
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+
+    /// Go on from the last checkpoints in DIR: the results are those of a training that was not
+    /// interrupted. An optimizer that has none starts from the beginning; it is an error if none has
+    /// one
+    #[arg(long, requires = "save")]
+    resume: bool,
+
     /// Draw the training loss of each epoch into this file
     #[arg(long, value_name = "FILE.svg|FILE.png")]
     plot: Option<PlotFile>,
@@ -160,6 +185,8 @@ JSON keys:
   optimizer_seconds  the part of it spent in the optimizer
   state_bytes        memory that the optimizer keeps between steps
   parameters         numbers that the network learns
+  clip, ema          as they were given; with ema test_accuracy is that of the
+                     averaged weights
 
 A fifth of the data is set aside for the test.
 
@@ -195,6 +222,20 @@ fn learning_rate(text: &str) -> Result<f64, &'static str> {
     }
 }
 
+fn norm(text: &str) -> Result<f64, &'static str> {
+    match text.parse::<f64>() {
+        Ok(norm) if norm.is_finite() && norm > 0.0 => Ok(norm),
+        _ => Err("a norm to clip to is a number above 0, for example 1"),
+    }
+}
+
+fn decay(text: &str) -> Result<f64, &'static str> {
+    match text.parse::<f64>() {
+        Ok(decay) if (0.0..1.0).contains(&decay) => Ok(decay),
+        _ => Err("a decay is a number from 0 to below 1, for example 0.99"),
+    }
+}
+
 /// One of the optimizers that are compared.
 struct Candidate<'a> {
     optimizer: &'a OptimizerConfig,
@@ -203,14 +244,27 @@ struct Candidate<'a> {
 }
 
 /// What happened during a training, also if it failed.
+#[derive(Serialize, Deserialize)]
 struct History {
     /// The loss on the training data before the first epoch and after each.
     losses: Vec<f64>,
     lowest_rate: f64,
     highest_rate: f64,
+    time: Duration,
+    optimizer_time: Duration,
 }
 
 impl History {
+    fn new(first_rate: f64) -> Self {
+        Self {
+            losses: Vec::new(),
+            lowest_rate: first_rate,
+            highest_rate: first_rate,
+            time: Duration::ZERO,
+            optimizer_time: Duration::ZERO,
+        }
+    }
+
     fn add_rate(&mut self, rate: f64) {
         self.lowest_rate = self.lowest_rate.min(rate);
         self.highest_rate = self.highest_rate.max(rate);
@@ -240,6 +294,10 @@ struct Report {
     optimizer_seconds: f64,
     state_bytes: usize,
     parameters: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clip: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ema: Option<f64>,
 }
 
 fn main() -> ExitCode {
@@ -297,6 +355,10 @@ fn run(args: &Args) -> io::Result<ExitCode> {
                 .unwrap_or_else(|error| usage(error))
         })
         .collect();
+    if let Some(saves) = Saves::of(args) {
+        let names: Vec<&str> = optimizers.iter().map(OptimizerConfig::name).collect();
+        saves.check(&names).unwrap_or_else(|error| usage(error));
+    }
 
     let mut stdout = io::stdout();
     if !args.json {
@@ -311,7 +373,10 @@ fn run(args: &Args) -> io::Result<ExitCode> {
             "Optimizer",
             "Learning rate",
             "Training loss",
-            "Test accuracy",
+            match args.ema {
+                None => "Test accuracy",
+                Some(_) => "Test accuracy, averaged",
+            },
             "Time",
             "Step time",
             "State",
@@ -323,12 +388,7 @@ fn run(args: &Args) -> io::Result<ExitCode> {
     let mut curves = Vec::new();
     for candidate in candidates {
         let name = candidate.optimizer.name();
-        let first_rate = candidate.rates.at(0);
-        let mut history = History {
-            losses: Vec::new(),
-            lowest_rate: first_rate,
-            highest_rate: first_rate,
-        };
+        let mut history = History::new(candidate.rates.first());
         let result = experiment.train(candidate, &mut history);
 
         let rates = history.rates();
@@ -415,6 +475,12 @@ impl Display for Experiment<'_> {
                 HumanCount(self.steps_per_epoch()),
             )?;
         }
+        if let Some(norm) = self.args.clip {
+            write!(f, " | gradients clipped to norm {norm}")?;
+        }
+        if let Some(decay) = self.args.ema {
+            write!(f, " | tested are averaged weights, ema {decay}")?;
+        }
         Ok(())
     }
 }
@@ -462,77 +528,119 @@ impl Experiment<'_> {
         })
     }
 
+    fn driver(&self, candidate: &Candidate, model: &Mlp) -> Result<Training, String> {
+        let optim = candidate.optimizer.try_init();
+        let optim = optim.map_err(|error| error.to_string())?;
+        let (rate, plateau) = candidate.rates.rate();
+        // A loss that is not finite is found at the end of an epoch, with a hint.
+        let mut builder = Driver::builder(optim, rate).with_non_finite(NonFinite::Ignore);
+        if let Some(norm) = self.args.clip {
+            builder = builder.with_clipping(Clipping::global_norm(norm));
+        }
+        if let Some(decay) = self.args.ema {
+            builder = builder.with_averaging(Averaging::ema(decay));
+        }
+        let driver = builder.bind(model).map_err(|error| error.to_string())?;
+        Ok(Training { driver, plateau })
+    }
+
     fn train(&self, candidate: Candidate, history: &mut History) -> Result<Report, String> {
-        let Candidate {
-            optimizer,
-            lr,
-            mut rates,
-        } = candidate;
-        let (args, data) = (self.args, &self.data);
+        let (args, data, optimizer) = (self.args, &self.data, candidate.optimizer);
         let mut model = self.model.init(args.seed, &self.device);
-        let mut optim = optimizer.try_init().map_err(|error| error.to_string())?;
+        let Training {
+            mut driver,
+            plateau,
+        } = self.driver(&candidate, &model)?;
+        let saves = Saves::of(args);
+        let mut done = 0;
+        if let Some(saves) = &saves {
+            (model, done) = saves.resume(optimizer.name(), &mut driver, model, history)?;
+        }
+        // The order of an epoch's samples depends on the seed and on how many epochs came before.
         let mut random = RandomState::new(args.seed);
-        let mut time = Duration::ZERO;
-        let mut optimizer_time = Duration::ZERO;
+        let size = args.batch_size as usize;
+        for _ in 0..done {
+            drop(data.train.batches(size, &mut random, &self.device));
+        }
         // A device may still be at work when a call returns; a time needs it to be done.
         let wait = || self.device.sync().map_err(|error| error.to_string());
 
-        let progress = progress_bar(optimizer.name(), args.epochs);
+        let progress = progress_bar(optimizer.name(), args.epochs).with_position(done.into());
         let mut train_loss = model.evaluate(&data.train).loss;
-        history.losses.push(train_loss);
-        let mut step = 0;
-        for epoch in 1..=args.epochs {
+        if done == 0 {
+            history.losses.push(train_loss);
+        }
+        for epoch in done + 1..=args.epochs {
             let start = Instant::now();
-            let size = args.batch_size as usize;
             for batch in data.train.batches(size, &mut random, &self.device) {
                 let gradients = model.loss(&batch).backward();
                 let gradients = GradientsParams::from_grads(gradients, &model);
                 wait()?;
-                let rate = rates.at(step);
-                history.add_rate(rate);
                 let step_start = Instant::now();
-                model = optim.step(rate, model, gradients);
+                let (stepped, report) = driver
+                    .step(model, gradients)
+                    .map_err(|error| error.to_string())?;
+                model = stepped;
                 wait()?;
-                optimizer_time += step_start.elapsed();
-                step += 1;
+                history.optimizer_time += step_start.elapsed();
+                history.add_rate(report.learning_rate);
             }
-            time += start.elapsed();
+            history.time += start.elapsed();
 
             train_loss = model.evaluate(&data.train).loss;
             if !train_loss.is_finite() {
                 progress.abandon_with_message("failed");
-                let hint = match args.plan() {
-                    Some(plan) if plan.ignores(lr, self.steps()) => {
-                        let highest = number(history.highest_rate);
-                        format!("rates below {highest} may help ({})", plan.option)
-                    }
-                    _ => format!("a learning rate below {} may help (--lr)", number(lr)),
-                };
+                let hint = self.hint(candidate.lr, history);
                 return Err(format!(
                     "the loss became {train_loss} in epoch {epoch}; {hint}"
                 ));
             }
             history.losses.push(train_loss);
-            rates.end_epoch(train_loss);
+            if let Some(plateau) = &plateau {
+                plateau.observe(train_loss);
+            }
+            if let Some(saves) = &saves {
+                saves.save(optimizer.name(), &mut driver, &model, epoch, history)?;
+            }
             progress.set_message(format!("loss {}", number(train_loss)));
             progress.inc(1);
         }
         progress.finish();
 
+        let state_bytes = state_bytes(driver.optimizer()).map_err(|error| error.to_string())?;
         Ok(Report {
             optimizer: optimizer.name(),
             device: self.device_name.name(),
             data: args.data.to_string(),
             epochs: args.epochs,
-            schedule: rates,
+            schedule: candidate.rates,
             train_loss,
-            test_accuracy: model.evaluate(&data.test).accuracy,
-            seconds: time.as_secs_f64(),
-            optimizer_seconds: optimizer_time.as_secs_f64(),
-            state_bytes: state_bytes(&optim).map_err(|error| error.to_string())?,
+            test_accuracy: driver.averaged(&model).evaluate(&data.test).accuracy,
+            seconds: history.time.as_secs_f64(),
+            optimizer_seconds: history.optimizer_time.as_secs_f64(),
+            state_bytes,
             parameters: model.num_params(),
+            clip: args.clip,
+            ema: args.ema,
         })
     }
+
+    /// What may help against a loss that is not finite.
+    fn hint(&self, lr: f64, history: &History) -> String {
+        match self.args.plan() {
+            Some(plan) if plan.ignores(lr, self.steps()) => {
+                let highest = number(history.highest_rate);
+                format!("rates below {highest} may help ({})", plan.option)
+            }
+            _ => format!("a learning rate below {} may help (--lr)", number(lr)),
+        }
+    }
+}
+
+/// A driver, and the part of it that has to be told the loss.
+struct Training {
+    driver: Driver,
+    plateau: Option<PlateauScheduler>,
 }
 
 /// On standard error, and only if that is a terminal.

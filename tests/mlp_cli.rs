@@ -693,6 +693,10 @@ fn help_lists_options_optimizers_and_exit_status() {
             "--seed",
             "--data",
             "--device",
+            "--clip",
+            "--ema",
+            "--save",
+            "--resume",
             "--plot",
             "--json",
             "nadam",
@@ -962,4 +966,230 @@ fn a_reader_that_leaves_early_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn clip_bounds_the_gradients_and_is_said() {
+    // Plain gradient descent: what is scaled down moves less.
+    let sgd = |args: &[&str]| {
+        let common = ["--optimizer", "sgd", "--epochs", "2"];
+        numbers(reports(&[&common, args].concat()).remove(0))
+    };
+    let plain = sgd(&[]);
+    let tight = sgd(&["--clip", "0.001"]);
+    assert_eq!(tight["clip"], 0.001);
+    assert!(plain.get("clip").is_none());
+    assert!(loss(&tight) > loss(&plain) + 0.1, "{tight} {plain}");
+    assert_eq!(loss(&sgd(&["--clip", "1e6"])), loss(&plain));
+
+    let output = run(&["--epochs", "1", "--optimizer", "sgd", "--clip", "0.5"]);
+    let first = text(&output.stdout).lines().next().unwrap();
+    assert!(
+        first.ends_with(" | gradients clipped to norm 0.5"),
+        "{first}"
+    );
+}
+
+#[test]
+fn ema_is_what_is_tested_and_is_said() {
+    let plain = adam(&["--epochs", "3"]);
+    let averaged = adam(&["--epochs", "3", "--ema", "0.99"]);
+    assert_eq!(averaged["ema"], 0.99);
+    assert!(plain.get("ema").is_none());
+    assert_eq!(loss(&averaged), loss(&plain), "the training is the same");
+    assert_ne!(averaged["test_accuracy"], plain["test_accuracy"]);
+    // An average of the last alone is the model.
+    let last = adam(&["--epochs", "3", "--ema", "0"]);
+    assert_eq!(last["test_accuracy"], plain["test_accuracy"]);
+
+    let output = run(&["--epochs", "1", "--optimizer", "adam", "--ema", "0.9"]);
+    let printed = text(&output.stdout);
+    let first = printed.lines().next().unwrap();
+    assert!(
+        first.ends_with(" | tested are averaged weights, ema 0.9"),
+        "{first}"
+    );
+    assert!(printed.contains("Test accuracy, averaged"), "{printed}");
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn save_keeps_the_last_two_checkpoints_and_the_best_of_each_optimizer() {
+    let folder = TempDir::new("save");
+    let saved = folder.path("checkpoints");
+    // After the first epoch such steps only lead away.
+    let schedule = r#"{"name": "sequence", "schedules": [{"name": "constant"},
+        {"name": "constant", "value": 10}], "milestones": [90]}"#;
+    let schedule = folder.file("worse.json", schedule);
+    let args = ["--optimizer", "sgd,adam", "--epochs", "5", "--save", &saved];
+    let with_saves = reports(&[&args[..], &["--schedule-config", &schedule]].concat());
+    let without = reports(&[&args[..4], &["--schedule-config", &schedule]].concat());
+    for (with, without) in with_saves.into_iter().zip(without) {
+        assert_eq!(numbers(with), numbers(without), "to save changes nothing");
+    }
+    assert_eq!(files(Path::new(&saved)), ["adam", "sgd"]);
+    let last = ["step-000000000180.ckpt", "step-000000000225.ckpt"];
+    assert_eq!(
+        files(&Path::new(&saved).join("adam")),
+        [&["step-000000000090.ckpt"], &last[..]].concat()
+    );
+}
+
+#[test]
+fn a_training_in_two_parts_is_one_training() {
+    let folder = TempDir::new("parts");
+    let options = [
+        &["--optimizer", "nadam,sgd", "--clip", "0.5", "--ema", "0.9"][..],
+        &["--schedule", "reduce_on_plateau"],
+    ];
+    let options = options.concat();
+    let whole = reports(&[&options[..], &["--epochs", "4"]].concat());
+    let saved = folder.path("saved");
+    let save = [&options[..], &["--save", &saved]].concat();
+    reports(&[&save[..], &["--epochs", "2"]].concat());
+    for _ in ["go on", "all is done already"] {
+        let resumed = reports(&[&save[..], &["--epochs", "4", "--resume"]].concat());
+        for (resumed, whole) in resumed.into_iter().zip(&whole) {
+            assert_eq!(numbers(resumed), numbers(whole.clone()));
+        }
+    }
+
+    // The plot has all epochs, and the times are those of both parts.
+    let plot = folder.path("loss.svg");
+    let again = [&save[..], &["--epochs", "4", "--resume", "--plot", &plot]].concat();
+    let seconds = reports(&again)[0]["seconds"].as_f64().unwrap();
+    assert!(seconds > 0.0);
+    let svg = fs::read_to_string(&plot).unwrap();
+    let whole_plot = folder.path("whole.svg");
+    reports(&[&options[..], &["--epochs", "4", "--plot", &whole_plot]].concat());
+    assert_eq!(svg, fs::read_to_string(&whole_plot).unwrap());
+}
+
+#[test]
+fn a_training_that_was_killed_is_gone_on_from_exactly() {
+    let folder = TempDir::new("killed");
+    let saved = folder.path("saved");
+    let options = [
+        &[
+            "--device",
+            "flex",
+            "--json",
+            "--optimizer",
+            "adam",
+            "--hidden",
+            "256",
+        ][..],
+        &["--epochs", "12", "--schedule", "cosine", "--clip", "1"],
+    ];
+    let options = options.concat();
+    let whole = objects(&run(&options)).remove(0);
+    let mut child = mlp(&[&options[..], &["--save", &saved]].concat())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let checkpoints = Path::new(&saved).join("adam");
+    let started = std::time::Instant::now();
+    let is_saved = |name: &String| name.ends_with(".ckpt");
+    while !checkpoints.is_dir() || !files(&checkpoints).iter().any(is_saved) {
+        assert!(started.elapsed().as_secs() < 60, "no checkpoint");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    // In the middle of an epoch, or of writing.
+    std::thread::sleep(std::time::Duration::from_millis(7));
+    child.kill().unwrap();
+    assert!(
+        !child.wait().unwrap().success(),
+        "it was too quick to be killed"
+    );
+    let resumed = objects(&run(
+        &[&options[..], &["--save", &saved, "--resume"]].concat()
+    ));
+    assert_eq!(numbers(resumed[0].clone()), numbers(whole));
+}
+
+#[test]
+fn resume_says_what_it_cannot_go_on_from() {
+    let folder = TempDir::new("resume");
+    let saved = folder.path("saved");
+    let args = [
+        "--device", "flex", "--json", "--epochs", "2", "--save", &saved,
+    ];
+    let with = |options: &[&'static str]| [&args[..], options].concat();
+    assert_complains(2, &["--resume"], &["--save <DIR>"]);
+    assert_complains(
+        2,
+        &with(&["--optimizer", "adam,sgd", "--resume"]),
+        &[
+            "there is no checkpoint of adam or sgd in",
+            "saved",
+            "without --resume",
+        ],
+    );
+    let adam = objects(&run(&with(&["--optimizer", "adam"]))).remove(0);
+    assert_complains(
+        2,
+        &with(&["--optimizer", "adam"]),
+        &["adam has checkpoints already", "--resume"],
+    );
+
+    // Whoever has no checkpoint starts from the beginning, and it is said.
+    let output = run(&with(&["--optimizer", "adam,sgd", "--resume"]));
+    assert_eq!(output.status.code(), Some(0));
+    let note = text(&output.stderr);
+    assert!(
+        note.starts_with("note: sgd starts from the beginning"),
+        "{note}"
+    );
+    assert_eq!(note.lines().count(), 1);
+    let first = text(&output.stdout).lines().next().unwrap();
+    assert_eq!(numbers(serde_json::from_str(first).unwrap()), numbers(adam));
+
+    for (options, expected) in [
+        (
+            ["--seed", "7"],
+            "it was made with --seed 42, and here it is 7",
+        ),
+        (
+            ["--batch-size", "16"],
+            "it was made with --batch-size 32, and here it is 16",
+        ),
+        (["--data", "deck"], "hidden.weight"),
+        (["--lr", "0.5"], "another learning rate"),
+        (["--clip", "0.5"], "another clipping"),
+        (["--ema", "0.5"], "another averaging"),
+        (["--epochs", "1"], "it has 2 epochs, more than --epochs 1"),
+    ] {
+        let args: Vec<&str> = match options[0] {
+            "--epochs" => ["--device", "flex", "--save", &saved].to_vec(),
+            _ => args.to_vec(),
+        };
+        let options = [&options[..], &["--optimizer", "adam", "--resume"]].concat();
+        assert_complains(
+            1,
+            &[&args[..], &options].concat(),
+            &["adam: ", ".ckpt: ", expected],
+        );
+    }
+    let last = Path::new(&saved).join("adam/step-000000000090.ckpt");
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
+    assert_complains(1, &with(&["--optimizer", "adam", "--resume"]), &["cut off"]);
+}
+
+#[test]
+fn settings_of_the_training_are_checked() {
+    for norm in ["0", "-1", "nan", "inf", "much"] {
+        assert_complains(2, &["--clip", norm], &["--clip", norm, "a number above 0"]);
+    }
+    for decay in ["1", "-0.1", "nan", "slow"] {
+        assert_complains(2, &["--ema", decay], &["--ema", decay, "from 0 to below 1"]);
+    }
 }

@@ -3,8 +3,10 @@
 use std::fs;
 
 use downhill::schedule::{
-    ReduceOnPlateau, ReduceOnPlateauConfig, Schedule, ScheduleConfig, ScheduleError,
+    PlateauScheduler, ReduceOnPlateau, ReduceOnPlateauConfig, Schedule, ScheduleConfig,
+    ScheduleError,
 };
+use downhill::train::Rate;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -119,18 +121,24 @@ pub enum Rates {
 }
 
 impl Rates {
-    /// The rate of the update `step`, counted from 0.
-    pub fn at(&self, step: u64) -> f64 {
+    /// The rate of the first update.
+    pub fn first(&self) -> f64 {
         match self {
             Self::Constant(lr) => *lr,
-            Self::Schedule(schedule) => schedule.value(step),
+            Self::Schedule(schedule) => schedule.value(0),
             Self::Plateau(plateau) => plateau.lr(),
         }
     }
 
-    pub fn end_epoch(&mut self, train_loss: f64) {
-        if let Self::Plateau(plateau) = self {
-            plateau.observe(train_loss);
+    /// What a driver follows, and what has to be told the loss of each epoch.
+    pub fn rate(&self) -> (Rate, Option<PlateauScheduler>) {
+        match self {
+            Self::Constant(lr) => ((*lr).into(), None),
+            Self::Schedule(schedule) => (schedule.clone().into(), None),
+            Self::Plateau(plateau) => {
+                let plateau = PlateauScheduler::from(plateau.clone());
+                (plateau.clone().into(), Some(plateau))
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod bench;
+mod checkpoint;
 mod compare;
 mod device;
 mod find_lr;
@@ -44,6 +45,7 @@ enum Command {
     FindLr(find_lr::Args),
     Trace(trace::Args),
     Bench(bench::Args),
+    Checkpoint(checkpoint::Args),
     /// Print a script that completes `downhill` commands in a shell
     #[command(after_help = "For bash: downhill completions bash > \
         ~/.local/share/bash-completion/completions/downhill")]
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::FindLr(args) => find_lr::run(args),
         Command::Trace(args) => trace::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Checkpoint(args) => checkpoint::run(args),
         Command::Completions { shell } => completions(*shell),
         Command::Man => man(),
     };

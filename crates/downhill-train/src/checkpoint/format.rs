@@ -19,7 +19,7 @@ use crate::ParamPath;
 pub const FORMAT: u32 = 1;
 
 /// The key of the header in the container's metadata.
-const KEY: &str = "downhill";
+pub(super) const KEY: &str = "downhill";
 
 /// `b"DOWNHILL"`, the length of what is before it, and the CRC-32 of that.
 const TRAILER: usize = 20;

@@ -57,6 +57,7 @@
 //! A CRC-32 finds every single flipped bit and every burst of up to 32; it is no protection against an
 //! attacker.
 
+mod convert;
 mod folder;
 mod format;
 mod model;
@@ -67,6 +68,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::DType;
+use downhill_optim::Identity;
 
 pub use folder::{Checkpoints, Goal};
 pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
@@ -138,7 +140,7 @@ pub enum CheckpointError {
     },
     /// A tensor of another shape or precision.
     #[error("{0}")]
-    Mismatch(Mismatch),
+    Mismatch(Box<Mismatch>),
     /// Another setting than the driver has.
     #[error("it was made with another {what}: {found}, and here it is {expected}")]
     OtherSetting {
@@ -163,6 +165,17 @@ pub enum CheckpointError {
         /// What it says.
         reason: String,
     },
+    /// Records that no checkpoint can be made of.
+    #[error("no checkpoint can be made of these records: {reason}")]
+    Records {
+        /// Why.
+        reason: String,
+    },
+    /// A record that does not count.
+    #[error(
+        "the optimizer's record does not say how many updates were made: their number has to be given"
+    )]
+    UnknownUpdates,
     /// The model is not the one that the driver is bound to.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -212,6 +225,58 @@ impl Checkpoint {
     /// As [`open`](Self::open).
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, CheckpointError> {
         let contents = Contents::from_bytes(bytes)?;
+        Ok(Self { contents })
+    }
+
+    /// A checkpoint from what Burn saves by itself: the bytes of a model's record
+    /// ([`Module::save_file`]) and of its optimizer's ([`ModuleOptimizer::save`]).
+    ///
+    /// It has no settings of a driver and of a learning rate, so these are not compared when a driver goes
+    /// on from it. `identity` is the name and the settings of the optimizer that goes on. If that is one of
+    /// this library and the record is burn-optim's, the state is translated: of Adam, AdamW, AdaGrad,
+    /// RMSprop, and SGD with momentum.
+    ///
+    /// States belong to the parameters with their ids, or else with the paths that the record has for
+    /// them. `updates` is where schedules go on; by default it is the largest step count of the states,
+    /// which burn-optim's SGD and RMSprop do not have.
+    ///
+    /// # Errors
+    ///
+    /// If one of the two is no such record, a state is of no parameter of the model or cannot be
+    /// translated, or the number of updates is not known.
+    ///
+    /// ```
+    /// # #[cfg(feature = "flex")] {
+    /// use burn::module::Module;
+    /// use burn::nn::{Linear, LinearConfig};
+    /// use burn::tensor::Device;
+    /// use downhill_optim::AdamConfig;
+    /// use downhill_train::{Driver, checkpoint::Checkpoint};
+    ///
+    /// let device = Device::flex().autodiff();
+    /// let model: Linear = LinearConfig::new(2, 1).init(&device);
+    /// let optim = burn::optim::AdamConfig::new().init();
+    /// // ... trained, and saved:
+    /// let model_record = model.clone().into_record().into_bytes().unwrap().to_vec();
+    /// let record = optim.into_bytes().unwrap().to_vec();
+    ///
+    /// let adam = AdamConfig::burn();
+    /// let identity = adam.try_build().unwrap().identity().cloned();
+    /// let checkpoint = Checkpoint::from_burn_records(model_record, record, identity, Some(100)).unwrap();
+    /// let mut driver = Driver::builder(adam.init(), 1e-3).bind(&model).unwrap();
+    /// let model = driver.resume(model, &checkpoint).unwrap();
+    /// assert_eq!(driver.updates(), 100);
+    /// # }
+    /// ```
+    ///
+    /// [`ModuleOptimizer::save`]: burn::optim::ModuleOptimizer::save
+    pub fn from_burn_records(
+        model: Vec<u8>,
+        optimizer: Vec<u8>,
+        identity: Option<Identity>,
+        updates: Option<u64>,
+    ) -> Result<Self, CheckpointError> {
+        let contents = convert::contents(model, optimizer, identity, updates)?;
         Ok(Self { contents })
     }
 

@@ -365,7 +365,7 @@ pub(super) fn check_model<M: Module>(
 
 fn first_error(report: LoadReport) -> Result<(), CheckpointError> {
     if let Some(mismatch) = report.mismatched.into_iter().next() {
-        return Err(CheckpointError::Mismatch(mismatch));
+        return Err(CheckpointError::Mismatch(Box::new(mismatch)));
     }
     if !report.missing.is_empty() {
         let paths = report.missing;
@@ -429,8 +429,10 @@ fn differences<M: Module>(
         let Some(found) = saved.get(&*entry.path) else {
             continue;
         };
-        // What has no name is compared by its state alone.
-        if !header.optimizers.is_empty() {
+        // What has no name is compared by its state alone; a record does not say which parameters without
+        // a state have an optimizer.
+        let named_here = header.settings.is_some() || found.optimizer.is_some();
+        if named_here && !header.optimizers.is_empty() {
             differ(
                 &format!("optimizer of `{}`", entry.path),
                 named(&own_optimizers, entry.optimizer),
@@ -587,7 +589,10 @@ fn next<M: Module>(
         Err(refusal) => return Err(refused(&refusal.path, refusal.reason)),
     }
     let scheduler = match &driver.rate {
-        Rate::Scheduler(scheduler) if whole => Some(load_scheduler(scheduler, contents)?),
+        // A record that was converted has none: the driver's own goes on.
+        Rate::Scheduler(scheduler) if whole && contents.header.settings.is_some() => {
+            Some(load_scheduler(scheduler, contents)?)
+        }
         _ => None,
     };
     Ok(Next {
@@ -703,13 +708,13 @@ fn check_averages(
                 return Err(CheckpointError::Missing { paths });
             }
             Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
-                return Err(CheckpointError::Mismatch(Mismatch {
+                return Err(CheckpointError::Mismatch(Box::new(Mismatch {
                     name,
                     expected: shape,
                     expected_dtype: dtype,
                     found: data.shape().as_slice().to_vec(),
                     found_dtype: data.dtype(),
-                }));
+                })));
             }
             Some(_) => {}
         }

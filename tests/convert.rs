@@ -1,0 +1,374 @@
+//! Checkpoints made of Burn's own records: going on from one is going on.
+
+mod common;
+
+use burn::module::Module;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{self as theirs, ModuleOptimizer};
+use burn::tensor::{Bytes, DType, Device};
+use burn_pack::{Reader, Tensor, Writer};
+use common::devices;
+use common::net::{ALL, Net};
+use common::rows::ROWS;
+use downhill::optim::{
+    AdaGradConfig, AdamConfig, AdamWConfig, Identity, OptimizerConfig, RmsPropConfig, SgdConfig,
+};
+use downhill::train::Driver;
+use downhill::train::checkpoint::{Checkpoint, CheckpointError};
+
+const LR: f64 = 0.01;
+
+fn train(
+    optim: &mut ModuleOptimizer,
+    mut net: Net,
+    lr: f64,
+    steps: core::ops::Range<usize>,
+    of: &[usize],
+    (device, dtype): (&Device, DType),
+) -> Net {
+    for t in steps {
+        let grads = net.grads(t, of, device, dtype);
+        net = optim.step(lr, net, grads);
+    }
+    net
+}
+
+fn go_on(
+    driver: &mut Driver,
+    mut net: Net,
+    steps: core::ops::Range<usize>,
+    of: &[usize],
+    (device, dtype): (&Device, DType),
+) -> Net {
+    for t in steps {
+        let grads = net.grads(t, of, device, dtype);
+        (net, _) = driver.step(net, grads).unwrap();
+    }
+    net
+}
+
+/// The bytes of a model's and an optimizer's record.
+fn records(net: &Net, optim: &ModuleOptimizer) -> (Vec<u8>, Vec<u8>) {
+    let model = net.clone().into_record().into_bytes().unwrap();
+    (model.to_vec(), optim.into_bytes().unwrap().to_vec())
+}
+
+fn identity(config: &OptimizerConfig) -> Option<Identity> {
+    config.try_build().unwrap().identity().cloned()
+}
+
+#[test]
+fn a_record_of_this_library_goes_on_bit_for_bit() {
+    for device in devices() {
+        for &dtype in device.dtypes {
+            for row in ROWS {
+                for (label, config) in row.configs() {
+                    let label = format!("{label} on {} in {dtype:?}", device.name);
+                    let on = (&device.device, dtype);
+                    let mut optim = config.try_init().unwrap();
+                    let net = Net::new(1, on.0, dtype);
+                    let net = train(&mut optim, net, row.lr, 0..3, &ALL, on);
+                    let (model, record) = records(&net, &optim);
+                    let net = train(&mut optim, net, row.lr, 3..6, &ALL, on);
+                    for identity in [identity(&config), None] {
+                        let (model, record) = (model.clone(), record.clone());
+                        let converted =
+                            Checkpoint::from_burn_records(model, record, identity, None);
+                        let bytes = converted.unwrap().to_bytes().unwrap();
+                        let converted = Checkpoint::from_bytes(bytes).unwrap();
+                        // Other values, and other ids.
+                        let other = Net::new(5, on.0, dtype);
+                        let optim = config.try_init().unwrap();
+                        let mut driver = Driver::builder(optim, row.lr).bind(&other).unwrap();
+                        let other = driver.resume(other, &converted).unwrap();
+                        assert_eq!(driver.updates(), 3, "{label}");
+                        let other = go_on(&mut driver, other, 3..6, &ALL, on);
+                        assert_eq!(net.values(), other.values(), "{label}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// burn-optim's optimizers, and this library's that compute the same; whether they count their steps.
+fn pairs() -> Vec<(&'static str, ModuleOptimizer, OptimizerConfig, bool)> {
+    let decay = || Some(WeightDecayConfig::new(0.1));
+    let momentum = |nesterov, dampening| {
+        let config = MomentumConfig::new().with_nesterov(nesterov);
+        Some(config.with_momentum(0.9).with_dampening(dampening))
+    };
+    vec![
+        (
+            "adam",
+            theirs::AdamConfig::new().init(),
+            OptimizerConfig::Adam(AdamConfig::burn()),
+            true,
+        ),
+        (
+            "adam with amsgrad and decay",
+            theirs::AdamConfig::new()
+                .with_amsgrad(true)
+                .with_weight_decay(decay())
+                .init(),
+            OptimizerConfig::Adam(AdamConfig::burn().with_amsgrad(true).with_weight_decay(0.1)),
+            true,
+        ),
+        (
+            "adamw",
+            theirs::AdamWConfig::new().init(),
+            OptimizerConfig::AdamW(AdamWConfig::burn()),
+            true,
+        ),
+        (
+            "adagrad",
+            theirs::AdaGradConfig::new().with_lr_decay(0.1).init(),
+            OptimizerConfig::AdaGrad(AdaGradConfig::burn().with_lr_decay(0.1)),
+            true,
+        ),
+        (
+            "rmsprop",
+            theirs::RmsPropConfig::new().init(),
+            OptimizerConfig::RmsProp(RmsPropConfig::burn()),
+            false,
+        ),
+        (
+            "rmsprop, centered, without momentum",
+            theirs::RmsPropConfig::new()
+                .with_centered(true)
+                .with_momentum(0.0)
+                .init(),
+            OptimizerConfig::RmsProp(RmsPropConfig::burn().with_centered(true).with_momentum(0.0)),
+            false,
+        ),
+        (
+            "sgd with momentum",
+            theirs::SgdConfig::new()
+                .with_momentum(momentum(false, 0.1))
+                .init(),
+            OptimizerConfig::Sgd(SgdConfig::burn()),
+            false,
+        ),
+        (
+            "sgd with Nesterov's momentum",
+            theirs::SgdConfig::new()
+                .with_momentum(momentum(true, 0.0))
+                .init(),
+            OptimizerConfig::Sgd(SgdConfig::new().with_momentum(0.9).with_nesterov(true)),
+            false,
+        ),
+    ]
+}
+
+#[test]
+fn a_record_of_burn_optim_goes_on_here() {
+    for device in devices() {
+        let on = (&device.device, DType::F32);
+        for (label, mut theirs, config, counts) in pairs() {
+            let label = format!("{label} on {}", device.name);
+            let net = Net::new(1, on.0, on.1);
+            let net = train(&mut theirs, net, LR, 0..4, &ALL, on);
+            let (model, record) = records(&net, &theirs);
+            let net = train(&mut theirs, net, LR, 4..8, &ALL, on);
+
+            let convert = |updates| {
+                let (model, record) = (model.clone(), record.clone());
+                Checkpoint::from_burn_records(model, record, identity(&config), updates)
+            };
+            if !counts {
+                assert_eq!(convert(None).unwrap_err(), CheckpointError::UnknownUpdates);
+            }
+            let converted = convert((!counts).then_some(4)).unwrap();
+            let other = Net::new(5, on.0, on.1);
+            let optim = config.try_init().unwrap();
+            let mut driver = Driver::builder(optim, LR).bind(&other).unwrap();
+            let other = driver.resume(other, &converted).unwrap();
+            assert_eq!(driver.updates(), 4, "{label}");
+            let other = go_on(&mut driver, other, 4..8, &ALL, on);
+            for (theirs, ours) in net
+                .values()
+                .iter()
+                .flatten()
+                .zip(other.values().iter().flatten())
+            {
+                assert!((theirs - ours).abs() <= 1e-6, "{label}: {theirs} {ours}");
+            }
+            // Without the state the way is another.
+            let fresh =
+                Checkpoint::from_burn_records(model, empty_record(), None, Some(4)).unwrap();
+            let other = Net::new(5, on.0, on.1);
+            let optim = config.try_init().unwrap();
+            let mut driver = Driver::builder(optim, LR).bind(&other).unwrap();
+            let other = driver.resume(other, &fresh).unwrap();
+            let other = go_on(&mut driver, other, 4..8, &ALL, on);
+            let farthest = (net.values().iter().flatten())
+                .zip(other.values().iter().flatten())
+                .fold(0.0, |far: f64, (a, b)| far.max((a - b).abs()));
+            assert!(farthest > 1e-4, "{label}: {farthest}");
+        }
+    }
+}
+
+fn empty_record() -> Vec<u8> {
+    Writer::new(Vec::new()).into_bytes().unwrap().to_vec()
+}
+
+fn cpu() -> (Device, DType) {
+    (devices()[0].device.clone(), DType::F32)
+}
+
+#[test]
+fn the_state_of_burn_s_own_optimizer_stays_as_it_is() {
+    let (device, dtype) = cpu();
+    let on = (&device, dtype);
+    let mut optim = theirs::AdamConfig::new().init();
+    let net = train(&mut optim, Net::new(1, on.0, dtype), LR, 0..3, &ALL, on);
+    let (model, record) = records(&net, &optim);
+    let net = train(&mut optim, net, LR, 3..6, &ALL, on);
+    let converted = Checkpoint::from_burn_records(model, record, None, None).unwrap();
+    let other = Net::new(5, on.0, dtype);
+    let optim = theirs::AdamConfig::new().init();
+    let mut driver = Driver::builder(optim, LR).bind(&other).unwrap();
+    let other = driver.resume(other, &converted).unwrap();
+    let other = go_on(&mut driver, other, 3..6, &ALL, on);
+    assert_eq!(net.values(), other.values());
+}
+
+#[test]
+fn a_parameter_without_a_state_is_no_mismatch() {
+    let (device, dtype) = cpu();
+    let on = (&device, dtype);
+    let config = OptimizerConfig::Adam(AdamConfig::new());
+    let mut optim = config.try_init().unwrap();
+    let net = train(&mut optim, Net::new(1, on.0, dtype), LR, 0..3, &[0, 2], on);
+    let (model, record) = records(&net, &optim);
+    let net = train(&mut optim, net, LR, 3..6, &ALL, on);
+    let identity = identity(&config);
+    let converted = Checkpoint::from_burn_records(model, record, identity, None).unwrap();
+    let other = Net::new(5, on.0, dtype);
+    let mut driver = Driver::builder(config.try_init().unwrap(), LR)
+        .bind(&other)
+        .unwrap();
+    let other = driver.resume(other, &converted).unwrap();
+    let other = go_on(&mut driver, other, 3..6, &ALL, on);
+    assert_eq!(net.values(), other.values());
+
+    // The settings are compared all the same.
+    let other = Net::new(5, on.0, dtype);
+    let optim = AdamConfig::new().with_beta_1(0.5).init();
+    let mut driver = Driver::builder(optim, LR).bind(&other).unwrap();
+    let error = driver
+        .resume(other, &converted)
+        .unwrap_err()
+        .cause
+        .to_string();
+    assert!(error.contains("another optimizer of `"), "{error}");
+}
+
+/// The record without the ids, or with others.
+fn renumbered(model: &[u8], id: impl Fn(u64) -> Option<u64>) -> Vec<u8> {
+    let reader = Reader::from_bytes(Bytes::from_bytes_vec(model.to_vec())).unwrap();
+    let tensors = reader.into_tensors().unwrap().into_iter().map(|tensor| {
+        let (name, dtype, shape, old, bytes) = tensor.into_parts().unwrap();
+        Tensor::new(name, dtype, shape, id(old.unwrap()), bytes)
+    });
+    Writer::new(tensors.collect())
+        .into_bytes()
+        .unwrap()
+        .to_vec()
+}
+
+#[test]
+fn states_are_found_by_their_paths_where_ids_differ() {
+    let (device, dtype) = cpu();
+    let on = (&device, dtype);
+    let mut optim = AdamConfig::new().init();
+    let net = train(&mut optim, Net::new(1, on.0, dtype), LR, 0..3, &ALL, on);
+    let (model, record) = records(&net, &optim);
+    let convert = |model: Vec<u8>| {
+        let converted = Checkpoint::from_burn_records(model, record.clone(), None, None);
+        converted.unwrap().to_bytes().unwrap()
+    };
+    let by_id = convert(model.clone());
+    assert!(by_id == convert(renumbered(&model, |_| None)));
+    assert!(by_id == convert(renumbered(&model, |id| Some(id ^ 1))));
+}
+
+#[track_caller]
+fn refused(model: &[u8], record: &[u8], optimizer: Option<&str>, expected: &str) {
+    let identity = optimizer.map(|name| {
+        let config = OptimizerConfig::by_name(name).unwrap();
+        config.try_build().unwrap().identity().unwrap().clone()
+    });
+    let (model, record) = (model.to_vec(), record.to_vec());
+    let error = Checkpoint::from_burn_records(model, record, identity, None);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn records_that_do_not_go_together_are_refused_in_words() {
+    let (device, dtype) = cpu();
+    let on = (&device, dtype);
+    let mut adam = theirs::AdamConfig::new().init();
+    let net = train(&mut adam, Net::new(1, on.0, dtype), LR, 0..3, &ALL, on);
+    let (model, record) = records(&net, &adam);
+
+    refused(&record, &model, None, "are the two files swapped?");
+    refused(&model, &model, None, "are the two files swapped?");
+    refused(
+        &model,
+        b"no record",
+        None,
+        "the optimizer's record is not a burnpack file",
+    );
+    refused(
+        b"",
+        &record,
+        None,
+        "the model's record is not a burnpack file",
+    );
+    let checkpoint = Checkpoint::from_burn_records(model.clone(), record.clone(), None, None);
+    let checkpoint = checkpoint.unwrap().to_bytes().unwrap();
+    refused(
+        &checkpoint,
+        &record,
+        None,
+        "the model's record is a checkpoint already",
+    );
+
+    // A state of no parameter is listed, by its path where that is known.
+    let reader = Reader::from_bytes(Bytes::from_bytes_vec(model.clone())).unwrap();
+    let tensors = reader.into_tensors().unwrap().into_iter();
+    let fewer: Vec<Tensor> = tensors.filter(|tensor| tensor.name != "bias").collect();
+    let fewer = Writer::new(fewer).into_bytes().unwrap().to_vec();
+    refused(
+        &fewer,
+        &record,
+        None,
+        "a state of `bias`, which the model does not have",
+    );
+
+    refused(
+        &model,
+        &record,
+        Some("nadam"),
+        "for nadam it cannot be translated; of burn-optim's optimizers that can be done for adam, adamw, \
+         adagrad, rmsprop, sgd",
+    );
+    refused(
+        &model,
+        &record,
+        Some("rmsprop"),
+        "is not that of burn-optim's rmsprop",
+    );
+
+    let (model, record) = (model.to_vec(), record.to_vec());
+    let error = Checkpoint::from_burn_records(model, record, None, Some(2)).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("has made 3 updates, more than the 2"),
+        "{error}"
+    );
+}
