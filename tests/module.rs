@@ -9,7 +9,7 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device};
-use common::net::{ALL, Net};
+use common::net::{ALL, Net, make};
 use common::rows::ROWS;
 use common::{devices, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
