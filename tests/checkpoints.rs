@@ -846,7 +846,7 @@ fn notes_are_the_users() {
 /// The file was written by version 0.1.0, and later versions have to go on from it.
 #[test]
 fn an_old_file_goes_on() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/checkpoint_1.ckpt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checkpoint_files/format_1.ckpt");
     let build = || {
         let net = Net::new(1, &device(), DType::F32);
         let config = OptimizerConfig::by_name("nadam").unwrap();
