@@ -941,7 +941,12 @@ fn without_gradients_no_parameter_moves() {
                     .unwrap();
                 let (net, report) = driver.step(net, GradientsParams::new()).unwrap();
                 assert_eq!(net.values(), before, "{row_label} on {label}");
-                assert_eq!(report.updated, 0);
+                assert_eq!(report.outcome, Outcome::Nothing);
+                assert_eq!((report.updated, driver.updates()), (0, 0));
+                assert_eq!(
+                    report.to_string(),
+                    "step 0: no gradients, missing: weight, bias, kernel"
+                );
                 assert_eq!(report.missing, ["weight", "bias", "kernel"]);
                 assert!(report.grad_norm.is_none() && report.clipped_norm.is_none());
                 assert_eq!(optim::state_bytes(driver.optimizer()).unwrap(), 0);
@@ -1976,6 +1981,9 @@ fn a_sum_of_finite_gradients_that_overflows_is_not_finite() {
                     assert_eq!(back[1], held(&second, device, dtype)[1], "{label}");
                     assert_eq!(back[0][0].is_nan(), second[0][0].is_nan(), "{label}");
                     assert_eq!(driver.updates(), 0);
+                    driver.discard_window();
+                    let (_, report) = driver.flush(error.model).unwrap();
+                    assert!(report.is_none(), "the window is gone");
                 }
             }
         }

@@ -330,6 +330,11 @@ impl Driver {
         Ok((model, Some(report)))
     }
 
+    /// Drops what was accumulated, for example where its sum is no longer finite.
+    pub fn discard_window(&mut self) {
+        self.core.window = Window::default();
+    }
+
     fn advance<M: Module>(
         &mut self,
         model: M,
@@ -582,6 +587,20 @@ pub(crate) struct Go<M> {
 
 type Refused = (GradientsParams, StepCause);
 
+/// Gradients that fit the model, and are finite where that was looked at.
+struct Good {
+    grads: GradientsParams,
+    seen: Vec<Seen>,
+    /// As they came, if something in them was made zero.
+    original: Option<GradientsParams>,
+}
+
+impl Good {
+    fn as_they_came(self) -> GradientsParams {
+        self.original.unwrap_or(self.grads)
+    }
+}
+
 impl Core {
     pub fn bind<M: Module>(
         mut optim: ModuleOptimizer,
@@ -745,117 +764,168 @@ impl Core {
             loss,
             samples,
         } = batch;
-        let refuse = |grads, cause| Err((grads, cause));
         let step = self.counters.updates;
         let numbers = match self.numbers(rate) {
             Ok(numbers) => numbers,
-            Err(error) => return refuse(grads, StepCause::Setting { step, error }),
+            Err(error) => return Err((grads, StepCause::Setting { step, error })),
         };
         let weight = samples.map_or(1.0, |samples| samples as f64);
         if let Err(error) = Range::POSITIVE.check("samples of a micro-batch", weight) {
-            return refuse(grads, StepCause::Weight(error));
+            return Err((grads, StepCause::Weight(error)));
         }
-        let guarded = self.settings.non_finite != NonFinite::Ignore;
-        let measured = guarded
-            || self
-                .settings
-                .clipping
-                .as_ref()
-                .is_some_and(Clipping::needs_norms);
-        let mut seen = match gradients::inspect(model, &self.bound, &grads, measured) {
-            Ok(seen) => seen,
-            Err(cause) => return refuse(grads, cause),
-        };
         let mut report = self.report(rate);
         report.weight_decay = numbers.weight_decay;
         report.momentum = numbers.momentum;
         report.loss = loss;
-        let mut zero = false;
-        if guarded {
+        let Some(good) = self.guard(model, grads, loss, &mut report)? else {
+            return Ok(Plan::Done(report));
+        };
+        let sum = match self.settings.accumulation {
+            None => Some((good.grads, good.seen, 1.0)),
+            Some(accumulation) => {
+                let weight = match accumulation {
+                    Accumulation::Mean { .. } => weight,
+                    Accumulation::Sum { .. } => 1.0,
+                };
+                self.accumulate(model, good, (accumulation, weight), flush, &mut report)?
+            }
+        };
+        let Some((grads, seen, factor)) = sum else {
+            return Ok(Plan::Done(report));
+        };
+        if !seen.iter().any(|seen| matches!(seen, Seen::Gradient(_))) {
+            self.name_others(&seen, &mut report);
+            report.outcome = Outcome::Nothing;
+            return Ok(Plan::Done(report));
+        }
+        let go = self.shape(model, grads, &seen, factor, &numbers, report);
+        Ok(Plan::Go(Box::new(go)))
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.settings.non_finite != NonFinite::Ignore
+    }
+
+    fn inspect<M: Module>(
+        &self,
+        model: &M,
+        grads: &GradientsParams,
+    ) -> Result<Vec<Seen>, StepCause> {
+        let clipping = self.settings.clipping.as_ref();
+        let measured = self.is_guarded() || clipping.is_some_and(Clipping::needs_norms);
+        let mut seen = gradients::inspect(model, &self.bound, grads, measured)?;
+        if self.is_guarded() {
             gradients::read(&mut seen);
-            let broken = gradients::non_finite(model, &self.bound, &grads, &seen);
-            let loss = loss.filter(|loss| !loss.is_finite());
-            match self.judge(broken, loss) {
-                Verdict::Fine => {}
-                Verdict::Error(cause) => return refuse(grads, cause),
-                Verdict::Skip(broken) => return Ok(Plan::Done(self.skip(report, broken))),
-                Verdict::Zero(broken) => {
-                    report.non_finite = broken;
-                    zero = true;
+        }
+        Ok(seen)
+    }
+
+    /// Gradients that fit the model and are finite, or have been made so; none if they are skipped.
+    fn guard<M: Module>(
+        &mut self,
+        model: &M,
+        grads: GradientsParams,
+        loss: Option<f64>,
+        report: &mut StepReport,
+    ) -> Result<Option<Good>, Refused> {
+        let seen = match self.inspect(model, &grads) {
+            Ok(seen) => seen,
+            Err(cause) => return Err((grads, cause)),
+        };
+        let good = |grads, seen, original| {
+            Ok(Some(Good {
+                grads,
+                seen,
+                original,
+            }))
+        };
+        if !self.is_guarded() {
+            return good(grads, seen, None);
+        }
+        let broken = gradients::non_finite(model, &self.bound, &grads, &seen);
+        let loss = loss.filter(|loss| !loss.is_finite());
+        match self.judge(broken, loss) {
+            Verdict::Fine => good(grads, seen, None),
+            Verdict::Error(cause) => Err((grads, cause)),
+            Verdict::Skip(broken) => {
+                self.skip(report, broken);
+                Ok(None)
+            }
+            Verdict::Zero(broken) => {
+                let mut zeroed = gradients::copied(model, &grads);
+                gradients::change(model, &mut zeroed, &seen, &Change::Zero);
+                report.non_finite = broken;
+                match self.inspect(model, &zeroed) {
+                    Ok(seen) => good(zeroed, seen, Some(grads)),
+                    Err(cause) => Err((grads, cause)),
                 }
             }
         }
-        let mut grads = grads;
-        // As they came, should a later check fail.
-        let mut original = None;
-        if zero {
-            let mut zeroed = gradients::copied(model, &grads);
-            gradients::change(model, &mut zeroed, &seen, &Change::Zero);
-            original = Some(core::mem::replace(&mut grads, zeroed));
-            match gradients::inspect(model, &self.bound, &grads, measured) {
-                Ok(again) => seen = again,
-                Err(cause) => return refuse(grads, cause),
-            }
-            gradients::read(&mut seen);
+    }
+
+    /// The gradients of a window that is full (or is to be flushed), and the factor that makes a mean of
+    /// them; none if it is not full yet, or is skipped.
+    fn accumulate<M: Module>(
+        &mut self,
+        model: &M,
+        mut good: Good,
+        (accumulation, weight): (Accumulation, f64),
+        flush: bool,
+        report: &mut StepReport,
+    ) -> Result<Option<(GradientsParams, Vec<Seen>, f64)>, Refused> {
+        let of = accumulation.micro_batches();
+        let window = &mut self.window;
+        let losses = match report.loss {
+            Some(loss) => (window.loss.0 + weight * loss, window.loss.1 + weight),
+            None => window.loss,
+        };
+        if !flush && window.micro_batches + 1 < of {
+            gradients::change(model, &mut good.grads, &good.seen, &Change::DropFrozen);
+            window.add(model, good.grads, weight);
+            window.micro_batches += 1;
+            window.weight += weight;
+            window.loss = losses;
+            self.counters.consecutive = 0;
+            let done = window.micro_batches;
+            report.outcome = Outcome::Accumulated { done, of };
+            return Ok(None);
         }
-        // Of a window only its sum is the gradient that is clipped.
-        let mut factor = 1.0;
-        if let Some(accumulation) = self.settings.accumulation {
-            let of = accumulation.micro_batches();
-            let mean = matches!(accumulation, Accumulation::Mean { .. });
-            let weight = if mean { weight } else { 1.0 };
-            let window = &self.window;
-            let losses = match loss {
-                Some(loss) => (window.loss.0 + weight * loss, window.loss.1 + weight),
-                None => window.loss,
-            };
-            if !flush && window.micro_batches + 1 < of {
-                gradients::change(model, &mut grads, &seen, &Change::DropFrozen);
-                let window = &mut self.window;
-                window.add(model, grads, weight);
-                window.micro_batches += 1;
-                window.weight += weight;
-                window.loss = losses;
-                self.counters.consecutive = 0;
-                let done = window.micro_batches;
-                report.outcome = Outcome::Accumulated { done, of };
-                return Ok(Plan::Done(report));
-            }
-            let (sum, weights) = match flush {
-                true => (gradients::copied(model, &window.grads), window.weight),
-                false => (window.plus(model, &grads, weight), window.weight + weight),
-            };
-            if mean {
-                factor = weights.recip();
-            }
-            report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
+        let (sum, weights) = match flush {
+            true => (gradients::copied(model, &window.grads), window.weight),
+            false => (
+                window.plus(model, &good.grads, weight),
+                window.weight + weight,
+            ),
+        };
+        report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
+        let seen = match self.inspect(model, &sum) {
+            Ok(seen) => seen,
+            Err(cause) => return Err((good.as_they_came(), cause)),
+        };
+        if self.is_guarded() {
             // The sum of finite gradients can still overflow.
-            let back = |grads| original.unwrap_or(grads);
-            seen = match gradients::inspect(model, &self.bound, &sum, measured) {
-                Ok(seen) => seen,
-                Err(cause) => return refuse(back(grads), cause),
-            };
-            if guarded {
-                gradients::read(&mut seen);
-                let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
-                match self.judge(broken, None) {
-                    Verdict::Fine => {}
-                    Verdict::Error(cause) => return refuse(back(grads), cause),
-                    Verdict::Skip(broken) => {
-                        self.window = Window::default();
-                        return Ok(Plan::Done(self.skip(report, broken)));
-                    }
-                    Verdict::Zero(_) => {
-                        return refuse(back(grads), overflowed(&self.bound, &seen));
-                    }
+            let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
+            match self.judge(broken, None) {
+                Verdict::Fine => {}
+                Verdict::Error(cause) => return Err((good.as_they_came(), cause)),
+                Verdict::Zero(gradients) => {
+                    let loss = None;
+                    let cause = StepCause::NonFinite { gradients, loss };
+                    return Err((good.as_they_came(), cause));
+                }
+                Verdict::Skip(broken) => {
+                    self.window = Window::default();
+                    self.skip(report, broken);
+                    return Ok(None);
                 }
             }
-            grads = sum;
-            self.window = Window::default();
         }
-        Ok(Plan::Go(Box::new(
-            self.shape(model, grads, &seen, factor, &numbers, report),
-        )))
+        self.window = Window::default();
+        let factor = match accumulation {
+            Accumulation::Mean { .. } => weights.recip(),
+            Accumulation::Sum { .. } => 1.0,
+        };
+        Ok(Some((sum, seen, factor)))
     }
 
     /// Clips, and decides what the optimizer's own pass does.
@@ -910,15 +980,9 @@ impl Core {
             let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
             report.clipped_norm = gradients::norm(&after, 1.0);
         }
-        for (bound, seen) in self.bound.iter().zip(seen) {
-            let path = || bound.info().path.clone();
-            match seen {
-                Seen::Gradient(_) => report.updated += 1,
-                Seen::Frozen => report.frozen.push(path()),
-                Seen::Missing => report.missing.push(path()),
-                Seen::Still => {}
-            }
-        }
+        let updated = seen.iter().filter(|seen| matches!(seen, Seen::Gradient(_)));
+        report.updated = updated.count();
+        self.name_others(seen, &mut report);
         let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
         let inside = |at: usize| match folds(at) {
@@ -1061,6 +1125,18 @@ impl Core {
         })
     }
 
+    /// Names the parameters that are not updated.
+    fn name_others(&self, seen: &[Seen], report: &mut StepReport) {
+        for (bound, seen) in self.bound.iter().zip(seen) {
+            let path = || bound.info().path.clone();
+            match seen {
+                Seen::Frozen => report.frozen.push(path()),
+                Seen::Missing => report.missing.push(path()),
+                Seen::Gradient(_) | Seen::Still => {}
+            }
+        }
+    }
+
     fn judge(&self, broken: Vec<NonFiniteGradient>, loss: Option<f64>) -> Verdict {
         if broken.is_empty() && loss.is_none() {
             return Verdict::Fine;
@@ -1087,13 +1163,12 @@ impl Core {
         }
     }
 
-    fn skip(&mut self, mut report: StepReport, broken: Vec<NonFiniteGradient>) -> StepReport {
+    fn skip(&mut self, report: &mut StepReport, broken: Vec<NonFiniteGradient>) {
         self.counters.skipped = self.counters.skipped.saturating_add(1);
         self.counters.consecutive = self.counters.consecutive.saturating_add(1);
         report.skipped = self.counters.skipped;
         report.outcome = Outcome::Skipped;
         report.non_finite = broken;
-        report
     }
 
     /// What follows an update.
@@ -1257,22 +1332,5 @@ fn coefficient(unit: f64, sum: f64, threshold: f64) -> f64 {
         factor
     } else {
         1.0
-    }
-}
-
-/// A sum of finite gradients that is not.
-fn overflowed(bound: &[Bound], seen: &[Seen]) -> StepCause {
-    let broken = bound.iter().zip(seen).filter(|(_, seen)| {
-        matches!(seen, Seen::Gradient(Some(Measure::Host(squares))) if !squares.is_finite())
-    });
-    StepCause::NonFinite {
-        gradients: broken
-            .map(|(bound, _)| NonFiniteGradient {
-                path: bound.info().path.clone(),
-                elements: 1,
-                of: bound.info().shape.iter().product::<usize>() as u64,
-            })
-            .collect(),
-        loss: None,
     }
 }

@@ -89,6 +89,8 @@ pub enum Outcome {
     },
     /// The update (or the micro-batch) was left out; nothing has changed.
     Skipped,
+    /// No parameter had a gradient; nothing has changed.
+    Nothing,
 }
 
 /// A parameter whose gradient was not finite.
@@ -272,6 +274,17 @@ pub(crate) fn listed(names: impl ExactSizeIterator<Item = impl fmt::Display>) ->
     }
 }
 
+impl StepReport {
+    fn write_absent(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, paths) in [("missing", &self.missing), ("frozen", &self.frozen)] {
+            if !paths.is_empty() {
+                write!(f, ", {what}: {}", listed(paths.iter()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for StepReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.outcome {
@@ -287,6 +300,10 @@ impl fmt::Display for StepReport {
                     true => Ok(()),
                     false => write!(f, ", not finite: {}", listed(self.non_finite.iter())),
                 };
+            }
+            Outcome::Nothing => {
+                write!(f, "step {}: no gradients", self.step)?;
+                return self.write_absent(f);
             }
             Outcome::Updated => {}
         }
@@ -311,11 +328,7 @@ impl fmt::Display for StepReport {
         }
         let s = if self.updated == 1 { "" } else { "s" };
         write!(f, ", {} parameter{s} updated", self.updated)?;
-        for (what, paths) in [("missing", &self.missing), ("frozen", &self.frozen)] {
-            if !paths.is_empty() {
-                write!(f, ", {what}: {}", listed(paths.iter()))?;
-            }
-        }
+        self.write_absent(f)?;
         if !self.non_finite.is_empty() {
             write!(f, ", zeroed: {}", listed(self.non_finite.iter()))?;
         }
