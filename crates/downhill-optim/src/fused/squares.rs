@@ -2,6 +2,19 @@ use downhill_rule::Real;
 
 use super::{Element, dispatch, parts, share};
 
+/// A pass over part of the values, with the widest instructions of the machine: what is only called from
+/// there, and not written there, is compiled without them.
+macro_rules! vectorised {
+    (|$part:ident| $work:expr) => {
+        |$part: &[E]| {
+            dispatch(
+                #[inline(always)]
+                || $work,
+            )
+        }
+    };
+}
+
 /// A sum of squares, `unit² · sum`: the unit keeps it from overflowing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Squares {
@@ -77,25 +90,26 @@ const DOUBLE: core::ops::Range<f64> = 1e-280..f64::INFINITY;
 
 /// The sum of squares of a slice.
 pub(super) fn squares<E: Element>(values: &[E]) -> Squares {
+    let add = |a, b| a + b;
     let single = size_of::<E::Compute>() < size_of::<f64>();
     if single {
         // Squares of f32 are far inside the range of f64.
-        let sum = over_parts(values, single_squares, |a, b| a + b);
+        let sum = over_parts(values, vectorised!(|part| single_squares(part)), add);
         return Squares { unit: 1.0, sum };
     }
-    let sum = over_parts(
-        values,
-        |part| lanes(part, |x| x * x, |a, b| a + b),
-        |a, b| a + b,
-    );
+    let sum = over_parts(values, vectorised!(|part| lanes(part, |x| x * x, add)), add);
     if DOUBLE.contains(&sum) {
         return Squares { unit: 1.0, sum };
     }
     // `max` passes over a NaN, but the division keeps it.
-    let largest = over_parts(values, |part| lanes(part, f64::abs, f64::max), f64::max);
+    let largest = over_parts(
+        values,
+        vectorised!(|part| lanes(part, f64::abs, f64::max)),
+        f64::max,
+    );
     let unit = largest.max(f64::MIN_POSITIVE);
     let term = |x: f64| (x / unit) * (x / unit);
-    let sum = over_parts(values, |part| lanes(part, term, |a, b| a + b), |a, b| a + b);
+    let sum = over_parts(values, vectorised!(|part| lanes(part, term, add)), add);
     Squares { unit, sum }
 }
 
@@ -105,17 +119,11 @@ fn over_parts<E: Element>(
     work: impl Fn(&[E]) -> f64 + Sync,
     join: impl Fn(f64, f64) -> f64,
 ) -> f64 {
-    let run = |part: &[E]| {
-        dispatch(
-            #[inline(always)]
-            || work(part),
-        )
-    };
     match parts(values.len()) {
-        1 => run(values),
+        1 => work(values),
         parts => {
             let size = values.len().div_ceil(parts);
-            let results = share(values.chunks(size).collect(), run);
+            let results = share(values.chunks(size).collect(), work);
             results.into_iter().fold(0.0, join)
         }
     }
