@@ -833,6 +833,17 @@ fn a_save_that_fails_changes_nothing() {
 }
 
 #[test]
+fn a_checkpoint_that_could_not_be_read_back_is_not_written() {
+    let (mut driver, net, _) = small();
+    let ballast = "x".repeat(101 << 20);
+    driver.notes_mut().insert("ballast".into(), ballast);
+    let path = file("large.ckpt");
+    let error = driver.save(&net, &path).unwrap_err();
+    assert!(matches!(error, CheckpointError::TooLarge { .. }), "{error}");
+    assert!(!path.exists());
+}
+
+#[test]
 fn notes_are_the_users() {
     let (mut driver, net, _) = small();
     driver.notes_mut().insert("epoch".into(), "3".into());
