@@ -12,14 +12,14 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Int, Tensor};
 use common::devices;
-use common::net::{ALL, Net, make};
+use common::net::{ALL, Net, make, train};
 use common::rows::ROWS;
 use downhill::optim::{AdamConfig, NAdamConfig, OptimizerConfig, SgdConfig};
 use downhill::schedule::{CosineConfig, PlateauScheduler, ReduceOnPlateauConfig};
 use downhill::train::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Goal};
 use downhill::train::{
     Accumulation, Averaging, Clipping, Driver, DriverBuilder, Group, MicroBatch, NonFinite,
-    Outcome, Rejected, Select,
+    Rejected, Select,
 };
 
 fn device() -> Device {
@@ -39,22 +39,6 @@ fn driver(config: &OptimizerConfig, lr: f64, net: &Net) -> Driver {
         .with_group(Group::new("kernel", Select::name("kernel")).with_learning_rate_factor(0.5))
         .bind(net)
         .unwrap()
-}
-
-fn train(
-    driver: &mut Driver,
-    mut net: Net,
-    steps: core::ops::Range<usize>,
-    device: &Device,
-    dtype: DType,
-) -> Net {
-    for t in steps {
-        let grads = net.grads(t, &ALL, device, dtype);
-        let report;
-        (net, report) = driver.step(net, grads).unwrap();
-        assert_ne!(report.outcome, Outcome::Skipped);
-    }
-    net
 }
 
 fn bytes<M: Module>(driver: &Driver, model: &M) -> Vec<u8> {

@@ -9,7 +9,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::nn::{self, BatchNorm, BatchNormConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
-use common::net::{ALL, Net, SHAPES, Values, grad_values, make, values, zeros};
+use common::net::{ALL, Net, SHAPES, Values, grad_values, make, train, values, zeros};
 use common::rows::{ROWS, Row};
 use common::{TestDevice, assert_close, devices, floats, rounding, tensor, values_of};
 use downhill::optim::{self, Identity, OptimizerConfig, canonical_bytes};
@@ -132,20 +132,6 @@ fn assert_same(label: &str, device: &TestDevice, found: &[f64], expected: &[f64]
 
 fn state(driver: &Driver) -> Vec<u8> {
     canonical_bytes(driver.optimizer()).unwrap().to_vec()
-}
-
-fn train(
-    driver: &mut Driver,
-    mut net: Net,
-    steps: core::ops::Range<usize>,
-    device: &Device,
-    dtype: DType,
-) -> Net {
-    for t in steps {
-        let grads = net.grads(t, &ALL, device, dtype);
-        (net, _) = driver.step(net, grads).unwrap();
-    }
-    net
 }
 
 // Clipping

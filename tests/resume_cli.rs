@@ -6,6 +6,13 @@ mod cli;
 use cli::{TempDir, example, message, printed};
 use downhill::train::checkpoint::{Checkpoint, Checkpoints};
 
+/// The example, on a device that prints nothing of its own.
+fn resume() -> std::process::Command {
+    let mut command = example("resume");
+    command.env("BURN_DEVICE", "flex");
+    command
+}
+
 /// How often a training was killed, by the table.
 fn kills(printed: &str) -> usize {
     let rows = printed.lines().filter(|line| line.starts_with('│'));
@@ -15,7 +22,7 @@ fn kills(printed: &str) -> usize {
 #[test]
 fn a_killed_training_ends_as_one_that_was_not() {
     for count in [1, 4] {
-        let output = example("resume")
+        let output = resume()
             .args(["--kills", &count.to_string()])
             .output()
             .unwrap();
@@ -41,7 +48,7 @@ fn a_folder_is_trained_to_the_end_and_not_twice() {
     let folder = TempDir::new("train");
     let path = folder.path("checkpoints");
     let train = || {
-        let output = example("resume").args(["--train", &path]).output().unwrap();
+        let output = resume().args(["--train", &path]).output().unwrap();
         printed(&output)
     };
     let steps: Vec<u64> = train().lines().map(|line| line.parse().unwrap()).collect();
@@ -58,7 +65,7 @@ fn a_folder_is_trained_to_the_end_and_not_twice() {
 #[test]
 fn wrong_options_are_usage_errors() {
     for args in [&["--kills", "0"][..], &["--kills", "2", "--train", "x"]] {
-        let message = message(2, &example("resume").args(args).output().unwrap());
+        let message = message(2, &resume().args(args).output().unwrap());
         assert!(message.contains("--kills"), "{message}");
     }
 }

@@ -4,6 +4,8 @@ use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use downhill::train::{Driver, Outcome};
+
 use super::{floats, tensor};
 
 /// Parameters of two ranks, in a precision of choice.
@@ -128,3 +130,20 @@ impl Net {
 
 /// Indices of all parameters.
 pub const ALL: [usize; 3] = [0, 1, 2];
+
+/// Updates with the gradients of `steps`, none of which is left out.
+pub fn train(
+    driver: &mut Driver,
+    mut net: Net,
+    steps: core::ops::Range<usize>,
+    device: &Device,
+    dtype: DType,
+) -> Net {
+    for t in steps {
+        let grads = net.grads(t, &ALL, device, dtype);
+        let report;
+        (net, report) = driver.step(net, grads).unwrap();
+        assert_ne!(report.outcome, Outcome::Skipped);
+    }
+    net
+}

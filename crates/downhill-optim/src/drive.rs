@@ -26,7 +26,7 @@ use core::cell::RefCell;
 
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Shape, TensorMetadata};
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Slice, Tensor, TensorData};
 use downhill_rule::{Clock, Driven, Rule, Slot, Step, Value};
 
 use crate::engine::{Elementwise, Engine};
@@ -303,12 +303,51 @@ fn measure_dispatched<const D: usize>(tensor: DispatchTensor) -> Measure {
     };
     let flat = Shape::from(vec![tensor.shape().num_elements()]);
     let values = TensorValue(Dispatch::float_reshape(tensor, flat));
-    let largest = Dispatch::float_max(values.clone().abs().0);
-    let largest = TensorValue(largest).clamp_min(tiny);
+    let largest = in_stretches(values.clone().abs(), Dispatch::float_max_dim);
+    let largest = largest.clamp_min(tiny);
     let share = values / largest.clone();
-    let squares = Dispatch::float_sum(share.square().0);
-    let pair = Dispatch::float_cat(vec![largest.0, squares], 0);
+    let squares = in_stretches(share.square(), Dispatch::float_sum_dim);
+    let pair = Dispatch::float_cat(vec![largest.0, squares.0], 0);
     Measure::Device(Box::new(Tensor::from_dispatch(pair)))
+}
+
+/// Elements that are reduced in one go.
+const STRETCH: usize = 1024;
+
+/// Reduces a vector to one number, stretch by stretch.
+///
+/// Over one long row Burn's reductions come out wrong on some drivers: on Mesa's lavapipe a maximum passes over
+/// what is behind the 65,536th element.
+fn in_stretches(
+    mut values: TensorValue,
+    reduce: impl Fn(DispatchTensor, usize) -> DispatchTensor,
+) -> TensorValue {
+    loop {
+        let len = values.0.shape().num_elements();
+        if len <= STRETCH {
+            return TensorValue(reduce(values.0, 0));
+        }
+        let rows = len / STRETCH;
+        let slice = |from: usize, to: usize| {
+            let range = Slice::new(from as isize, Some(to as isize), 1);
+            Dispatch::float_slice(values.0.clone(), &[range])
+        };
+        let whole = slice(0, rows * STRETCH);
+        let whole = Dispatch::float_reshape(whole, Shape::from(vec![rows, STRETCH]));
+        let whole = Dispatch::float_reshape(reduce(whole, 1), Shape::from(vec![rows]));
+        values = TensorValue(match rows * STRETCH == len {
+            true => whole,
+            false => Dispatch::float_cat(vec![whole, slice(rows * STRETCH, len)], 0),
+        });
+    }
+}
+
+/// What was read from a device, in memory of its own.
+///
+/// On wgpu it is a view of a staging buffer that is used again while the view is still held.
+pub fn detached(data: TensorData) -> TensorData {
+    let (shape, dtype) = (data.shape().clone(), data.dtype());
+    TensorData::from_bytes_vec(data.as_bytes().to_vec(), shape, dtype)
 }
 
 /// The way from one tensor to another.
@@ -341,6 +380,9 @@ impl Rule for Towards {
 /// Panics if the shapes differ.
 pub fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, weight: f64) -> Tensor<D> {
     assert_eq!(from.shape(), to.shape(), "both ends must have one shape");
+    if from.shape().num_elements() == 0 {
+        return from;
+    }
     let mut from = from.into_dispatch();
     let to = to.without_autodiff().into_dispatch();
     let engine = Elementwise(Towards(weight));

@@ -195,6 +195,9 @@ impl RuleOptimizer {
             .filter(|state| self.fits(shape, state))
             .unwrap_or_else(|| self.fresh_state(shape, &param));
         state.step = state.step.saturating_add(1);
+        if shape.contains(&0) {
+            return (param, state);
+        }
         let directive = drive::next();
         let mut memory = core::mem::take(&mut state.memory);
         let mut clock = Clock::new(lr, state.step, &mut memory);

@@ -7,6 +7,8 @@ use burn::tensor::{DType, Device, TensorData};
 use burn_pack::Scalar;
 use serde::{Deserialize, Serialize};
 
+use crate::drive::detached;
+
 /// The state of one parameter: named tensors, named host scalars and the step counter.
 ///
 /// It has no rank and no device of its own: a record that was loaded stays on the host until the
@@ -105,8 +107,8 @@ impl RuleState {
 }
 
 fn read(tensor: DispatchTensor) -> TensorData {
-    read_sync(Dispatch::float_into_data(tensor))
-        .expect("reading a tensor back fails only when its device is lost")
+    let data = read_sync(Dispatch::float_into_data(tensor));
+    detached(data.expect("reading a tensor back fails only when its device is lost"))
 }
 
 const LAYOUT: &str = "layout";

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use downhill_optim::drive::lerp;
+use downhill_optim::drive::{detached, lerp};
 use serde::Serialize;
 
 use crate::Rejected;
@@ -200,7 +200,9 @@ impl Averages {
     }
 
     fn keeps(&self, bound: &Bound) -> bool {
-        bound.info().trainable || self.config.average_buffers
+        let averaged = bound.info().trainable || self.config.average_buffers;
+        // Some devices do not take tensors without elements.
+        averaged && !bound.info().shape.contains(&0)
     }
 
     /// A model for evaluation that has the averages. It shares their memory.
@@ -354,7 +356,7 @@ impl ModuleVisitor for Read<'_> {
         self.next += 1;
         if let Some(average) = self.averages.tensors.get::<Kept<D>>(&bound.id()).flatten() {
             let path = bound.info().path.to_string();
-            self.data.push((path, average.into_data()));
+            self.data.push((path, detached(average.into_data())));
         }
     }
 }

@@ -358,7 +358,7 @@ impl Driver {
             });
         }
         let go = match self.core.plan(&model, batch, rates.base(), flush) {
-            Ok(Plan::Done(report)) => return Ok((model, report)),
+            Ok(Plan::Done(report)) => return Ok((model, *report)),
             Ok(Plan::Go(go)) => go,
             Err((grads, cause)) => {
                 return Err(StepError {
@@ -572,7 +572,7 @@ pub(crate) struct Core {
 
 /// What is to happen with a micro-batch.
 pub(crate) enum Plan<M> {
-    Done(StepReport),
+    Done(Box<StepReport>),
     Go(Box<Go<M>>),
 }
 
@@ -596,7 +596,7 @@ struct Good {
 }
 
 impl Good {
-    fn as_they_came(self) -> GradientsParams {
+    fn into_original(self) -> GradientsParams {
         self.original.unwrap_or(self.grads)
     }
 }
@@ -778,7 +778,7 @@ impl Core {
         report.momentum = numbers.momentum;
         report.loss = loss;
         let Some(good) = self.guard(model, grads, loss, &mut report)? else {
-            return Ok(Plan::Done(report));
+            return Ok(Plan::Done(Box::new(report)));
         };
         let sum = match self.settings.accumulation {
             None => Some((good.grads, good.seen, 1.0)),
@@ -791,12 +791,12 @@ impl Core {
             }
         };
         let Some((grads, seen, factor)) = sum else {
-            return Ok(Plan::Done(report));
+            return Ok(Plan::Done(Box::new(report)));
         };
         if !seen.iter().any(|seen| matches!(seen, Seen::Gradient(_))) {
             self.name_others(&seen, &mut report);
             report.outcome = Outcome::Nothing;
-            return Ok(Plan::Done(report));
+            return Ok(Plan::Done(Box::new(report)));
         }
         let go = self.shape(model, grads, &seen, factor, &numbers, report);
         Ok(Plan::Go(Box::new(go)))
@@ -900,18 +900,18 @@ impl Core {
         report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
         let seen = match self.inspect(model, &sum) {
             Ok(seen) => seen,
-            Err(cause) => return Err((good.as_they_came(), cause)),
+            Err(cause) => return Err((good.into_original(), cause)),
         };
         if self.is_guarded() {
             // The sum of finite gradients can still overflow.
             let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
             match self.judge(broken, None) {
                 Verdict::Fine => {}
-                Verdict::Error(cause) => return Err((good.as_they_came(), cause)),
+                Verdict::Error(cause) => return Err((good.into_original(), cause)),
                 Verdict::Zero(gradients) => {
                     let loss = None;
                     let cause = StepCause::NonFinite { gradients, loss };
-                    return Err((good.as_they_came(), cause));
+                    return Err((good.into_original(), cause));
                 }
                 Verdict::Skip(broken) => {
                     self.window = Window::default();
@@ -1013,7 +1013,7 @@ impl Core {
                 match gradients::on_device(seen) {
                     Some(pairs) => {
                         let coefficient = device_coefficient(pairs, threshold / factor);
-                        clip.change = Some(Change::ScaleBy(coefficient));
+                        clip.change = Some(Change::ScaleBy(Box::new(coefficient)));
                     }
                     None => {
                         let squares = norm.map(Norm::squares).unwrap_or_default();
@@ -1209,7 +1209,8 @@ impl Core {
                 let info = self.bound[self.next].info();
                 self.next += 1;
                 let before = self.before.0.remove::<Tensor<D>>(&param.id);
-                let Some(before) = before.filter(|_| info.trainable) else {
+                let compared = info.trainable && !info.shape.contains(&0);
+                let Some(before) = before.filter(|_| compared) else {
                     return;
                 };
                 let moved = param.val().without_autodiff() - before.clone();

@@ -2,7 +2,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use burn::module::ParamGroup;
-use burn::optim::{DynOptimizer, ModuleOptimizer, Optimizer};
+use burn::optim::{ModuleOptimizer, Optimizer};
 
 use crate::params::ParamInfo;
 use crate::setting::{OutOfRange, Range};
@@ -271,10 +271,7 @@ impl Group {
 
     /// Another optimizer, of this library, of Burn's, or a user's own.
     #[must_use]
-    pub fn with_optimizer(
-        mut self,
-        optimizer: impl Optimizer + DynOptimizer + Clone + 'static,
-    ) -> Self {
+    pub fn with_optimizer(mut self, optimizer: impl Optimizer) -> Self {
         self.optimizer = Some(Arc::new(move |optim, group| {
             optim.with_group(group, optimizer.clone(), None)
         }));

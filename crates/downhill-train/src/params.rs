@@ -8,6 +8,20 @@ use burn::tensor::{Bool, DType, Int, Tensor};
 
 use crate::ParamPath;
 
+/// The methods of a visitor or mapper that keep the way to a parameter in `path`.
+macro_rules! keep_path {
+    () => {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+    };
+}
+pub(crate) use keep_path;
+
 /// Runs a block with a rank that is known only now.
 macro_rules! with_rank {
     ($rank:expr, $d:ident => $body:block) => {
@@ -86,13 +100,7 @@ struct Walk {
 }
 
 impl ModuleVisitor for Walk {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
+    keep_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let info = ParamInfo {
@@ -215,13 +223,7 @@ pub(crate) fn tensors<M: Module>(module: &M) -> Vec<(ParamPath, Kind, Vec<usize>
     }
 
     impl ModuleVisitor for All {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_string());
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
+        keep_path!();
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let saved = param.transform_for_save();

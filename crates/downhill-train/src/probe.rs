@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use downhill_optim::drive::{Probed, probe};
 
 use crate::ParamPath;
+use crate::params::keep_path;
 
 /// One parameter at its path, as a module: what an optimizer sees of a model.
 #[derive(Clone, Debug)]
@@ -134,13 +135,7 @@ fn ask<const D: usize>(
 }
 
 impl ModuleVisitor for Probe {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
+    keep_path!();
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if self.refusal.is_some() {

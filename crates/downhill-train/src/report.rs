@@ -185,7 +185,7 @@ impl Norm {
         match join(measures) {
             Joined::Host(squares) => Self::host(squares.times(factor)),
             Joined::Device(pairs) => Self {
-                reading: Reading::Device(Box::new((pairs, factor))),
+                reading: Reading::Device(Box::new((*pairs, factor))),
                 ceiling: f64::INFINITY,
             },
         }
@@ -203,7 +203,7 @@ impl Norm {
 /// Measures of all tensors, on the host if all of them are there.
 pub(crate) enum Joined {
     Host(Squares),
-    Device(Tensor<1>),
+    Device(Box<Tensor<1>>),
 }
 
 pub(crate) fn join(measures: &[Measure]) -> Joined {
@@ -225,7 +225,10 @@ pub(crate) fn join(measures: &[Measure]) -> Joined {
     }
     // Parameters may lie on several devices, and have several precisions.
     let beside = |pair: Tensor<1>| pair.to_device(&first.device()).cast(first.dtype());
-    Joined::Device(Tensor::cat(device.into_iter().map(beside).collect(), 0))
+    Joined::Device(Box::new(Tensor::cat(
+        device.into_iter().map(beside).collect(),
+        0,
+    )))
 }
 
 pub(crate) fn read_pairs(pairs: Tensor<1>) -> Vec<Squares> {

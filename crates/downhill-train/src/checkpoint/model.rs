@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Bool, Float, Int, Tensor, TensorData};
+use downhill_optim::drive::detached;
+
+use crate::params::keep_path;
 
 /// The tensors of a module by their paths, as Burn saves them.
 pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
@@ -19,20 +22,15 @@ pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
         }
     }
     impl ModuleVisitor for Read {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_string());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
+        keep_path!();
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.put(param.transform_for_save().val().into_data());
+            self.put(detached(param.transform_for_save().val().into_data()));
         }
         fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-            self.put(param.transform_for_save().val().into_data());
+            self.put(detached(param.transform_for_save().val().into_data()));
         }
         fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-            self.put(param.transform_for_save().val().into_data());
+            self.put(detached(param.transform_for_save().val().into_data()));
         }
     }
     // Burn's running statistics take in their last update only when they are asked for: a validation
@@ -64,12 +62,7 @@ pub(crate) fn load<M: Module>(model: M, data: BTreeMap<String, TensorData>) -> M
         };
     }
     impl ModuleMapper for Write {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_string());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
+        keep_path!();
         write!(map_float, Float);
         write!(map_int, Int);
         write!(map_bool, Bool);
@@ -93,15 +86,11 @@ pub(crate) fn gradients<M: Module>(
         data: BTreeMap<String, TensorData>,
     }
     impl ModuleVisitor for Read<'_> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_string());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
+        keep_path!();
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(grad) = self.grads.get::<D>(param.id) {
-                self.data.insert(self.path.join("."), grad.into_data());
+                self.data
+                    .insert(self.path.join("."), detached(grad.into_data()));
             }
         }
     }
@@ -134,12 +123,7 @@ pub(crate) fn to_gradients<M: Module>(
         }
     }
     impl ModuleVisitor for Write {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_string());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
+        keep_path!();
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             self.put::<D>(param.id, &param.lazy_device().inner());
         }

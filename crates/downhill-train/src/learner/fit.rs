@@ -242,7 +242,7 @@ impl<M: LearnerModel> Fit<'_, M> {
         let batch = MicroBatch::new(grads);
         let plan = self.core.plan(&self.learner.model(), batch, rate, flush);
         let report = match plan.map_err(|(_, cause)| cause)? {
-            Plan::Done(report) => report,
+            Plan::Done(report) => *report,
             Plan::Go(go) => {
                 // Before the step, which would have to copy what two learners share.
                 self.learner = next;
