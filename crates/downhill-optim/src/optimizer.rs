@@ -3,7 +3,7 @@ use std::sync::Arc;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use burn::optim::{LearningRate, Optimizer};
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Clock, Rule, Slot};
 
@@ -111,6 +111,10 @@ impl RuleOptimizer {
         let tensors = slots.into_iter().map(|(slot, shape)| {
             let shape = Shape::from(shape);
             match slot.initial {
+                _ if shape.num_elements() == 0 => {
+                    let none = TensorData::new(Vec::<f32>::new(), shape);
+                    Dispatch::float_from_data(none.convert_dtype(dtype.into()), &device)
+                }
                 0.0 => Dispatch::float_zeros(shape, &device, dtype),
                 initial => Dispatch::float_full(shape, Scalar::Float(initial), &device, dtype),
             }
@@ -195,10 +199,11 @@ impl RuleOptimizer {
             .filter(|state| self.fits(shape, state))
             .unwrap_or_else(|| self.fresh_state(shape, &param));
         state.step = state.step.saturating_add(1);
+        let directive = drive::next();
+        // Not every device takes tensors without elements.
         if shape.contains(&0) {
             return (param, state);
         }
-        let directive = drive::next();
         let mut memory = core::mem::take(&mut state.memory);
         let mut clock = Clock::new(lr, state.step, &mut memory);
         clock.driven = directive.driven;
