@@ -1,5 +1,8 @@
 //! The driver around a step: every promise against plain formulas and steps made by hand.
 
+// A step that fails hands the model back, and Burn takes one range in an array.
+#![allow(clippy::result_large_err, clippy::single_range_in_vec_init)]
+
 mod common;
 
 use burn::grad_clipping::GradientClippingConfig;
@@ -1064,7 +1067,8 @@ fn groups_that_are_empty_or_contradict_each_other_are_refused() {
             other(Group::new("two", Select::rank(2..=4))),
         ]
     };
-    let claims: [(&str, fn(Group) -> Group); 5] = [
+    type Claim = fn(Group) -> Group;
+    let claims: [(&str, Claim); 5] = [
         ("the learning rate", |group| {
             group.with_learning_rate_factor(0.5)
         }),
@@ -1323,7 +1327,9 @@ fn an_optimizer_that_cannot_step_a_parameter_is_refused_with_its_path() {
 #[test]
 fn a_setting_that_an_optimizer_does_not_have_cannot_be_driven() {
     let net = Net::new(1, &devices()[0].device, DType::F32);
-    let cases: [(&str, &str, Make, fn(DriverBuilder) -> DriverBuilder); 4] = [
+    type With = fn(DriverBuilder) -> DriverBuilder;
+    type Case<'a> = (&'a str, &'a str, Make, With);
+    let cases: [Case; 4] = [
         ("weight decay", "weight", BURN[0].1, |driver| {
             driver.with_weight_decay(0.1)
         }),

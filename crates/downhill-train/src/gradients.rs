@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use downhill_optim::drive::{Measure, Squares, Unfit, examine};
 
 use crate::driver::Bound;
@@ -244,15 +244,17 @@ pub(crate) fn change<M: Module>(
                 (_, Seen::Gradient(_)) => {}
                 _ => return,
             }
-            // Some devices do not take tensors without elements.
-            if param.shape().num_elements() == 0 {
-                return;
-            }
             let Some(grad) = self.grads.remove::<D>(param.id) else {
                 return;
             };
             // Sums of a window are in single precision until here.
             let dtype = FloatDType::from(param.dtype());
+            // Some devices take no operation on tensors without elements.
+            if grad.shape().num_elements() == 0 {
+                let none = TensorData::new(Vec::<f32>::new(), grad.shape());
+                let grad = Tensor::from_data(none, (&grad.device(), dtype));
+                return self.grads.register::<D>(param.id, grad);
+            }
             // Factors may be out of the range of 16 bits.
             let grad = match self.change {
                 Change::Fit(_) => grad,
