@@ -252,7 +252,7 @@ pub(crate) fn change<M: Module>(
             // Some devices take no operation on tensors without elements.
             if grad.shape().num_elements() == 0 {
                 let none = TensorData::new(Vec::<f32>::new(), grad.shape());
-                let grad = Tensor::from_data(none, (&grad.device(), dtype));
+                let grad = Tensor::from_data(none, (&grad.device(), param.dtype()));
                 return self.grads.register::<D>(param.id, grad);
             }
             // Factors may be out of the range of 16 bits.
