@@ -48,7 +48,9 @@ struct Row {
     ratio: f64,
 }
 
-const DRIVERS: [(&str, fn(DriverBuilder) -> DriverBuilder); 5] = [
+type With = fn(DriverBuilder) -> DriverBuilder;
+
+const DRIVERS: [(&str, With); 5] = [
     ("no guard", |driver| {
         driver.with_non_finite(NonFinite::Ignore)
     }),
@@ -69,7 +71,7 @@ const DRIVERS: [(&str, fn(DriverBuilder) -> DriverBuilder); 5] = [
 /// A step, as the loop sees it.
 enum Stepper {
     Bare(ModuleOptimizer),
-    Driven(Driver),
+    Driven(Box<Driver>),
 }
 
 impl Stepper {
@@ -110,14 +112,14 @@ fn measure<M: Module>(
     steps: usize,
     rounds: usize,
 ) -> Vec<Row> {
-    let subject = |driver: Option<fn(DriverBuilder) -> DriverBuilder>| {
+    let subject = |driver: Option<With>| {
         let model = make();
         let optim = AdamWConfig::new().init();
         let stepper = match driver {
             None => Stepper::Bare(optim),
             Some(with) => {
                 let driver = with(Driver::builder(optim, 1e-4)).bind(&model);
-                Stepper::Driven(driver.expect("the model is sound"))
+                Stepper::Driven(Box::new(driver.expect("the model is sound")))
             }
         };
         Subject {
