@@ -15,7 +15,7 @@ use crate::clipping::{Clipping, NonFinite};
 use crate::error::{BindError, StepCause, StepError};
 use crate::gradients::{self, Change, Seen, Window, device_coefficient};
 use crate::groups::{self, Group, GroupRate};
-use crate::params::{self, Found, ParamInfo};
+use crate::params::{self, Found, ModuleError, ParamInfo};
 use crate::probe;
 use crate::report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
 use crate::setting::{OutOfRange, Range};
@@ -468,8 +468,21 @@ impl Driver {
             .enumerate()
             .find(|(at, own)| found.get(*at).is_none_or(|other| !same(own, other)));
         if let Some((_, own)) = odd {
-            let path = own.info().path.clone();
-            return Err(BindError::Lost { path });
+            let ParamInfo {
+                path, shape, dtype, ..
+            } = own.info().clone();
+            let there = found.iter().find(|other| other.info.path == path);
+            return Err(match there {
+                None => BindError::Lost { path },
+                Some(other) if other.info.shape == shape && other.info.dtype == dtype => {
+                    BindError::Module(ModuleError::Order)
+                }
+                Some(other) => BindError::Changed {
+                    path,
+                    expected: format!("{shape:?} in {dtype:?}"),
+                    found: format!("{:?} in {:?}", other.info.shape, other.info.dtype),
+                },
+            });
         }
         if let Some(more) = found.get(self.core.bound.len()) {
             let path = more.info.path.clone();

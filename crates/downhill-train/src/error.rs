@@ -62,6 +62,16 @@ pub enum BindError {
         /// The path.
         path: ParamPath,
     },
+    /// A parameter of another shape or precision than the driver was bound to.
+    #[error("`{path}` is {found}, and the driver was bound to {expected}")]
+    Changed {
+        /// The path.
+        path: ParamPath,
+        /// Shape and precision that the driver knows.
+        expected: String,
+        /// Shape and precision in the model.
+        found: String,
+    },
     /// States of parameters that the model does not have.
     #[error("the model has no parameter `{path}`, which the driver was bound to")]
     Lost {

@@ -1,8 +1,9 @@
 //! Checkpoints: all that a training needs to go on as if it had not stopped, in one file.
 //!
 //! A file holds the model, the optimizer's state, the position in the schedules, averages, a window of
-//! micro-batches that is not full, and the user's [notes](crate::Driver::notes); and a [`Header`] with the
-//! settings of all of them. Going on from it, with a model that was built anew in another process, is
+//! micro-batches that is not full, and the user's [notes](crate::Driver::notes), where a seed or a position in
+//! the data belongs (a driver itself draws no random numbers); and a [`Header`] with the settings of all of
+//! them. Going on from it, with a model that was built anew in another process, is
 //! bit for bit the same as not having stopped.
 //!
 //! ```
