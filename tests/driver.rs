@@ -2805,8 +2805,15 @@ fn a_driver_does_not_go_over_to_a_model_of_another_structure() {
 
     let mut reshaped = Net::new(1, device, DType::F32);
     reshaped.bias = Param::from_tensor(make(1, &[4], &device.clone().autodiff(), DType::F32));
-    assert!(driver.rebind(&reshaped).is_err());
-    assert!(driver.rebind(&Net::new(1, device, DType::F64)).is_err());
+    assert_eq!(
+        driver.rebind(&reshaped).unwrap_err().to_string(),
+        "`bias` is [4] in F32, and the driver was bound to [3] in F32"
+    );
+    let double = Net::new(1, device, DType::F64);
+    assert_eq!(
+        driver.rebind(&double).unwrap_err().to_string(),
+        "`weight` is [4, 3] in F64, and the driver was bound to [4, 3] in F32"
+    );
     let Net {
         weight,
         bias,
@@ -2819,12 +2826,18 @@ fn a_driver_does_not_go_over_to_a_model_of_another_structure() {
         kernel,
         more,
     };
-    assert!(driver.rebind(&longer).is_err());
+    assert_eq!(
+        driver.rebind(&longer).unwrap_err().to_string(),
+        "the driver was bound to a model without `more`"
+    );
     let short = Pair {
         first: longer.bias,
         second: longer.more,
     };
-    assert!(driver.rebind(&short).is_err());
+    assert_eq!(
+        driver.rebind(&short).unwrap_err().to_string(),
+        "the model has no parameter `weight`, which the driver was bound to"
+    );
     assert!(before == bytes(&driver, &net));
 }
 
