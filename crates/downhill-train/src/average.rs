@@ -7,9 +7,9 @@ use downhill_optim::drive::{detached, lerp};
 use serde::Serialize;
 
 use crate::Rejected;
-use crate::driver::Bound;
 use crate::params::{floats, with_rank};
 use crate::setting::{OutOfRange, Range};
+use crate::update::Bound;
 
 /// An average of the parameters along the training.
 ///

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod average;
+mod batch;
 pub mod checkpoint;
 mod clipping;
 mod driver;
@@ -29,10 +30,12 @@ mod path;
 mod probe;
 mod report;
 mod setting;
+mod update;
 
 pub use average::{Averaging, PolyakError, polyak_update};
+pub use batch::{Accumulation, MicroBatch};
 pub use clipping::{Clipping, NonFinite};
-pub use driver::{Accumulation, BoundParameter, Driver, DriverBuilder, MicroBatch};
+pub use driver::{BoundParameter, Driver, DriverBuilder};
 pub use error::{BindError, Rejected, StepCause, StepError};
 pub use groups::{Group, GroupError, Select};
 #[cfg(feature = "learner")]

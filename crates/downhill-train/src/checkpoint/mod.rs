@@ -76,10 +76,10 @@ pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
 pub(crate) use optimizer::renamed;
 pub use resume::{LoadReport, Mismatch};
 
-#[cfg(feature = "learner")]
-use crate::driver::Core;
 use crate::error::Rejected;
 use crate::report::listed;
+#[cfg(feature = "learner")]
+use crate::update::Core;
 use crate::{BindError, Driver, ParamPath};
 use format::Contents;
 

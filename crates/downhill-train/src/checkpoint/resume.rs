@@ -16,10 +16,10 @@ use super::format::{Contents, FORMAT, Header, OptimizerEntry, ParameterEntry};
 use super::optimizer::States;
 use super::{CheckpointError, model};
 use crate::average::Averages;
-use crate::driver::{Bound, Core, Counters};
 use crate::error::Rejected;
 use crate::gradients::Window;
 use crate::report::listed;
+use crate::update::{Bound, Core, Counters};
 use crate::{Driver, ParamPath, Rate, params, probe};
 
 /// A tensor that is not as it should be.

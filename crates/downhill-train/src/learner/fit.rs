@@ -18,7 +18,8 @@ use burn::train::{
 use downhill_optim::drive::directed;
 
 use super::{DrivenStrategy, lock, state};
-use crate::driver::{Accumulation, Core, Go, Plan};
+use crate::batch::Accumulation;
+use crate::update::{Core, Go, Plan};
 use crate::{MicroBatch, StepCause, StepReport, params};
 
 impl<M: LearnerModel> SupervisedLearningStrategy<M> for DrivenStrategy<M> {

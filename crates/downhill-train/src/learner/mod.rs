@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use burn::train::{Learner, LearnerModel, TrainingStrategy};
 use downhill_schedule::PlateauScheduler;
 
-use crate::driver::Core;
+use crate::update::Core;
 use crate::{BindError, DriverBuilder, StepCause, StepReport};
 use metric::{Mailbox, Outlets, What};
 

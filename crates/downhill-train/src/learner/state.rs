@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use crate::checkpoint::{self, CheckpointError};
-use crate::driver::Core;
+use crate::update::Core;
 
 const PREFIX: &str = "driver-";
 const SUFFIX: &str = ".ckpt";

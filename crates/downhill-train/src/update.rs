@@ -1,0 +1,875 @@
+//! One update: what is to happen with a micro-batch, and what follows. All of a driver but optimizer and
+//! learning rate, which burn-train keeps itself.
+
+use std::collections::BTreeMap;
+
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::container::TensorContainer;
+use burn::tensor::{DType, Tensor};
+use downhill_optim::Identity;
+use downhill_optim::drive::{Directive, Directives, Drives, Measure, Squares, measure};
+use downhill_optim::rule::Driven;
+
+use crate::average::{Averages, Averaging};
+use crate::batch::{Accumulation, MicroBatch};
+use crate::clipping::{Clipping, NonFinite};
+use crate::error::{BindError, StepCause};
+use crate::gradients::{self, Change, Seen, Window, device_coefficient};
+use crate::groups::{self, Group, GroupRate};
+use crate::params::{self, Found, ParamInfo};
+use crate::probe;
+use crate::report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
+use crate::setting::{OutOfRange, Range};
+use crate::{ParamPath, Setting};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub clipping: Option<Clipping>,
+    pub non_finite: NonFinite,
+    pub accumulation: Option<Accumulation>,
+    pub weight_decay: Option<Setting>,
+    pub momentum: Option<Setting>,
+    pub update_ratios_every: Option<u64>,
+}
+
+/// The learning rates of one update.
+pub(crate) enum Rates {
+    Constant(f64),
+    Scheduler(ModuleLearningRate, Box<ModuleLrScheduler>),
+}
+
+impl Rates {
+    pub fn base(&self) -> f64 {
+        match self {
+            Self::Constant(rate) => *rate,
+            Self::Scheduler(rate, _) => rate.base(),
+        }
+    }
+
+    fn of(&self, id: ParamId, path: &str) -> f64 {
+        match self {
+            Self::Constant(rate) => *rate,
+            Self::Scheduler(rate, _) => rate.lr_from_param(id, Some(path)),
+        }
+    }
+}
+
+/// A float tensor of the model that a driver is bound to.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub found: Found,
+    pub groups: Vec<std::sync::Arc<str>>,
+    pub rate: Option<GroupRate>,
+    pub weight_decay: Option<Setting>,
+    pub momentum: Option<Setting>,
+    pub frozen: bool,
+    /// What its optimizer lets a driver give, if it is of this library.
+    pub drives: Option<Drives>,
+    pub identity: Option<Identity>,
+}
+
+impl Bound {
+    pub fn id(&self) -> ParamId {
+        self.found.id
+    }
+
+    pub fn info(&self) -> &ParamInfo {
+        &self.found.info
+    }
+
+    fn is_half(&self) -> bool {
+        !matches!(self.info().dtype, DType::F32 | DType::F64)
+    }
+}
+
+/// What counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub updates: u64,
+    pub skipped: u64,
+    pub consecutive: u32,
+}
+
+/// All of a driver but optimizer and learning rate, which burn-train keeps itself.
+pub(crate) struct Core {
+    pub settings: Settings,
+    pub bound: Vec<Bound>,
+    pub counters: Counters,
+    pub window: Window,
+    pub averages: Option<Averages>,
+    pub notes: BTreeMap<String, String>,
+    /// Whether factors can be left to the optimizer's pass: not if Burn clips in between.
+    fold: bool,
+    /// Whether all parameters follow the same directive.
+    uniform: bool,
+    /// Which trainable parameters have optimizers that are not of this library.
+    others: Vec<bool>,
+}
+
+/// What is to happen with a micro-batch.
+pub(crate) enum Plan<M> {
+    Done(Box<StepReport>),
+    Go(Box<Go<M>>),
+}
+
+/// An update that is ready to be made.
+pub(crate) struct Go<M> {
+    pub grads: GradientsParams,
+    pub directives: Directives,
+    pub report: StepReport,
+    /// The model before, where its way is measured.
+    pub before: Option<M>,
+}
+
+type Refused = (GradientsParams, StepCause);
+
+/// Gradients that fit the model, and are finite where that was looked at.
+struct Good {
+    grads: GradientsParams,
+    seen: Vec<Seen>,
+    /// As they came, if something in them was made zero.
+    original: Option<GradientsParams>,
+}
+
+impl Good {
+    fn into_original(self) -> GradientsParams {
+        self.original.unwrap_or(self.grads)
+    }
+}
+
+impl Core {
+    pub fn bind<M: Module>(
+        mut optim: ModuleOptimizer,
+        settings: Settings,
+        groups: &[Group],
+        averaging: Option<Averaging>,
+        identity: Option<Identity>,
+        model: &M,
+    ) -> Result<(ModuleOptimizer, Self), BindError> {
+        if let Some(clipping) = &settings.clipping {
+            clipping.check()?;
+        }
+        if let Some(averaging) = &averaging {
+            averaging.check()?;
+        }
+        for (name, setting, range) in [
+            ("weight decay", &settings.weight_decay, Range::NOT_NEGATIVE),
+            ("momentum", &settings.momentum, Range::DECAY),
+        ] {
+            if let Some(setting) = setting {
+                range.check(name, setting.value(0))?;
+            }
+        }
+        let windows = settings.accumulation.map(Accumulation::micro_batches);
+        for (name, count) in [
+            ("micro-batches of an update", windows.map(u64::from)),
+            ("cadence of the update ratios", settings.update_ratios_every),
+        ] {
+            if let Some(count) = count {
+                Range::POSITIVE.check(name, count as f64)?;
+            }
+        }
+        let found = params::floats(model);
+        params::check(model, &found)?;
+        let trainable: Vec<&ParamInfo> = (found.iter().map(|found| &found.info))
+            .filter(|info| info.trainable)
+            .collect();
+        let resolved = groups::resolve(groups, &trainable)?;
+        for (index, group) in groups.iter().enumerate() {
+            if let Some(with_group) = &group.optimizer {
+                let members = trainable.iter().zip(&resolved);
+                let members = members.filter(|(_, of_param)| of_param.contains(&index));
+                let paths: Vec<String> = members.map(|(info, _)| info.path.to_string()).collect();
+                optim = with_group(optim, ParamGroup::from_paths(paths));
+            }
+        }
+        let probed = probe::all(model, &optim).map_err(|refusal| BindError::Refused {
+            path: refusal.path,
+            reason: refusal.reason,
+        })?;
+        let mut resolved = resolved.into_iter();
+        let mut bound = Vec::with_capacity(found.len());
+        for (found, probed) in found.into_iter().zip(probed) {
+            let own = match found.info.trainable {
+                true => resolved.next().unwrap_or_default(),
+                false => Vec::new(),
+            };
+            let own: Vec<&Group> = own.into_iter().map(|index| &groups[index]).collect();
+            let set = |value: fn(&Group) -> Option<Setting>, all: &Option<Setting>| {
+                own.iter().find_map(|group| value(group)).or(all.clone())
+            };
+            if let Some(mismatch) = probed.as_ref().and_then(|probed| probed.mismatch.as_ref()) {
+                return Err(BindError::State {
+                    path: found.info.path.clone(),
+                    reason: mismatch.to_string(),
+                });
+            }
+            let drives = probed.as_ref().map(|probed| probed.drives);
+            bound.push(Bound {
+                groups: own.iter().map(|group| group.name.clone()).collect(),
+                rate: own.iter().find_map(|group| group.rate.clone()),
+                weight_decay: set(|group| group.weight_decay.clone(), &settings.weight_decay),
+                momentum: set(|group| group.momentum.clone(), &settings.momentum),
+                frozen: own.iter().any(|group| group.frozen),
+                identity: match (found.info.trainable, probed) {
+                    (false, _) => None,
+                    (true, Some(probed)) => probed.identity,
+                    (true, None) => identity.clone(),
+                },
+                drives,
+                found,
+            });
+        }
+        for bound in bound
+            .iter()
+            .filter(|bound| bound.info().trainable && !bound.frozen)
+        {
+            let drives = bound.drives.unwrap_or_default();
+            for (what, set, can) in [
+                ("weight decay", &bound.weight_decay, drives.weight_decay),
+                ("momentum", &bound.momentum, drives.momentum),
+            ] {
+                if set.is_some() && !can {
+                    let path = bound.info().path.clone();
+                    return Err(BindError::NotDriven { path, what });
+                }
+            }
+        }
+        let uniform = bound.iter().all(|bound| {
+            !bound.info().trainable
+                || (bound.weight_decay == settings.weight_decay
+                    && bound.momentum == settings.momentum)
+        });
+        let others = bound
+            .iter()
+            .map(|bound| bound.info().trainable && bound.drives.is_none());
+        let core = Self {
+            others: others.collect(),
+            fold: !optim.has_gradient_clipping(),
+            uniform,
+            settings,
+            bound,
+            counters: Counters::default(),
+            window: Window::default(),
+            averages: averaging.map(Averages::new),
+            notes: BTreeMap::new(),
+        };
+        Ok((optim, core))
+    }
+
+    /// Goes over to the same parameters under other ids.
+    pub fn move_to(&mut self, ids: &[ParamId]) {
+        let averages = self.averages.take();
+        self.averages = averages.map(|averages| averages.moved(&self.bound, ids));
+        self.window.move_to(&self.bound, ids);
+        for (bound, id) in self.bound.iter_mut().zip(ids) {
+            bound.found.id = *id;
+        }
+    }
+
+    fn report(&self, learning_rate: f64) -> StepReport {
+        StepReport {
+            step: self.counters.updates,
+            outcome: Outcome::Updated,
+            learning_rate,
+            weight_decay: None,
+            momentum: None,
+            loss: None,
+            grad_norm: None,
+            clipped_norm: None,
+            updated: 0,
+            missing: Vec::new(),
+            frozen: Vec::new(),
+            non_finite: Vec::new(),
+            update_ratios: Vec::new(),
+            skipped: self.counters.skipped,
+        }
+    }
+
+    /// Looks at a micro-batch, and says what is to happen: nothing but counters and the window has changed
+    /// afterwards, and these only if there is no error.
+    pub fn plan<M: Module>(
+        &mut self,
+        model: &M,
+        batch: MicroBatch,
+        rate: f64,
+        flush: bool,
+    ) -> Result<Plan<M>, Refused> {
+        let MicroBatch {
+            grads,
+            loss,
+            samples,
+        } = batch;
+        let step = self.counters.updates;
+        let numbers = match self.numbers(rate) {
+            Ok(numbers) => numbers,
+            Err(error) => return Err((grads, StepCause::Setting { step, error })),
+        };
+        let weight = samples.map_or(1.0, |samples| samples as f64);
+        if let Err(error) = Range::POSITIVE.check("samples of a micro-batch", weight) {
+            return Err((grads, StepCause::Weight(error)));
+        }
+        let mut report = self.report(rate);
+        report.weight_decay = numbers.weight_decay;
+        report.momentum = numbers.momentum;
+        report.loss = loss;
+        let Some(good) = self.guard(model, grads, loss, &mut report)? else {
+            return Ok(Plan::Done(Box::new(report)));
+        };
+        let sum = match self.settings.accumulation {
+            None => Some((good.grads, good.seen, 1.0)),
+            Some(accumulation) => {
+                let weight = match accumulation {
+                    Accumulation::Mean { .. } => weight,
+                    Accumulation::Sum { .. } => 1.0,
+                };
+                self.accumulate(model, good, (accumulation, weight), flush, &mut report)?
+            }
+        };
+        let Some((grads, seen, factor)) = sum else {
+            return Ok(Plan::Done(Box::new(report)));
+        };
+        if !seen.iter().any(|seen| matches!(seen, Seen::Gradient(_))) {
+            self.name_others(&seen, &mut report);
+            report.outcome = Outcome::Nothing;
+            return Ok(Plan::Done(Box::new(report)));
+        }
+        let go = self.shape(model, grads, &seen, factor, &numbers, report);
+        Ok(Plan::Go(Box::new(go)))
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.settings.non_finite != NonFinite::Ignore
+    }
+
+    fn inspect<M: Module>(
+        &self,
+        model: &M,
+        grads: &GradientsParams,
+    ) -> Result<Vec<Seen>, StepCause> {
+        let clipping = self.settings.clipping.as_ref();
+        let measured = self.is_guarded() || clipping.is_some_and(Clipping::needs_norms);
+        let mut seen = gradients::inspect(model, &self.bound, grads, measured)?;
+        if self.is_guarded() {
+            gradients::read(&mut seen);
+        }
+        Ok(seen)
+    }
+
+    /// Gradients that fit the model and are finite, or have been made so; none if they are skipped.
+    fn guard<M: Module>(
+        &mut self,
+        model: &M,
+        grads: GradientsParams,
+        loss: Option<f64>,
+        report: &mut StepReport,
+    ) -> Result<Option<Good>, Refused> {
+        let seen = match self.inspect(model, &grads) {
+            Ok(seen) => seen,
+            Err(cause) => return Err((grads, cause)),
+        };
+        let good = |grads, seen, original| {
+            Ok(Some(Good {
+                grads,
+                seen,
+                original,
+            }))
+        };
+        if !self.is_guarded() {
+            return good(grads, seen, None);
+        }
+        let broken = gradients::non_finite(model, &self.bound, &grads, &seen);
+        let loss = loss.filter(|loss| !loss.is_finite());
+        match self.judge(broken, loss) {
+            Verdict::Fine => good(grads, seen, None),
+            Verdict::Error(cause) => Err((grads, cause)),
+            Verdict::Skip(broken) => {
+                self.skip(report, broken);
+                Ok(None)
+            }
+            Verdict::Zero(broken) => {
+                let mut zeroed = gradients::copied(model, &grads);
+                gradients::change(model, &mut zeroed, &seen, &Change::Zero);
+                report.non_finite = broken;
+                match self.inspect(model, &zeroed) {
+                    Ok(seen) => good(zeroed, seen, Some(grads)),
+                    Err(cause) => Err((grads, cause)),
+                }
+            }
+        }
+    }
+
+    /// The gradients of a window that is full (or is to be flushed), and the factor that makes a mean of
+    /// them; none if it is not full yet, or is skipped.
+    fn accumulate<M: Module>(
+        &mut self,
+        model: &M,
+        mut good: Good,
+        (accumulation, weight): (Accumulation, f64),
+        flush: bool,
+        report: &mut StepReport,
+    ) -> Result<Option<(GradientsParams, Vec<Seen>, f64)>, Refused> {
+        let of = accumulation.micro_batches();
+        let window = &mut self.window;
+        let losses = match report.loss {
+            Some(loss) => (window.loss.0 + weight * loss, window.loss.1 + weight),
+            None => window.loss,
+        };
+        if !flush && window.micro_batches + 1 < of {
+            gradients::change(model, &mut good.grads, &good.seen, &Change::DropFrozen);
+            window.add(model, good.grads, weight);
+            window.micro_batches += 1;
+            window.weight += weight;
+            window.loss = losses;
+            self.counters.consecutive = 0;
+            let done = window.micro_batches;
+            report.outcome = Outcome::Accumulated { done, of };
+            return Ok(None);
+        }
+        let (sum, weights) = match flush {
+            true => (gradients::copied(model, &window.grads), window.weight),
+            false => (
+                window.plus(model, &good.grads, weight),
+                window.weight + weight,
+            ),
+        };
+        report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
+        let seen = match self.inspect(model, &sum) {
+            Ok(seen) => seen,
+            Err(cause) => return Err((good.into_original(), cause)),
+        };
+        if self.is_guarded() {
+            // The sum of finite gradients can still overflow.
+            let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
+            match self.judge(broken, None) {
+                Verdict::Fine => {}
+                Verdict::Error(cause) => return Err((good.into_original(), cause)),
+                Verdict::Zero(gradients) => {
+                    let loss = None;
+                    let cause = StepCause::NonFinite { gradients, loss };
+                    return Err((good.into_original(), cause));
+                }
+                Verdict::Skip(broken) => {
+                    self.window = Window::default();
+                    self.skip(report, broken);
+                    return Ok(None);
+                }
+            }
+        }
+        self.window = Window::default();
+        let factor = match accumulation {
+            Accumulation::Mean { .. } => weights.recip(),
+            Accumulation::Sum { .. } => 1.0,
+        };
+        Ok(Some((sum, seen, factor)))
+    }
+
+    /// Clips, and decides what the optimizer's own pass does.
+    fn shape<M: Module>(
+        &mut self,
+        model: &M,
+        mut grads: GradientsParams,
+        seen: &[Seen],
+        factor: f64,
+        numbers: &Numbers,
+        mut report: StepReport,
+    ) -> Go<M> {
+        if seen.iter().any(|seen| matches!(seen, Seen::Frozen)) {
+            gradients::change(model, &mut grads, seen, &Change::DropFrozen);
+        }
+        report.grad_norm = gradients::norm(seen, factor);
+        let Clip {
+            scale,
+            change,
+            clipped_norm,
+        } = self.clip(seen, factor, numbers, report.grad_norm.as_ref());
+        report.clipped_norm = clipped_norm;
+        // What the optimizer's pass does not apply, or what has to come before a change that is not linear,
+        // is applied here.
+        let elementwise = matches!(change, Some(Change::Clamp(_) | Change::Adaptive { .. }));
+        let window = self.settings.accumulation.is_some();
+        let folds = |at: usize| {
+            let bound = &self.bound[at];
+            let fits = !elementwise && gradients::is_normal(scale.of(at));
+            self.fold && bound.drives.is_some() && fits && !(window && bound.is_half())
+        };
+        let params = 0..self.bound.len();
+        let all_fold = (params.clone()).all(|at| folds(at) || !self.bound[at].info().trainable);
+        let beforehand: Vec<f64> = match all_fold {
+            true => Vec::new(),
+            false => params
+                .map(|at| if folds(at) { 1.0 } else { scale.of(at) })
+                .collect(),
+        };
+        let half_sums = window && self.bound.iter().any(Bound::is_half);
+        if half_sums || beforehand.iter().any(|factor| *factor != 1.0) {
+            gradients::change(model, &mut grads, seen, &Change::Scale(&beforehand));
+        }
+        if let Some(change) = &change {
+            gradients::change(model, &mut grads, seen, change);
+        }
+        // These may not take another precision than their parameter's.
+        if self.others.contains(&true) {
+            gradients::change(model, &mut grads, seen, &Change::Fit(&self.others));
+        }
+        if elementwise && report.grad_norm.is_some() {
+            let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
+            report.clipped_norm = gradients::norm(&after, 1.0);
+        }
+        let updated = seen.iter().filter(|seen| matches!(seen, Seen::Gradient(_)));
+        report.updated = updated.count();
+        self.name_others(seen, &mut report);
+        let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
+        let sampled = self.settings.update_ratios_every.is_some_and(sampled);
+        let inside = |at: usize| match folds(at) {
+            true => scale.of(at),
+            false => 1.0,
+        };
+        Go {
+            directives: self.directives(seen, &scale, inside, numbers),
+            grads,
+            report,
+            before: sampled.then(|| model.clone()),
+        }
+    }
+
+    /// What clipping comes to: factors, a change that is more than a factor, and the norm afterwards where it
+    /// is known.
+    fn clip(&self, seen: &[Seen], factor: f64, numbers: &Numbers, norm: Option<&Norm>) -> Clip {
+        let mut clip = Clip {
+            scale: Scale::All(factor),
+            change: None,
+            clipped_norm: None,
+        };
+        let (Some(clipping), Some(threshold)) = (&self.settings.clipping, numbers.threshold) else {
+            return clip;
+        };
+        match clipping {
+            Clipping::GlobalNorm { .. } => {
+                match gradients::on_device(seen) {
+                    Some(pairs) => {
+                        let coefficient = device_coefficient(pairs, threshold / factor);
+                        clip.change = Some(Change::ScaleBy(Box::new(coefficient)));
+                    }
+                    None => {
+                        let squares = norm.map(Norm::squares).unwrap_or_default();
+                        let coefficient = coefficient(squares.unit, squares.sum, threshold);
+                        clip.scale = Scale::All(factor * coefficient);
+                    }
+                }
+                clip.clipped_norm = norm.map(|norm| norm.at_most(threshold));
+            }
+            Clipping::TensorNorm { .. } => {
+                let mut clipped = Squares::default();
+                let factors = seen.iter().map(|seen| match seen {
+                    Seen::Gradient(Some(Measure::Host(squares))) => {
+                        let unit = squares.unit * factor;
+                        let factor = factor * coefficient(unit, squares.sum, threshold);
+                        clipped = clipped.plus(squares.times(factor));
+                        factor
+                    }
+                    _ => factor,
+                });
+                clip.scale = Scale::Each(factors.collect());
+                match gradients::on_device(seen) {
+                    Some(_) => clip.change = Some(Change::ToNorm(threshold / factor)),
+                    // On the device it is not known without another measurement.
+                    None => clip.clipped_norm = norm.map(|_| Norm::host(clipped)),
+                }
+            }
+            Clipping::Value { .. } => clip.change = Some(Change::Clamp(threshold)),
+            Clipping::Adaptive { epsilon, .. } => {
+                clip.change = Some(Change::Adaptive {
+                    ratio: threshold,
+                    epsilon: *epsilon,
+                });
+            }
+        }
+        clip
+    }
+
+    fn directives(
+        &self,
+        seen: &[Seen],
+        scale: &Scale,
+        inside: impl Fn(usize) -> f64,
+        numbers: &Numbers,
+    ) -> Directives {
+        let takes =
+            |at: &usize| self.bound[*at].drives.is_some() && matches!(seen[*at], Seen::Gradient(_));
+        if self.uniform && matches!(scale, Scale::All(_)) {
+            let first = (0..seen.len()).find(takes);
+            // All that follow directives are treated alike, unless a window has sums of 16-bit gradients.
+            let factor = first.map_or(1.0, &inside);
+            if (0..seen.len()).filter(takes).all(|at| inside(at) == factor) {
+                return Directives::All(Directive {
+                    grad_scale: factor,
+                    driven: Driven {
+                        weight_decay: numbers.weight_decay,
+                        momentum: numbers.momentum,
+                    },
+                });
+            }
+        }
+        let step = self.counters.updates;
+        let each = (0..seen.len()).filter(takes).map(|at| {
+            let value =
+                |setting: &Option<Setting>| setting.as_ref().map(|setting| setting.value(step));
+            let bound = &self.bound[at];
+            Directive {
+                grad_scale: inside(at),
+                driven: Driven {
+                    weight_decay: value(&bound.weight_decay),
+                    momentum: value(&bound.momentum),
+                },
+            }
+        });
+        Directives::Each(each.collect())
+    }
+
+    /// The settings of this update, all checked.
+    fn numbers(&self, rate: f64) -> Result<Numbers, OutOfRange> {
+        let step = self.counters.updates;
+        Range::NOT_NEGATIVE.check("learning rate", rate)?;
+        let value = |name, setting: &Option<Setting>, range: Range| {
+            let value = setting.as_ref().map(|setting| setting.value(step));
+            value.map(|value| range.check(name, value)).transpose()
+        };
+        if !self.uniform {
+            for bound in &self.bound {
+                let of_group = "weight decay of a group";
+                value(of_group, &bound.weight_decay, Range::NOT_NEGATIVE)?;
+                value("momentum of a group", &bound.momentum, Range::DECAY)?;
+            }
+        }
+        for bound in &self.bound {
+            if let Some(GroupRate::Setting(setting)) = &bound.rate {
+                Range::NOT_NEGATIVE.check("learning rate of a group", setting.value(step))?;
+            }
+        }
+        let clipping = self.settings.clipping.as_ref();
+        Ok(Numbers {
+            weight_decay: value(
+                "weight decay",
+                &self.settings.weight_decay,
+                Range::NOT_NEGATIVE,
+            )?,
+            momentum: value("momentum", &self.settings.momentum, Range::DECAY)?,
+            threshold: clipping
+                .map(|clipping| clipping.threshold(step))
+                .transpose()?,
+        })
+    }
+
+    /// Names the parameters that are not updated.
+    fn name_others(&self, seen: &[Seen], report: &mut StepReport) {
+        for (bound, seen) in self.bound.iter().zip(seen) {
+            let path = || bound.info().path.clone();
+            match seen {
+                Seen::Frozen => report.frozen.push(path()),
+                Seen::Missing => report.missing.push(path()),
+                Seen::Gradient(_) | Seen::Still => {}
+            }
+        }
+    }
+
+    fn judge(&self, broken: Vec<NonFiniteGradient>, loss: Option<f64>) -> Verdict {
+        if broken.is_empty() && loss.is_none() {
+            return Verdict::Fine;
+        }
+        match self.settings.non_finite {
+            NonFinite::Error => Verdict::Error(StepCause::NonFinite {
+                gradients: broken,
+                loss,
+            }),
+            NonFinite::Skip { max_consecutive } => {
+                match self.counters.consecutive >= max_consecutive {
+                    true => Verdict::Error(StepCause::TooManySkips {
+                        count: self.counters.consecutive.saturating_add(1),
+                        max: max_consecutive,
+                        gradients: broken,
+                        loss,
+                    }),
+                    false => Verdict::Skip(broken),
+                }
+            }
+            NonFinite::ZeroNan if broken.is_empty() => Verdict::Fine,
+            NonFinite::ZeroNan => Verdict::Zero(broken),
+            NonFinite::Ignore => Verdict::Fine,
+        }
+    }
+
+    fn skip(&mut self, report: &mut StepReport, broken: Vec<NonFiniteGradient>) {
+        self.counters.skipped = self.counters.skipped.saturating_add(1);
+        self.counters.consecutive = self.counters.consecutive.saturating_add(1);
+        report.skipped = self.counters.skipped;
+        report.outcome = Outcome::Skipped;
+        report.non_finite = broken;
+    }
+
+    /// What follows an update.
+    pub fn finish<M: Module>(
+        &mut self,
+        model: &M,
+        mut report: StepReport,
+        before: Option<M>,
+    ) -> StepReport {
+        self.counters.updates = self.counters.updates.saturating_add(1);
+        self.counters.consecutive = 0;
+        report.step = self.counters.updates;
+        if let Some(before) = before {
+            report.update_ratios = self.ratios(&before, model);
+        }
+        if let Some(averages) = &mut self.averages {
+            averages.update(model, &self.bound, self.counters.updates);
+        }
+        report
+    }
+
+    fn ratios<M: Module>(&self, before: &M, after: &M) -> Vec<UpdateRatio> {
+        #[derive(Default)]
+        struct Values(TensorContainer<ParamId>);
+        impl ModuleVisitor for Values {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.register(param.id, param.val().without_autodiff());
+            }
+        }
+        struct Compare<'a> {
+            before: Values,
+            bound: &'a [Bound],
+            next: usize,
+            pairs: Vec<(ParamPath, Norm, Norm)>,
+        }
+        impl ModuleVisitor for Compare<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let info = self.bound[self.next].info();
+                self.next += 1;
+                let before = self.before.0.remove::<Tensor<D>>(&param.id);
+                let compared = info.trainable && !info.shape.contains(&0);
+                let Some(before) = before.filter(|_| compared) else {
+                    return;
+                };
+                let moved = param.val().without_autodiff() - before.clone();
+                let norm = |tensor: Tensor<D>| Norm::of(&[measure(tensor)], 1.0);
+                self.pairs
+                    .push((info.path.clone(), norm(moved), norm(before)));
+            }
+        }
+        let mut values = Values::default();
+        before.visit(&mut values);
+        let mut compare = Compare {
+            before: values,
+            bound: &self.bound,
+            next: 0,
+            pairs: Vec::new(),
+        };
+        after.visit(&mut compare);
+        let pairs = compare.pairs.into_iter();
+        pairs
+            .map(|(path, moved, before)| {
+                let (moved, before) = (moved.value(), before.value());
+                let ratio = if moved == 0.0 { 0.0 } else { moved / before };
+                UpdateRatio { path, ratio }
+            })
+            .collect()
+    }
+
+    /// The rates of single parameters; that of all is among the settings of the update.
+    pub fn check_rates(&self, rates: &Rates) -> Result<(), OutOfRange> {
+        for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
+            let base = || rates.of(bound.id(), &bound.info().path);
+            match (&bound.rate, rates) {
+                (None, Rates::Scheduler(..)) => {
+                    Range::NOT_NEGATIVE.check("learning rate", base())?;
+                }
+                (Some(GroupRate::Factor(factor)), _) => {
+                    let base = Range::NOT_NEGATIVE.check("learning rate", base())?;
+                    Range::NOT_NEGATIVE.check("learning rate of a group", base * factor)?;
+                }
+                (None, Rates::Constant(_)) | (Some(GroupRate::Setting(_)), _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The rates of all parameters, as Burn takes them.
+    pub fn module_rate(&self, rates: &mut Rates) -> ModuleLearningRate {
+        if self.bound.iter().all(|bound| bound.rate.is_none()) {
+            return match rates {
+                Rates::Constant(rate) => (*rate).into(),
+                Rates::Scheduler(rate, _) => rate.clone(),
+            };
+        }
+        let step = self.counters.updates;
+        let mut of_rates: Vec<(f64, Vec<ParamId>)> = Vec::new();
+        for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
+            let base = rates.of(bound.id(), &bound.info().path);
+            let rate = match &bound.rate {
+                None => base,
+                Some(GroupRate::Factor(factor)) => base * factor,
+                Some(GroupRate::Setting(setting)) => setting.value(step),
+            };
+            match of_rates.iter_mut().find(|(other, _)| *other == rate) {
+                Some((_, ids)) => ids.push(bound.id()),
+                None => of_rates.push((rate, vec![bound.id()])),
+            }
+        }
+        // Burn makes rates per group only in a scheduler.
+        let scheduler = ModuleLrScheduler::new(rates.base());
+        let add = |scheduler: ModuleLrScheduler, (rate, ids): (f64, Vec<ParamId>)| {
+            scheduler.with_group(ParamGroup::from_ids(ids), rate)
+        };
+        of_rates.into_iter().fold(scheduler, add).step()
+    }
+}
+
+/// What is said of gradients that are not finite.
+enum Verdict {
+    Fine,
+    Error(StepCause),
+    Skip(Vec<NonFiniteGradient>),
+    Zero(Vec<NonFiniteGradient>),
+}
+
+/// What clipping comes to.
+struct Clip {
+    scale: Scale,
+    change: Option<Change<'static>>,
+    clipped_norm: Option<Norm>,
+}
+
+/// The factors of the parameters' gradients.
+enum Scale {
+    All(f64),
+    Each(Vec<f64>),
+}
+
+impl Scale {
+    fn of(&self, at: usize) -> f64 {
+        match self {
+            Self::All(factor) => *factor,
+            Self::Each(factors) => factors[at],
+        }
+    }
+}
+
+/// The settings of one update.
+struct Numbers {
+    weight_decay: Option<f64>,
+    momentum: Option<f64>,
+    threshold: Option<f64>,
+}
+
+/// The factor that brings `unit·sqrt(sum)` down to `threshold`, at most 1. The norm itself may be more
+/// than an f64 can hold.
+fn coefficient(unit: f64, sum: f64, threshold: f64) -> f64 {
+    let factor = threshold / unit / sum.sqrt();
+    // Also where there is no norm at all, or an infinite one: it would wipe out what is finite.
+    if sum.is_finite() && factor < 1.0 {
+        factor
+    } else {
+        1.0
+    }
+}
