@@ -272,7 +272,7 @@ impl Driver {
         let Go {
             grads,
             directives,
-            report,
+            mut report,
             before,
         } = *go;
         let rate = self.core.module_rate(&mut rates);
@@ -281,7 +281,7 @@ impl Driver {
         }
         let optim = &mut self.optim;
         let model = directed(directives, || optim.step(rate, model, grads));
-        let report = self.core.finish(&model, report, before);
+        self.core.finish(&model, &mut report, before);
         Ok((model, report))
     }
 

@@ -1,6 +1,6 @@
 //! What is done to gradients before a step: they are checked, measured, added up and scaled.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
@@ -79,26 +79,34 @@ impl Inspect<'_> {
                 "its parameter in the place of `{path}` has another id"
             )));
         }
+        let frozen = bound.frozen || !param.is_require_grad();
         // A gradient of another rank cannot be asked for without a panic.
-        let grad = catch_unwind(AssertUnwindSafe(|| self.grads.get::<D>(param.id)));
-        let Ok(grad) = grad else {
-            return Err(StepCause::GradientRank {
-                path: info.path.clone(),
-                expected: D,
-            });
-        };
-        let Some(grad) = grad else {
-            return Ok(match (bound.frozen, param.is_require_grad()) {
-                (true, _) => Seen::Frozen,
-                (false, true) => Seen::Missing,
-                (false, false) if info.trainable => Seen::Frozen,
-                (false, false) => Seen::Still,
-            });
+        let mut asked = false;
+        let examined = catch_unwind(AssertUnwindSafe(|| {
+            let grad = self.grads.get::<D>(param.id);
+            asked = true;
+            grad.map(|grad| examine(grad, &info.shape, self.measured && !frozen))
+        }));
+        let path = || info.path.clone();
+        let examined = match examined {
+            Ok(Some(examined)) => examined,
+            Ok(None) => {
+                return Ok(match frozen {
+                    true if bound.frozen || info.trainable => Seen::Frozen,
+                    true => Seen::Still,
+                    false => Seen::Missing,
+                });
+            }
+            Err(_) if !asked => {
+                return Err(StepCause::GradientRank {
+                    path: path(),
+                    expected: D,
+                });
+            }
+            Err(panic) => resume_unwind(panic),
         };
         self.found += 1;
-        let frozen = bound.frozen || !param.is_require_grad();
-        let path = || info.path.clone();
-        match examine(grad, &info.shape, self.measured && !frozen) {
+        match examined {
             Ok(_) if frozen => Ok(Seen::Frozen),
             Ok(_) if !info.trainable => Err(StepCause::Thawed { path: path() }),
             Ok(measure) => Ok(Seen::Gradient(measure)),

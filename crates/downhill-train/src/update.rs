@@ -710,12 +710,7 @@ impl Core {
     }
 
     /// What follows an update.
-    pub fn finish<M: Module>(
-        &mut self,
-        model: &M,
-        mut report: StepReport,
-        before: Option<M>,
-    ) -> StepReport {
+    pub fn finish<M: Module>(&mut self, model: &M, report: &mut StepReport, before: Option<M>) {
         self.counters.updates = self.counters.updates.saturating_add(1);
         self.counters.consecutive = 0;
         report.step = self.counters.updates;
@@ -725,7 +720,6 @@ impl Core {
         if let Some(averages) = &mut self.averages {
             averages.update(model, &self.bound, self.counters.updates);
         }
-        report
     }
 
     fn ratios<M: Module>(&self, before: &M, after: &M) -> Vec<UpdateRatio> {

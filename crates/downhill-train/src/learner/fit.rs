@@ -256,7 +256,9 @@ impl<M: LearnerModel> Fit<'_, M> {
     fn update(&mut self, go: Go<M>) -> StepReport {
         let learner = &mut self.learner;
         directed(go.directives, || learner.optimizer_step(go.grads));
-        self.core.finish(&learner.model(), go.report, go.before)
+        let mut report = go.report;
+        self.core.finish(&learner.model(), &mut report, go.before);
+        report
     }
 
     /// The model with the averages, if there are some.
