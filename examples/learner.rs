@@ -8,6 +8,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[path = "learner/net.rs"]
+mod net;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,19 +19,18 @@ use std::sync::Arc;
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
-use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use burn::train::SupervisedTraining;
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
-use burn::train::{
-    ClassificationOutput, InferenceStep, SupervisedTraining, TrainOutput, TrainStep,
-};
 use clap::Parser;
 use downhill::optim::AdamWConfig;
 use downhill::problems::data::{self, Batch, Classification};
-use downhill::problems::mlp::{Mlp, MlpConfig};
+use downhill::problems::mlp::MlpConfig;
 use downhill::schedule::{CosineConfig, Schedule, ScheduleError, percent};
 use downhill::train::{Averaging, Clipping, Driver, Group, NonFinite};
+
+use net::Net;
 
 /// Trains a perceptron on handwritten digits with burn-train, and the driver around every update.
 ///
@@ -80,38 +82,6 @@ Exit status:
   0  all went well
   1  the training failed
   2  the command line is wrong";
-
-/// The model as burn-train takes one.
-#[derive(Module, Debug)]
-struct Net {
-    mlp: Mlp,
-}
-
-impl Net {
-    fn classify(&self, batch: Batch) -> ClassificationOutput {
-        let output = self.mlp.forward(batch.inputs.clone());
-        ClassificationOutput::new(self.mlp.loss(&batch), output, batch.targets)
-    }
-}
-
-impl TrainStep for Net {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
-        let output = self.classify(batch);
-        TrainOutput::new(self, output.loss.backward(), output)
-    }
-}
-
-impl InferenceStep for Net {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> ClassificationOutput {
-        self.classify(batch)
-    }
-}
 
 type Sample = (Vec<f64>, i64);
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
-use burn::module::Module;
 use burn::tensor::Device;
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::{MetricDefinition, NumericEntry};
@@ -15,18 +14,16 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining,
 };
-use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use downhill::problems::data::{self, Batch, Classification};
-use downhill::problems::mlp::{Mlp, MlpConfig};
+use downhill::problems::mlp::MlpConfig;
 use downhill::problems::numpy::RandomState;
 
 const BATCH_SIZE: usize = 32;
 
-/// A perceptron for the digits.
-#[derive(Module, Debug)]
-pub struct Net {
-    pub mlp: Mlp,
-}
+/// A perceptron for the digits, as the example gives it to burn-train.
+#[path = "../../examples/learner/net.rs"]
+mod net;
+pub use net::Net;
 
 impl Net {
     pub fn new(device: &Device) -> Self {
@@ -34,30 +31,6 @@ impl Net {
         let config = MlpConfig::new(data.inputs(), 32, data.classes());
         let mlp = config.init(42, device);
         Self { mlp }
-    }
-
-    fn classify(&self, batch: Batch) -> ClassificationOutput {
-        let output = self.mlp.forward(batch.inputs.clone());
-        ClassificationOutput::new(self.mlp.loss(&batch), output, batch.targets)
-    }
-}
-
-impl TrainStep for Net {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
-        let output = self.classify(batch);
-        TrainOutput::new(self, output.loss.backward(), output)
-    }
-}
-
-impl InferenceStep for Net {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> ClassificationOutput {
-        self.classify(batch)
     }
 }
 
