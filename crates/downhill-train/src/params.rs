@@ -1,7 +1,7 @@
 //! The parameters of a module: their paths, and what can be wrong with them.
 
 use core::fmt;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Int, Tensor};
@@ -165,7 +165,7 @@ pub enum ModuleError {
 /// Looks for what would go wrong later.
 pub(crate) fn check<M: Module>(module: &M, found: &[Found]) -> Result<(), ModuleError> {
     let mut ids: HashMap<ParamId, &ParamPath> = HashMap::new();
-    let mut paths: HashMap<&str, ()> = HashMap::new();
+    let mut paths: HashSet<&str> = HashSet::new();
     for Found { id, info } in found {
         if let Some(first) = ids.insert(*id, &info.path) {
             return Err(ModuleError::Tied {
@@ -173,7 +173,7 @@ pub(crate) fn check<M: Module>(module: &M, found: &[Found]) -> Result<(), Module
                 second: info.path.clone(),
             });
         }
-        if paths.insert(&info.path, ()).is_some() {
+        if !paths.insert(&info.path) {
             let path = info.path.clone();
             return Err(ModuleError::SamePath { path });
         }
