@@ -1836,6 +1836,46 @@ fn a_window_in_half_precision_is_summed_in_single() {
     }
 }
 
+/// As for a large model that is kept in 16 bits while a small one in f32 learns on top of it.
+#[test]
+fn a_frozen_parameter_in_half_precision_does_not_disturb_a_window() {
+    for dtype in [DType::BF16, DType::F16] {
+        for device in common::devices_with(dtype) {
+            for (optim, optimizer) in PLAIN {
+                let inner = &device.device;
+                let autodiff = inner.clone().autodiff();
+                let frozen = make(1, &[2, 3], &autodiff, dtype);
+                let head = make(2, &[3], &autodiff, DType::F32);
+                let mut model = Frozen {
+                    base: Param::from_tensor(frozen).set_require_grad(false),
+                    head: Param::from_tensor(head),
+                };
+                let before = floats(model.head.val().into_data());
+                let mut driver = Driver::builder(optimizer(), 1.0)
+                    .with_accumulation(Accumulation::mean(2))
+                    .bind(&model)
+                    .unwrap();
+                for size in [1.0, 3.0] {
+                    let mut grads = GradientsParams::new();
+                    let grad = Tensor::<1>::full([3], size, (inner, DType::F32));
+                    grads.register(model.head.id, grad);
+                    (model, _) = driver.step(model, grads).unwrap();
+                }
+                let expected: Vec<f64> = before.iter().map(|x| x - 2.0).collect();
+                let found = floats(model.head.val().into_data());
+                let label = format!("{optim} on {} in {dtype:?}", device.name);
+                assert_close(&label, &found, &expected, 1e-6, 1e-6);
+            }
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct Frozen {
+    base: Param<Tensor<2>>,
+    head: Param<Tensor<1>>,
+}
+
 /// A parameter that has a gradient in some micro-batches of a window only.
 #[test]
 fn a_gradient_that_is_missing_in_a_micro_batch_counts_as_zero() {

@@ -181,6 +181,7 @@ impl Drop for Restore {
 ///
 /// Panics if there are fewer or more directives than steps of this library's optimizers: a wrong
 /// parameter would have followed one.
+#[inline]
 pub fn directed<T>(directives: Directives, step: impl FnOnce() -> T) -> T {
     let restore = Restore::enter(Mode::Directed(directives, 0));
     let result = step();
@@ -260,20 +261,22 @@ pub enum Unfit {
 /// # Errors
 ///
 /// If it has another shape, or is on an autodiff device.
+#[inline]
 pub fn examine<const D: usize>(
     grad: Tensor<D>,
     expected: &[usize],
     measured: bool,
 ) -> Result<Option<Measure>, Unfit> {
-    let grad = grad.into_dispatch();
-    if !fused::has_shape(&grad, expected) {
-        return Err(Unfit::Shape(grad.shape().as_slice().to_vec()));
-    }
+    let grad = grad.into_bridge();
     // What can be read as plain memory has no autodiff, and to ask costs as much as a small one's sum.
-    if fused::is_plain(&grad) {
-        return Ok(measured.then(|| measure_dispatched::<D>(grad)));
+    if let Some(examined) = fused::examine(grad.as_parts().1, expected, measured) {
+        return examined;
     }
-    let grad = Tensor::<D>::from_dispatch(grad);
+    let grad = Tensor::<D>::from_bridge(grad);
+    let found = grad.shape();
+    if found.as_slice() != expected {
+        return Err(Unfit::Shape(found.as_slice().to_vec()));
+    }
     match grad.is_autodiff() {
         true => Err(Unfit::Autodiff),
         false => Ok(measured.then(|| measure(grad))),

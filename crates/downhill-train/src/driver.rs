@@ -15,7 +15,7 @@ use crate::groups::Group;
 use crate::params::{self, Found, ModuleError, ParamInfo};
 use crate::report::StepReport;
 use crate::setting::Range;
-use crate::update::{Bound, Core, Go, Plan, Rates, Settings};
+use crate::update::{Bound, Core, Go, Rates, Settings};
 use crate::{Rate, Setting};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].
@@ -258,9 +258,10 @@ impl Driver {
                 cause: StepCause::Setting { step, error },
             });
         }
-        let go = match self.core.plan(&model, batch, rates.base(), flush) {
-            Ok(Plan::Done(report)) => return Ok((model, *report)),
-            Ok(Plan::Go(go)) => go,
+        let mut report = self.core.report(rates.base());
+        let go = match self.core.plan(&model, batch, flush, &mut report) {
+            Ok(Some(go)) => go,
+            Ok(None) => return Ok((model, report)),
             Err((grads, cause)) => {
                 return Err(StepError {
                     model,
@@ -272,9 +273,8 @@ impl Driver {
         let Go {
             grads,
             directives,
-            mut report,
             before,
-        } = *go;
+        } = go;
         let rate = self.core.module_rate(&mut rates);
         if let Rates::Scheduler(_, next) = rates {
             self.rate = Rate::Scheduler(*next);

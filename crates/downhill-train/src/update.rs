@@ -102,25 +102,22 @@ pub(crate) struct Core {
     pub notes: BTreeMap<String, String>,
     /// Whether factors can be left to the optimizer's pass: not if Burn clips in between.
     fold: bool,
+    /// Whether this can be done for every trainable parameter.
+    all_fold: bool,
+    /// Whether groups have learning rates of their own.
+    own_rates: bool,
     /// Whether all parameters follow the same directive.
     uniform: bool,
     /// Which trainable parameters have optimizers that are not of this library.
     others: Vec<bool>,
 }
 
-/// What is to happen with a micro-batch.
-pub(crate) enum Plan<M> {
-    Done(Box<StepReport>),
-    Go(Box<Go<M>>),
-}
-
 /// An update that is ready to be made.
 pub(crate) struct Go<M> {
     pub grads: GradientsParams,
     pub directives: Directives,
-    pub report: StepReport,
     /// The model before, where its way is measured.
-    pub before: Option<M>,
+    pub before: Option<Box<M>>,
 }
 
 type Refused = (GradientsParams, StepCause);
@@ -245,9 +242,11 @@ impl Core {
         let others = bound
             .iter()
             .map(|bound| bound.info().trainable && bound.drives.is_none());
-        let core = Self {
+        let mut core = Self {
             others: others.collect(),
             fold: !optim.has_gradient_clipping(),
+            all_fold: false,
+            own_rates: bound.iter().any(|bound| bound.rate.is_some()),
             uniform,
             settings,
             bound,
@@ -256,6 +255,8 @@ impl Core {
             averages: averaging.map(Averages::new),
             notes: BTreeMap::new(),
         };
+        let mut trainable = core.bound.iter().filter(|bound| bound.info().trainable);
+        core.all_fold = trainable.all(|bound| core.folds(bound));
         Ok((optim, core))
     }
 
@@ -269,7 +270,14 @@ impl Core {
         }
     }
 
-    fn report(&self, learning_rate: f64) -> StepReport {
+    /// Whether a factor on this gradient can be left to the optimizer's pass.
+    fn folds(&self, bound: &Bound) -> bool {
+        let sums_in_single = self.settings.accumulation.is_some() && bound.is_half();
+        self.fold && bound.drives.is_some() && !sums_in_single
+    }
+
+    /// What can be said before a micro-batch is looked at.
+    pub fn report(&self, learning_rate: f64) -> StepReport {
         StepReport {
             step: self.counters.updates,
             outcome: Outcome::Updated,
@@ -288,22 +296,22 @@ impl Core {
         }
     }
 
-    /// Looks at a micro-batch, and says what is to happen: nothing but counters and the window has changed
-    /// afterwards, and these only if there is no error.
+    /// Looks at a micro-batch: the update that is to be made, if one is. Nothing but the report, counters and the
+    /// window has changed afterwards, and the last two only if there is no error.
     pub fn plan<M: Module>(
         &mut self,
         model: &M,
         batch: MicroBatch,
-        rate: f64,
         flush: bool,
-    ) -> Result<Plan<M>, Refused> {
+        report: &mut StepReport,
+    ) -> Result<Option<Go<M>>, Refused> {
         let MicroBatch {
             grads,
             loss,
             samples,
         } = batch;
         let step = self.counters.updates;
-        let numbers = match self.numbers(rate) {
+        let numbers = match self.numbers(report.learning_rate) {
             Ok(numbers) => numbers,
             Err(error) => return Err((grads, StepCause::Setting { step, error })),
         };
@@ -311,12 +319,11 @@ impl Core {
         if let Err(error) = Range::POSITIVE.check("samples of a micro-batch", weight) {
             return Err((grads, StepCause::Weight(error)));
         }
-        let mut report = self.report(rate);
         report.weight_decay = numbers.weight_decay;
         report.momentum = numbers.momentum;
         report.loss = loss;
-        let Some(good) = self.guard(model, grads, loss, &mut report)? else {
-            return Ok(Plan::Done(Box::new(report)));
+        let Some(good) = self.guard(model, grads, loss, report)? else {
+            return Ok(None);
         };
         let sum = match self.settings.accumulation {
             None => Some((good.grads, good.seen, 1.0)),
@@ -325,19 +332,20 @@ impl Core {
                     Accumulation::Mean { .. } => weight,
                     Accumulation::Sum { .. } => 1.0,
                 };
-                self.accumulate(model, good, (accumulation, weight), flush, &mut report)?
+                self.accumulate(model, good, (accumulation, weight), flush, report)?
             }
         };
         let Some((grads, seen, factor)) = sum else {
-            return Ok(Plan::Done(Box::new(report)));
+            return Ok(None);
         };
         if !seen.iter().any(|seen| matches!(seen, Seen::Gradient(_))) {
-            self.name_others(&seen, &mut report);
+            self.name_others(&seen, report);
             report.outcome = Outcome::Nothing;
-            return Ok(Plan::Done(Box::new(report)));
+            return Ok(None);
         }
-        let go = self.shape(model, grads, &seen, factor, &numbers, report);
-        Ok(Plan::Go(Box::new(go)))
+        Ok(Some(
+            self.shape(model, grads, &seen, factor, &numbers, report),
+        ))
     }
 
     fn is_guarded(&self) -> bool {
@@ -474,7 +482,7 @@ impl Core {
         seen: &[Seen],
         factor: f64,
         numbers: &Numbers,
-        mut report: StepReport,
+        report: &mut StepReport,
     ) -> Go<M> {
         if seen.iter().any(|seen| matches!(seen, Seen::Frozen)) {
             gradients::change(model, &mut grads, seen, &Change::DropFrozen);
@@ -489,24 +497,24 @@ impl Core {
         // What the optimizer's pass does not apply, or what has to come before a change that is not linear,
         // is applied here.
         let elementwise = matches!(change, Some(Change::Clamp(_) | Change::Adaptive { .. }));
-        let window = self.settings.accumulation.is_some();
-        let folds = |at: usize| {
-            let bound = &self.bound[at];
-            let fits = !elementwise && gradients::is_normal(scale.of(at));
-            self.fold && bound.drives.is_some() && fits && !(window && bound.is_half())
+        let fits = |factor: f64| !elementwise && gradients::is_normal(factor);
+        let inside = match &scale {
+            Scale::All(factor) if self.all_fold && fits(*factor) => scale,
+            scale => {
+                let each = self.bound.iter().enumerate().map(|(at, bound)| {
+                    let factor = scale.of(at);
+                    match self.folds(bound) && fits(factor) {
+                        true => (1.0, factor),
+                        false => (factor, 1.0),
+                    }
+                });
+                let (beforehand, inside): (Vec<f64>, Vec<f64>) = each.unzip();
+                if beforehand.iter().any(|factor| *factor != 1.0) {
+                    gradients::change(model, &mut grads, seen, &Change::Scale(&beforehand));
+                }
+                Scale::Each(inside)
+            }
         };
-        let params = 0..self.bound.len();
-        let all_fold = (params.clone()).all(|at| folds(at) || !self.bound[at].info().trainable);
-        let beforehand: Vec<f64> = match all_fold {
-            true => Vec::new(),
-            false => params
-                .map(|at| if folds(at) { 1.0 } else { scale.of(at) })
-                .collect(),
-        };
-        let half_sums = window && self.bound.iter().any(Bound::is_half);
-        if half_sums || beforehand.iter().any(|factor| *factor != 1.0) {
-            gradients::change(model, &mut grads, seen, &Change::Scale(&beforehand));
-        }
         if let Some(change) = &change {
             gradients::change(model, &mut grads, seen, change);
         }
@@ -520,18 +528,15 @@ impl Core {
         }
         let updated = seen.iter().filter(|seen| matches!(seen, Seen::Gradient(_)));
         report.updated = updated.count();
-        self.name_others(seen, &mut report);
+        if report.updated < seen.len() {
+            self.name_others(seen, report);
+        }
         let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
-        let inside = |at: usize| match folds(at) {
-            true => scale.of(at),
-            false => 1.0,
-        };
         Go {
-            directives: self.directives(seen, &scale, inside, numbers),
+            directives: self.directives(seen, &inside, numbers),
             grads,
-            report,
-            before: sampled.then(|| model.clone()),
+            before: sampled.then(|| Box::new(model.clone())),
         }
     }
 
@@ -590,36 +595,28 @@ impl Core {
         clip
     }
 
-    fn directives(
-        &self,
-        seen: &[Seen],
-        scale: &Scale,
-        inside: impl Fn(usize) -> f64,
-        numbers: &Numbers,
-    ) -> Directives {
+    /// What the optimizers' passes are told, with the factors that go into them.
+    fn directives(&self, seen: &[Seen], inside: &Scale, numbers: &Numbers) -> Directives {
+        if let Scale::All(factor) = inside
+            && self.uniform
+        {
+            return Directives::All(Directive {
+                grad_scale: *factor,
+                driven: Driven {
+                    weight_decay: numbers.weight_decay,
+                    momentum: numbers.momentum,
+                },
+            });
+        }
         let takes =
             |at: &usize| self.bound[*at].drives.is_some() && matches!(seen[*at], Seen::Gradient(_));
-        if self.uniform && matches!(scale, Scale::All(_)) {
-            let first = (0..seen.len()).find(takes);
-            // All that follow directives are treated alike, unless a window has sums of 16-bit gradients.
-            let factor = first.map_or(1.0, &inside);
-            if (0..seen.len()).filter(takes).all(|at| inside(at) == factor) {
-                return Directives::All(Directive {
-                    grad_scale: factor,
-                    driven: Driven {
-                        weight_decay: numbers.weight_decay,
-                        momentum: numbers.momentum,
-                    },
-                });
-            }
-        }
         let step = self.counters.updates;
         let each = (0..seen.len()).filter(takes).map(|at| {
             let value =
                 |setting: &Option<Setting>| setting.as_ref().map(|setting| setting.value(step));
             let bound = &self.bound[at];
             Directive {
-                grad_scale: inside(at),
+                grad_scale: inside.of(at),
                 driven: Driven {
                     weight_decay: value(&bound.weight_decay),
                     momentum: value(&bound.momentum),
@@ -644,9 +641,11 @@ impl Core {
                 value("momentum of a group", &bound.momentum, Range::DECAY)?;
             }
         }
-        for bound in &self.bound {
-            if let Some(GroupRate::Setting(setting)) = &bound.rate {
-                Range::NOT_NEGATIVE.check("learning rate of a group", setting.value(step))?;
+        if self.own_rates {
+            for bound in &self.bound {
+                if let Some(GroupRate::Setting(setting)) = &bound.rate {
+                    Range::NOT_NEGATIVE.check("learning rate of a group", setting.value(step))?;
+                }
             }
         }
         let clipping = self.settings.clipping.as_ref();
@@ -710,12 +709,17 @@ impl Core {
     }
 
     /// What follows an update.
-    pub fn finish<M: Module>(&mut self, model: &M, report: &mut StepReport, before: Option<M>) {
+    pub fn finish<M: Module>(
+        &mut self,
+        model: &M,
+        report: &mut StepReport,
+        before: Option<Box<M>>,
+    ) {
         self.counters.updates = self.counters.updates.saturating_add(1);
         self.counters.consecutive = 0;
         report.step = self.counters.updates;
         if let Some(before) = before {
-            report.update_ratios = self.ratios(&before, model);
+            report.update_ratios = self.ratios(&*before, model);
         }
         if let Some(averages) = &mut self.averages {
             averages.update(model, &self.bound, self.counters.updates);
@@ -772,6 +776,9 @@ impl Core {
 
     /// The rates of single parameters; that of all is among the settings of the update.
     pub fn check_rates(&self, rates: &Rates) -> Result<(), OutOfRange> {
+        if !self.own_rates && matches!(rates, Rates::Constant(_)) {
+            return Ok(());
+        }
         for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
             let base = || rates.of(bound.id(), &bound.info().path);
             match (&bound.rate, rates) {
@@ -790,7 +797,7 @@ impl Core {
 
     /// The rates of all parameters, as Burn takes them.
     pub fn module_rate(&self, rates: &mut Rates) -> ModuleLearningRate {
-        if self.bound.iter().all(|bound| bound.rate.is_none()) {
+        if !self.own_rates {
             return match rates {
                 Rates::Constant(rate) => (*rate).into(),
                 Rates::Scheduler(rate, _) => rate.clone(),

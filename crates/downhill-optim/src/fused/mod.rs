@@ -12,10 +12,13 @@ mod squares;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
+#[cfg(feature = "ndarray")]
+use burn::backend::TensorMetadata;
+use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind};
 use downhill_rule::{Clock, Real};
 use half::{bf16, f16};
 
+use crate::drive::{Measure, Unfit};
 use crate::engine::Engine;
 
 pub(crate) use elementwise::elementwise;
@@ -156,25 +159,29 @@ pub(crate) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
     }
 }
 
-/// Whether a tensor has a shape.
-pub(crate) fn has_shape(tensor: &DispatchTensor, shape: &[usize]) -> bool {
-    match &tensor.kind {
+/// Compares the shape, and measures if `measured`, where memory can be read.
+pub(crate) fn examine(
+    grad: &DispatchTensor,
+    expected: &[usize],
+    measured: bool,
+) -> Option<Result<Option<Measure>, Unfit>> {
+    let check = |found: &[usize]| match found == expected {
+        true => Ok(()),
+        false => Err(Unfit::Shape(found.to_vec())),
+    };
+    let fits = match &grad.kind {
         // Without a copy of its shape, which is a large part of what a small tensor costs.
         #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => {
-            tensor.layout().shape().as_slice() == shape
+        DispatchTensorKind::Flex(BackendTensor::Float(grad)) => {
+            check(grad.layout().shape().as_slice())
         }
-        _ => tensor.shape().as_slice() == shape,
-    }
-}
-
-/// Whether a tensor is a float tensor of a backend whose memory is read here.
-pub(crate) fn is_plain(tensor: &DispatchTensor) -> bool {
-    match &tensor.kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(BackendTensor::Float(_)) => true,
         #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(BackendTensor::Float(_)) => true,
-        _ => false,
+        DispatchTensorKind::NdArray(BackendTensor::Float(_)) => check(grad.shape().as_slice()),
+        _ => return None,
+    };
+    match (fits, measured) {
+        (Err(unfit), _) => Some(Err(unfit)),
+        (Ok(()), false) => Some(Ok(None)),
+        (Ok(()), true) => squares(grad).map(|squares| Ok(Some(Measure::Host(squares)))),
     }
 }

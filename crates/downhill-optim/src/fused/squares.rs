@@ -146,7 +146,7 @@ fn single_squares<E: Element>(values: &[E]) -> f64 {
             let value = value.load().to_f64() as f32;
             *lane += value * value;
         }
-        let stretch_sum = in_pairs(lanes);
+        let stretch_sum = in_pairs(&lanes);
         sum += match SINGLE.contains(&stretch_sum) {
             true => f64::from(stretch_sum),
             false => self::lanes(stretch, |x| x * x, |a, b| a + b),
@@ -156,8 +156,12 @@ fn single_squares<E: Element>(values: &[E]) -> f64 {
 }
 
 /// The sum of all lanes, each half added to the other.
-#[inline(always)]
-fn in_pairs(mut lanes: [f32; LANES]) -> f32 {
+///
+/// Not inlined: where the compiler sees this tree together with the loop before it, it cuts the lanes into
+/// vectors that suit the tree, and the loop takes half as long again.
+#[inline(never)]
+fn in_pairs(lanes: &[f32; LANES]) -> f32 {
+    let mut lanes = *lanes;
     let mut width = LANES;
     while width > 1 {
         width /= 2;

@@ -19,7 +19,7 @@ use downhill_optim::drive::directed;
 
 use super::{DrivenStrategy, lock, state};
 use crate::batch::Accumulation;
-use crate::update::{Core, Go, Plan};
+use crate::update::Core;
 use crate::{MicroBatch, StepCause, StepReport, params};
 
 impl<M: LearnerModel> SupervisedLearningStrategy<M> for DrivenStrategy<M> {
@@ -241,24 +241,16 @@ impl<M: LearnerModel> Fit<'_, M> {
         next.lr_step();
         let rate = next.lr_current().base();
         let batch = MicroBatch::new(grads);
-        let plan = self.core.plan(&self.learner.model(), batch, rate, flush);
-        let report = match plan.map_err(|(_, cause)| cause)? {
-            Plan::Done(report) => *report,
-            Plan::Go(go) => {
-                // Before the step, which would have to copy what two learners share.
-                self.learner = next;
-                self.update(*go)
-            }
-        };
+        let mut report = self.core.report(rate);
+        let go = (self.core).plan(&self.learner.model(), batch, flush, &mut report);
+        if let Some(go) = go.map_err(|(_, cause)| cause)? {
+            // Before the step, which would have to copy what two learners share.
+            self.learner = next;
+            let learner = &mut self.learner;
+            directed(go.directives, || learner.optimizer_step(go.grads));
+            self.core.finish(&learner.model(), &mut report, go.before);
+        }
         Ok(self.strategy.observe(report))
-    }
-
-    fn update(&mut self, go: Go<M>) -> StepReport {
-        let learner = &mut self.learner;
-        directed(go.directives, || learner.optimizer_step(go.grads));
-        let mut report = go.report;
-        self.core.finish(&learner.model(), &mut report, go.before);
-        report
     }
 
     /// The model with the averages, if there are some.
