@@ -22,41 +22,19 @@ macro_rules! keep_path {
 }
 pub(crate) use keep_path;
 
-/// Runs a block with a rank that is known only now.
+/// Runs a block with a rank that is known only now. Burn has no more than 8.
 macro_rules! with_rank {
     ($rank:expr, $d:ident => $body:block) => {
+        $crate::params::with_rank!(@ $rank, $d, $body; 1, 2, 3, 4, 5, 6, 7; 8)
+    };
+    (@ $rank:expr, $d:ident, $body:block; $($known:literal),*; $last:literal) => {
         match $rank {
-            1 => {
-                const $d: usize = 1;
+            $($known => {
+                const $d: usize = $known;
                 $body
-            }
-            2 => {
-                const $d: usize = 2;
-                $body
-            }
-            3 => {
-                const $d: usize = 3;
-                $body
-            }
-            4 => {
-                const $d: usize = 4;
-                $body
-            }
-            5 => {
-                const $d: usize = 5;
-                $body
-            }
-            6 => {
-                const $d: usize = 6;
-                $body
-            }
-            7 => {
-                const $d: usize = 7;
-                $body
-            }
-            // Burn has no more.
+            })*
             _ => {
-                const $d: usize = 8;
+                const $d: usize = $last;
                 $body
             }
         }

@@ -9,7 +9,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{DType, Tensor};
 use downhill_optim::Identity;
-use downhill_optim::drive::{Directive, Directives, Drives, Measure, Squares, measure};
+use downhill_optim::drive::{Directive, Directives, Drives, Measure, Probed, Squares, measure};
 use downhill_optim::rule::Driven;
 
 use crate::average::{Averages, Averaging};
@@ -32,6 +32,33 @@ pub(crate) struct Settings {
     pub weight_decay: Option<Setting>,
     pub momentum: Option<Setting>,
     pub update_ratios_every: Option<u64>,
+}
+
+impl Settings {
+    /// As far as it can be said before the first update.
+    fn check(&self) -> Result<(), OutOfRange> {
+        if let Some(clipping) = &self.clipping {
+            clipping.check()?;
+        }
+        for (name, setting, range) in [
+            ("weight decay", &self.weight_decay, Range::NOT_NEGATIVE),
+            ("momentum", &self.momentum, Range::DECAY),
+        ] {
+            if let Some(setting) = setting {
+                range.check(name, setting.value(0))?;
+            }
+        }
+        let windows = self.accumulation.map(Accumulation::micro_batches);
+        for (name, count) in [
+            ("micro-batches of an update", windows.map(u64::from)),
+            ("cadence of the update ratios", self.update_ratios_every),
+        ] {
+            if let Some(count) = count {
+                Range::POSITIVE.check(name, count as f64)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The learning rates of one update.
@@ -71,6 +98,61 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// A tensor with its groups, as `probed` found its optimizer (if that is of this library).
+    fn new(
+        found: Found,
+        groups: &[&Group],
+        probed: Option<Probed>,
+        settings: &Settings,
+        identity: Option<&Identity>,
+    ) -> Result<Self, BindError> {
+        let set = |value: fn(&Group) -> Option<Setting>, all: &Option<Setting>| {
+            groups.iter().find_map(|group| value(group)).or(all.clone())
+        };
+        let mismatch = probed.as_ref().and_then(|probed| probed.mismatch.as_ref());
+        if let Some(mismatch) = mismatch {
+            return Err(BindError::State {
+                path: found.info.path.clone(),
+                reason: mismatch.to_string(),
+            });
+        }
+        let drives = probed.as_ref().map(|probed| probed.drives);
+        let bound = Self {
+            groups: groups.iter().map(|group| group.name.clone()).collect(),
+            rate: groups.iter().find_map(|group| group.rate.clone()),
+            weight_decay: set(|group| group.weight_decay.clone(), &settings.weight_decay),
+            momentum: set(|group| group.momentum.clone(), &settings.momentum),
+            frozen: groups.iter().any(|group| group.frozen),
+            identity: match (found.info.trainable, probed) {
+                (false, _) => None,
+                (true, Some(probed)) => probed.identity,
+                (true, None) => identity.cloned(),
+            },
+            drives,
+            found,
+        };
+        bound.check_driven()?;
+        Ok(bound)
+    }
+
+    /// Whether its optimizer has what is to be driven.
+    fn check_driven(&self) -> Result<(), BindError> {
+        if !self.info().trainable || self.frozen {
+            return Ok(());
+        }
+        let drives = self.drives.unwrap_or_default();
+        for (what, set, can) in [
+            ("weight decay", &self.weight_decay, drives.weight_decay),
+            ("momentum", &self.momentum, drives.momentum),
+        ] {
+            if set.is_some() && !can {
+                let path = self.info().path.clone();
+                return Err(BindError::NotDriven { path, what });
+            }
+        }
+        Ok(())
+    }
+
     pub fn id(&self) -> ParamId {
         self.found.id
     }
@@ -145,28 +227,9 @@ impl Core {
         identity: Option<Identity>,
         model: &M,
     ) -> Result<(ModuleOptimizer, Self), BindError> {
-        if let Some(clipping) = &settings.clipping {
-            clipping.check()?;
-        }
+        settings.check()?;
         if let Some(averaging) = &averaging {
             averaging.check()?;
-        }
-        for (name, setting, range) in [
-            ("weight decay", &settings.weight_decay, Range::NOT_NEGATIVE),
-            ("momentum", &settings.momentum, Range::DECAY),
-        ] {
-            if let Some(setting) = setting {
-                range.check(name, setting.value(0))?;
-            }
-        }
-        let windows = settings.accumulation.map(Accumulation::micro_batches);
-        for (name, count) in [
-            ("micro-batches of an update", windows.map(u64::from)),
-            ("cadence of the update ratios", settings.update_ratios_every),
-        ] {
-            if let Some(count) = count {
-                Range::POSITIVE.check(name, count as f64)?;
-            }
         }
         let found = params::floats(model);
         params::check(model, &found)?;
@@ -187,53 +250,15 @@ impl Core {
             reason: refusal.reason,
         })?;
         let mut resolved = resolved.into_iter();
-        let mut bound = Vec::with_capacity(found.len());
-        for (found, probed) in found.into_iter().zip(probed) {
+        let bound = found.into_iter().zip(probed).map(|(found, probed)| {
             let own = match found.info.trainable {
                 true => resolved.next().unwrap_or_default(),
                 false => Vec::new(),
             };
             let own: Vec<&Group> = own.into_iter().map(|index| &groups[index]).collect();
-            let set = |value: fn(&Group) -> Option<Setting>, all: &Option<Setting>| {
-                own.iter().find_map(|group| value(group)).or(all.clone())
-            };
-            if let Some(mismatch) = probed.as_ref().and_then(|probed| probed.mismatch.as_ref()) {
-                return Err(BindError::State {
-                    path: found.info.path.clone(),
-                    reason: mismatch.to_string(),
-                });
-            }
-            let drives = probed.as_ref().map(|probed| probed.drives);
-            bound.push(Bound {
-                groups: own.iter().map(|group| group.name.clone()).collect(),
-                rate: own.iter().find_map(|group| group.rate.clone()),
-                weight_decay: set(|group| group.weight_decay.clone(), &settings.weight_decay),
-                momentum: set(|group| group.momentum.clone(), &settings.momentum),
-                frozen: own.iter().any(|group| group.frozen),
-                identity: match (found.info.trainable, probed) {
-                    (false, _) => None,
-                    (true, Some(probed)) => probed.identity,
-                    (true, None) => identity.clone(),
-                },
-                drives,
-                found,
-            });
-        }
-        for bound in bound
-            .iter()
-            .filter(|bound| bound.info().trainable && !bound.frozen)
-        {
-            let drives = bound.drives.unwrap_or_default();
-            for (what, set, can) in [
-                ("weight decay", &bound.weight_decay, drives.weight_decay),
-                ("momentum", &bound.momentum, drives.momentum),
-            ] {
-                if set.is_some() && !can {
-                    let path = bound.info().path.clone();
-                    return Err(BindError::NotDriven { path, what });
-                }
-            }
-        }
+            Bound::new(found, &own, probed, &settings, identity.as_ref())
+        });
+        let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
         let uniform = bound.iter().all(|bound| {
             !bound.info().trainable
                 || (bound.weight_decay == settings.weight_decay
