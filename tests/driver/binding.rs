@@ -1,0 +1,361 @@
+//! Binding.
+
+use super::*;
+
+fn bind_error(with: impl FnOnce(DriverBuilder) -> DriverBuilder) -> BindError {
+    let net = Net::new(1, &devices()[0].device, DType::F32);
+    let builder = Driver::builder(optim::AdamWConfig::new().init(), 0.1);
+    with(builder).bind(&net).unwrap_err()
+}
+
+#[test]
+fn tied_parameters_are_refused_with_both_paths() {
+    let device = &devices()[0].device;
+    let first = Net::new(1, device, DType::F32).bias;
+    let pair = Pair {
+        second: first.clone(),
+        first,
+    };
+    let error = Driver::builder(optim::SgdConfig::new().init(), 0.1)
+        .bind(&pair)
+        .unwrap_err();
+    let expected = ModuleError::Tied {
+        first: "first".into(),
+        second: "second".into(),
+    };
+    assert_eq!(error, BindError::Module(expected));
+}
+
+#[test]
+fn a_model_that_cannot_be_trained_is_refused() {
+    let device = &devices()[0].device;
+    let frozen = Net::new(1, device, DType::F32).no_grad();
+    let inner = Net::new(1, device, DType::F32).valid();
+    for net in [frozen, inner] {
+        let error = Driver::builder(optim::SgdConfig::new().init(), 0.1)
+            .bind(&net)
+            .unwrap_err();
+        assert_eq!(error, BindError::Module(ModuleError::Untrainable));
+    }
+}
+
+#[test]
+fn groups_that_are_empty_or_contradict_each_other_are_refused() {
+    let error = bind_error(|driver| {
+        driver.with_group(Group::new("head", Select::path("head.**")).frozen())
+    });
+    assert_eq!(
+        error.to_string(),
+        "no parameter is in the group `head` (path `head.**`); the parameters are weight, bias, kernel"
+    );
+    let two = |one: fn(Group) -> Group, other: fn(Group) -> Group| {
+        [
+            one(Group::new("one", Select::rank(1..=2))),
+            other(Group::new("two", Select::rank(2..=4))),
+        ]
+    };
+    type Claim = fn(Group) -> Group;
+    let claims: [(&str, Claim); 5] = [
+        ("the learning rate", |group| {
+            group.with_learning_rate_factor(0.5)
+        }),
+        ("the weight decay", |group| group.with_weight_decay(0.5)),
+        ("the momentum", |group| group.with_momentum(0.5)),
+        ("freezing", Group::frozen),
+        ("the optimizer", |group| {
+            group.with_optimizer(optim::SgdConfig::new().build())
+        }),
+    ];
+    for (i, (what, one)) in claims.iter().enumerate() {
+        for (j, (_, other)) in claims.iter().enumerate() {
+            let net = Net::new(1, &devices()[0].device, DType::F32);
+            let bound = Driver::builder(optim::AdamWConfig::new().init(), 0.1)
+                .with_groups(two(*one, *other))
+                .bind(&net);
+            match (i == j, bound) {
+                (true, Err(error)) => {
+                    let expected = GroupError::Overlap {
+                        first: "one".into(),
+                        second: "two".into(),
+                        what,
+                        path: "weight".into(),
+                    };
+                    assert_eq!(error, BindError::Group(expected));
+                }
+                (true, Ok(_)) => panic!("two groups that set {what}"),
+                // Plain gradient descent has no momentum.
+                (false, Err(BindError::NotDriven { .. })) => {}
+                (false, Err(error)) => panic!("{error}"),
+                (false, Ok(_)) => {}
+            }
+        }
+    }
+    let both = |group: Group| group.with_learning_rate_factor(0.5).with_learning_rate(0.1);
+    assert!(matches!(
+        bind_error(|driver| driver.with_groups(two(both, |group| group.with_learning_rate(1.0)))),
+        BindError::Group(GroupError::Overlap {
+            what: "the learning rate",
+            ..
+        })
+    ));
+    let error = bind_error(|driver| {
+        driver.with_groups([
+            Group::new("a", Select::all()),
+            Group::new("a", Select::all()),
+        ])
+    });
+    assert_eq!(error.to_string(), "two groups have the name `a`");
+}
+
+#[test]
+fn settings_outside_their_range_are_refused_when_the_driver_is_bound() {
+    let device = &devices()[0].device;
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0];
+    let group = || Group::new("kernel", Select::name("kernel"));
+    type With = Box<dyn Fn(DriverBuilder, f64) -> DriverBuilder>;
+    let settings: Vec<(&str, With, &[f64])> = vec![
+        ("weight decay", Box::new(|d, x| d.with_weight_decay(x)), &[]),
+        ("momentum", Box::new(|d, x| d.with_momentum(x)), &[1.0]),
+        (
+            "threshold of the clipping",
+            Box::new(|d, x| d.with_clipping(Clipping::global_norm(x))),
+            &[0.0],
+        ),
+        (
+            "threshold of the clipping",
+            Box::new(|d, x| d.with_clipping(Clipping::tensor_norm(x))),
+            &[0.0],
+        ),
+        (
+            "threshold of the clipping",
+            Box::new(|d, x| d.with_clipping(Clipping::value(x))),
+            &[0.0],
+        ),
+        (
+            "ratio of the clipping",
+            Box::new(|d, x| d.with_clipping(Clipping::adaptive(x))),
+            &[0.0],
+        ),
+        (
+            "decay of the average",
+            Box::new(|d, x| d.with_averaging(Averaging::ema(x))),
+            &[1.0],
+        ),
+        (
+            "learning rate factor of a group",
+            Box::new(move |d, x| d.with_group(group().with_learning_rate_factor(x))),
+            &[],
+        ),
+        (
+            "learning rate of a group",
+            Box::new(move |d, x| d.with_group(group().with_learning_rate(x))),
+            &[],
+        ),
+        (
+            "weight decay of a group",
+            Box::new(move |d, x| d.with_group(group().with_weight_decay(x))),
+            &[],
+        ),
+        (
+            "momentum of a group",
+            Box::new(move |d, x| d.with_group(group().with_momentum(x))),
+            &[1.0],
+        ),
+    ];
+    for (name, with, more) in &settings {
+        for &value in odd.iter().chain(*more) {
+            let error = bind_error(|driver| with(driver, value)).to_string();
+            assert!(error.contains(&format!("`{name}` must be ")), "{error}");
+            assert!(error.ends_with(&format!("got {value}")), "{error}");
+        }
+    }
+    for rate in odd {
+        let net = Net::new(1, device, DType::F32);
+        let builder = Driver::builder(optim::SgdConfig::new().init(), rate);
+        let error = builder.bind(&net).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("`learning rate` must be finite and at least 0, got {rate}")
+        );
+    }
+    for (name, error) in [
+        (
+            "micro-batches of an update",
+            bind_error(|d| d.with_accumulation(Accumulation::mean(0))),
+        ),
+        (
+            "micro-batches of an update",
+            bind_error(|d| d.with_accumulation(Accumulation::sum(0))),
+        ),
+        (
+            "cadence of the update ratios",
+            bind_error(|d| d.with_update_ratios(0)),
+        ),
+        (
+            "cadence of the average",
+            bind_error(|d| d.with_averaging(Averaging::mean().with_every(0))),
+        ),
+    ] {
+        assert_eq!(
+            error.to_string(),
+            format!("`{name}` must be finite and above 0, got 0")
+        );
+    }
+}
+
+/// Whatever goes bad on the way: the step at which it does is an error, and changes nothing.
+#[test]
+fn a_schedule_that_leaves_its_range_is_an_error_at_that_step() {
+    let device = &devices()[0].device;
+    let bad = |good: f64, bad: f64| {
+        let value = move |step| if step < 2 { good } else { bad };
+        ScheduleConfig::custom("turning", value)
+            .try_build()
+            .unwrap()
+    };
+    let group = || Group::new("kernel", Select::name("kernel"));
+    let rate = |of_rest: f64, of_bias: f64| {
+        #[derive(Clone)]
+        struct Turning(u32, f64);
+        impl LrScheduler for Turning {
+            fn step(&mut self) -> f64 {
+                self.0 += 1;
+                if self.0 > 2 { self.1 } else { 0.1 }
+            }
+            fn to_record(&self) -> LrSchedulerRecord {
+                LrSchedulerRecord::new()
+            }
+            fn load_record(&mut self, _: LrSchedulerRecord) {}
+        }
+        let scheduler = ModuleLrScheduler::new(Turning(0, of_rest));
+        scheduler.with_group(ParamGroup::from_path("bias"), Turning(0, of_bias))
+    };
+    let start = || Driver::builder(optim::AdamWConfig::new().init(), 0.1);
+    let turning = |rate: Rate| Driver::builder(optim::AdamWConfig::new().init(), rate);
+    for value in [f64::NAN, f64::INFINITY, -0.5] {
+        let drivers = [
+            ("learning rate", turning(bad(0.1, value).into())),
+            ("learning rate", turning(rate(value, 0.1).into())),
+            ("learning rate", turning(rate(0.1, value).into())),
+            ("weight decay", start().with_weight_decay(bad(0.1, value))),
+            ("momentum", start().with_momentum(bad(0.1, value))),
+            (
+                "threshold of the clipping",
+                start().with_clipping(Clipping::global_norm(bad(0.1, value))),
+            ),
+            (
+                "ratio of the clipping",
+                start().with_clipping(Clipping::adaptive(bad(0.1, value))),
+            ),
+            (
+                "learning rate of a group",
+                start().with_group(group().with_learning_rate(bad(0.1, value))),
+            ),
+            (
+                "weight decay of a group",
+                start().with_group(group().with_weight_decay(bad(0.1, value))),
+            ),
+            (
+                "momentum of a group",
+                start().with_group(group().with_momentum(bad(0.1, value))),
+            ),
+        ];
+        for (name, builder) in drivers {
+            let net = Net::new(1, device, DType::F32);
+            let mut driver = builder
+                .with_averaging(Averaging::ema(0.5))
+                .bind(&net)
+                .unwrap();
+            let net = train(&mut driver, net, 0..2, device, DType::F32);
+            let (values, before) = (net.values(), bytes(&driver, &net));
+            let grads = net.grads(2, &ALL, device, DType::F32);
+            let error = driver.step(net, grads).unwrap_err();
+            let StepCause::Setting {
+                step: 2,
+                error: odd,
+            } = &error.cause
+            else {
+                panic!("{name}: {error}");
+            };
+            assert_eq!(odd.setting, name);
+            assert!(odd.value == value || odd.value.is_nan() && value.is_nan());
+            assert_eq!(error.model.values(), values, "{name}");
+            assert!(before == bytes(&driver, &error.model), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_optimizer_that_cannot_step_a_parameter_is_refused_with_its_path() {
+    let device = &devices()[0].device;
+    let net = Net::new(1, device, DType::F32);
+    let muon = || burn::optim::MuonConfig::new().init();
+    let error = Driver::builder(muon(), 0.1).bind(&net).unwrap_err();
+    let BindError::Refused { path, reason } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(*path, "bias");
+    assert!(!reason.is_empty());
+    // In a group of matrices it is welcome.
+    let group = Group::new("matrices", Select::rank(2..=2))
+        .with_optimizer(burn::optim::MuonConfig::new().build());
+    let mut driver = Driver::builder(optim::AdamWConfig::new().init(), 0.01)
+        .with_group(group)
+        .bind(&net)
+        .unwrap();
+    train(&mut driver, net, 0..2, device, DType::F32);
+    let names: Vec<Option<&str>> = driver
+        .parameters()
+        .map(|param| param.optimizer.map(|identity| identity.name.as_str()))
+        .collect();
+    assert_eq!(names, [None, Some("adamw"), Some("adamw")]);
+}
+
+#[test]
+fn a_setting_that_an_optimizer_does_not_have_cannot_be_driven() {
+    let net = Net::new(1, &devices()[0].device, DType::F32);
+    type With = fn(DriverBuilder) -> DriverBuilder;
+    type Case<'a> = (&'a str, &'a str, Make, With);
+    let cases: [Case; 4] = [
+        ("weight decay", "weight", BURN[0].1, |driver| {
+            driver.with_weight_decay(0.1)
+        }),
+        ("momentum", "weight", BURN[0].1, |driver| {
+            driver.with_momentum(0.1)
+        }),
+        ("momentum", "weight", PLAIN[0].1, |driver| {
+            driver.with_momentum(0.1)
+        }),
+        ("weight decay", "bias", BURN[0].1, |driver| {
+            driver.with_group(Group::no_decay())
+        }),
+    ];
+    for (what, path, make, with) in cases {
+        let error = with(Driver::builder(make(), 0.1)).bind(&net).unwrap_err();
+        let path = path.into();
+        assert_eq!(error, BindError::NotDriven { path, what });
+    }
+}
+
+#[test]
+fn a_name_that_is_given_is_that_of_optimizers_without_one() {
+    let net = Net::new(1, &devices()[0].device, DType::F32);
+    let driver = Driver::builder(burn::optim::SgdConfig::new().init(), 0.1)
+        .with_identity(Identity::new("burn_sgd", "{}"))
+        .with_group(
+            Group::new("bias", Select::name("bias"))
+                .with_optimizer(optim::SgdConfig::new().build()),
+        )
+        .bind(&net)
+        .unwrap();
+    let names: Vec<&str> = driver
+        .parameters()
+        .map(|param| param.optimizer.unwrap().name.as_str())
+        .collect();
+    assert_eq!(names, ["burn_sgd", "sgd", "burn_sgd"]);
+    let groups: Vec<usize> = driver
+        .parameters()
+        .map(|param| param.groups.len())
+        .collect();
+    assert_eq!(groups, [0, 1, 0]);
+}
