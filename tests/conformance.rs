@@ -221,6 +221,29 @@ fn every_shape_moves_finitely() {
 /// Sizes around the width of the vector instructions and above the size from which the work is
 /// split over threads: each element must come out as it does alone, or, where a rule looks at the
 /// whole tensor, as it does in f64.
+/// Their squares are less than an f32 can hold, and some of the gradients are themselves.
+#[test]
+fn tiny_gradients_leave_parameter_and_state_finite() {
+    for_all(|label, row, optim, device, dtype| {
+        for size in [1e-3, 1e-20, 1e-30, 1e-40] {
+            let start = noise(12, 5);
+            let mut subject = Subject::new(optim.clone(), &device.device, dtype, &[4, 3], &start);
+            for seed in 0..5 {
+                let grads: Vec<f64> = noise(12, seed).iter().map(|x| size * x).collect();
+                subject.step(row.lr, &grads);
+            }
+            let state = subject.named_state();
+            let all = state.iter().flat_map(|(_, values)| values);
+            let finite = subject.param().iter().chain(all).all(|x| x.is_finite());
+            assert!(
+                finite,
+                "{label} at {size:e}: {:?}, {state:?}",
+                subject.param()
+            );
+        }
+    });
+}
+
 #[test]
 fn every_size_gives_the_same_numbers() {
     for device in devices() {

@@ -372,3 +372,33 @@ fn a_mean_of_micro_batches_is_what_is_clipped() {
         }
     });
 }
+
+/// Squares of such gradients are more than an f32 can be: a bare optimizer's second moment is infinite.
+#[test]
+fn clipped_gradients_move_every_optimizer_however_large_they_are() {
+    for device in common::devices_with(DType::F32) {
+        let inner = &device.device;
+        for_rows(|label, row, config| {
+            let run = |size: f64| {
+                let mut net = Net::new(1, inner, DType::F32);
+                let mut driver = Driver::builder(config.try_init().unwrap(), row.lr)
+                    .with_clipping(Clipping::global_norm(0.5))
+                    .bind(&net)
+                    .unwrap();
+                for t in 0..3 {
+                    let grads = scaled(&grad_values(t), size);
+                    let grads = net.grads_from(&grads, &ALL, inner, DType::F32);
+                    (net, _) = driver.step(net, grads).unwrap();
+                }
+                net.values()
+            };
+            let expected = run(1.0);
+            for size in [1e20, 1e30, 1e38] {
+                let label = format!("{label} on {}, {size:e}", device.name);
+                for (found, expected) in run(size).iter().zip(&expected) {
+                    assert_close(&label, found, expected, 1e-5, 1e-4 * row.lr);
+                }
+            }
+        });
+    }
+}

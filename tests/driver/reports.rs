@@ -133,3 +133,31 @@ fn a_report_about_parameters_of_0_can_be_read_back() {
     assert_eq!(report.update_ratios[0].ratio, f64::INFINITY);
     assert_reports(&report, &report.to_string());
 }
+
+/// A number of 16 bits stays where it is if the next one is more than twice as far as it is to go.
+#[test]
+fn an_update_that_16_bits_are_too_coarse_for_shows_as_a_ratio_of_0() {
+    let ratios = |device: &Device, dtype| {
+        let ones = zeros().map(|zeros| vec![1.0; zeros.len()]);
+        let mut net = Net::from_values(&ones, device, dtype);
+        let mut driver = Driver::builder(PLAIN[0].1(), 1e-4)
+            .with_update_ratios(1)
+            .bind(&net)
+            .unwrap();
+        let mut last = Vec::new();
+        for _ in 0..5 {
+            let grads = net.grads_from(&ones, &ALL, device, dtype);
+            let report;
+            (net, report) = driver.step(net, grads).unwrap();
+            last = report.update_ratios.iter().map(|of| of.ratio).collect();
+        }
+        last
+    };
+    for dtype in [DType::F16, DType::BF16] {
+        for device in common::devices_with(dtype) {
+            assert_eq!(ratios(&device.device, dtype), [0.0; 3], "{dtype:?}");
+            let single = ratios(&device.device, DType::F32);
+            assert!(single.iter().all(|ratio| is_close(*ratio, 1e-4, 1e-2)));
+        }
+    }
+}
