@@ -335,6 +335,19 @@ fn a_setting_that_an_optimizer_does_not_have_cannot_be_driven() {
         let path = path.into();
         assert_eq!(error, BindError::NotDriven { path, what });
     }
+    // What stays as it is needs no setting: only the bias has an optimizer with a momentum.
+    let momentum = optim::SgdConfig::new().with_momentum(0.9).build();
+    let momentum = Group::new("bias", Select::name("bias")).with_optimizer(momentum);
+    let rest = || Group::new("rest", !Select::name("bias"));
+    let driven = |rest: Group| {
+        let driver = Driver::builder(PLAIN[0].1(), 0.1).with_momentum(0.5);
+        driver
+            .with_group(momentum.clone())
+            .with_group(rest)
+            .bind(&net)
+    };
+    assert!(driven(rest()).is_err());
+    assert!(driven(rest().frozen()).is_ok());
 }
 
 #[test]

@@ -297,6 +297,8 @@ impl Core {
 
     /// Whether a factor on this gradient can be left to the optimizer's pass.
     fn folds(&self, bound: &Bound) -> bool {
+        // A pass over memory takes gradients of the parameter's precision only, which a factor beforehand
+        // brings a sum back to.
         let sums_in_single = self.settings.accumulation.is_some() && bound.is_half();
         self.fold && bound.drives.is_some() && !sums_in_single
     }
