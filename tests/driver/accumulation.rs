@@ -333,3 +333,57 @@ fn a_sum_of_finite_gradients_that_overflows_is_not_finite() {
         }
     });
 }
+
+/// Burn's optimizers take gradients in the parameter's precision only.
+#[test]
+fn a_sum_that_is_too_large_for_the_parameters_precision_is_not_finite() {
+    let large = zeros().map(|zeros| vec![40_000.0; zeros.len()]);
+    for device in common::devices_with(DType::F16) {
+        let inner = &device.device;
+        for (optim, make) in PLAIN {
+            for policy in [
+                NonFinite::Error,
+                NonFinite::Skip { max_consecutive: 3 },
+                NonFinite::ZeroNan,
+            ] {
+                let label = format!("{optim}, {policy:?} on {}", device.name);
+                let net = Net::from_values(&zeros(), inner, DType::F16);
+                let mut driver = Driver::builder(make(), 1e-3)
+                    .with_accumulation(Accumulation::sum(2))
+                    .with_non_finite(policy)
+                    .bind(&net)
+                    .unwrap();
+                let [first, second] =
+                    [(), ()].map(|()| net.grads_from(&large, &ALL, inner, DType::F16));
+                let (net, _) = driver.step(net, first).unwrap();
+                let before = bytes(&driver, &net);
+                match driver.step(net, second) {
+                    // Inside the pass of this library's everything is in f32.
+                    Ok((net, report)) if optim == "downhill" => {
+                        assert_eq!(report.updated, 3, "{label}");
+                        let near = |x: &f64| is_close(*x, -80.0, 1e-3);
+                        assert!(net.values().iter().flatten().all(near), "{label}");
+                    }
+                    Ok((net, report)) => {
+                        assert!(matches!(policy, NonFinite::Skip { .. }), "{label}");
+                        assert_eq!(report.outcome, Outcome::Skipped, "{label}");
+                        assert_eq!((report.updated, report.non_finite.len()), (0, 3));
+                        assert_eq!(net.values(), zeros(), "{label}");
+                        assert!(driver.flush(net).unwrap().1.is_none(), "the window is gone");
+                    }
+                    Err(error) => {
+                        assert_ne!(optim, "downhill", "{label}");
+                        assert!(!matches!(policy, NonFinite::Skip { .. }), "{label}");
+                        assert!(
+                            matches!(error.cause, StepCause::NonFinite { .. }),
+                            "{label}"
+                        );
+                        assert_eq!(bytes(&driver, &error.model), before, "{label}");
+                        let back = error.model.read_grads(&error.grads);
+                        assert_eq!(back, large, "{label}");
+                    }
+                }
+            }
+        }
+    }
+}

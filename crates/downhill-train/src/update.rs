@@ -212,6 +212,16 @@ struct Good {
     original: Option<GradientsParams>,
 }
 
+/// What an update is made of: the gradients of a window, or of the one micro-batch that there is.
+struct Sum {
+    grads: GradientsParams,
+    seen: Vec<Seen>,
+    /// Makes a mean of them.
+    factor: f64,
+    /// Of a window, the gradients that filled it, as they came.
+    last: Option<GradientsParams>,
+}
+
 impl Good {
     fn into_original(self) -> GradientsParams {
         self.original.unwrap_or(self.grads)
@@ -353,7 +363,12 @@ impl Core {
             return Ok(None);
         };
         let sum = match self.settings.accumulation {
-            None => Some((good.grads, good.seen, 1.0)),
+            None => Some(Sum {
+                grads: good.grads,
+                seen: good.seen,
+                factor: 1.0,
+                last: None,
+            }),
             Some(accumulation) => {
                 let weight = match accumulation {
                     Accumulation::Mean { .. } => weight,
@@ -362,17 +377,36 @@ impl Core {
                 self.accumulate(model, good, (accumulation, weight), flush, report)?
             }
         };
-        let Some((grads, seen, factor)) = sum else {
+        let Some(sum) = sum else {
             return Ok(None);
         };
-        if !seen.iter().any(|seen| matches!(seen, Seen::Gradient(_))) {
-            self.name_others(&seen, report);
+        let seen = &sum.seen;
+        let updated = seen.iter().filter(|seen| matches!(seen, Seen::Gradient(_)));
+        let updated = updated.count();
+        if updated == 0 {
+            self.window = Window::default();
+            self.name_others(seen, report);
             report.outcome = Outcome::Nothing;
             return Ok(None);
         }
-        Ok(Some(
-            self.shape(model, grads, &seen, factor, &numbers, report),
-        ))
+        let go = self.shape(model, sum.grads, seen, sum.factor, &numbers, report);
+        if let Some(last) = sum.last {
+            // A sum that f32 holds can be too large for the parameter's precision.
+            let mut trainable = self.bound.iter().filter(|bound| bound.info().trainable);
+            if trainable.any(Bound::is_half) {
+                match self.judge_sum(model, &go.grads, report) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Ok(None),
+                    Err(cause) => return Err((last, cause)),
+                }
+            }
+            self.window = Window::default();
+        }
+        report.updated = updated;
+        if updated < seen.len() {
+            self.name_others(seen, report);
+        }
+        Ok(Some(go))
     }
 
     fn is_guarded(&self) -> bool {
@@ -436,8 +470,7 @@ impl Core {
         }
     }
 
-    /// The gradients of a window that is full (or is to be flushed), and the factor that makes a mean of
-    /// them; none if it is not full yet, or is skipped.
+    /// The sum of a window that is full (or is to be flushed); none if it is not full yet, or is skipped.
     fn accumulate<M: Module>(
         &mut self,
         model: &M,
@@ -445,7 +478,7 @@ impl Core {
         (accumulation, weight): (Accumulation, f64),
         flush: bool,
         report: &mut StepReport,
-    ) -> Result<Option<(GradientsParams, Vec<Seen>, f64)>, Refused> {
+    ) -> Result<Option<Sum>, Refused> {
         let of = accumulation.micro_batches();
         let window = &mut self.window;
         let losses = match report.loss {
@@ -471,39 +504,55 @@ impl Core {
             ),
         };
         report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
-        let seen = match self.inspect(model, &sum) {
-            Ok(seen) => seen,
-            Err(cause) => return Err((good.into_original(), cause)),
+        let last = good.into_original();
+        let seen = match self.judge_sum(model, &sum, report) {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return Ok(None),
+            Err(cause) => return Err((last, cause)),
         };
-        if self.is_guarded() {
-            // The sum of finite gradients can still overflow.
-            let broken = gradients::non_finite(model, &self.bound, &sum, &seen);
-            match self.judge(broken, None) {
-                Verdict::Fine => {}
-                Verdict::Error(cause) => return Err((good.into_original(), cause)),
-                Verdict::Zero(gradients) => {
-                    let loss = None;
-                    let cause = StepCause::NonFinite { gradients, loss };
-                    return Err((good.into_original(), cause));
-                }
-                Verdict::Skip(broken) => {
-                    self.window = Window::default();
-                    self.skip(report, broken);
-                    return Ok(None);
-                }
-            }
-        }
-        self.window = Window::default();
         let factor = match accumulation {
             Accumulation::Mean { .. } => weights.recip(),
             Accumulation::Sum { .. } => 1.0,
         };
-        Ok(Some((sum, seen, factor)))
+        Ok(Some(Sum {
+            grads: sum,
+            seen,
+            factor,
+            last: Some(last),
+        }))
+    }
+
+    /// Looks at the sum of a window, since that of finite gradients can overflow; none if it is skipped,
+    /// and the window with it.
+    fn judge_sum<M: Module>(
+        &mut self,
+        model: &M,
+        sum: &GradientsParams,
+        report: &mut StepReport,
+    ) -> Result<Option<Vec<Seen>>, StepCause> {
+        let seen = self.inspect(model, sum)?;
+        if !self.is_guarded() {
+            return Ok(Some(seen));
+        }
+        let broken = gradients::non_finite(model, &self.bound, sum, &seen);
+        match self.judge(broken, None) {
+            Verdict::Fine => Ok(Some(seen)),
+            Verdict::Error(cause) => Err(cause),
+            Verdict::Zero(gradients) => Err(StepCause::NonFinite {
+                gradients,
+                loss: None,
+            }),
+            Verdict::Skip(broken) => {
+                self.window = Window::default();
+                self.skip(report, broken);
+                Ok(None)
+            }
+        }
     }
 
     /// Clips, and decides what the optimizer's own pass does.
     fn shape<M: Module>(
-        &mut self,
+        &self,
         model: &M,
         mut grads: GradientsParams,
         seen: &[Seen],
@@ -552,11 +601,6 @@ impl Core {
         if elementwise && report.grad_norm.is_some() {
             let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
             report.clipped_norm = gradients::norm(&after, 1.0);
-        }
-        let updated = seen.iter().filter(|seen| matches!(seen, Seen::Gradient(_)));
-        report.updated = updated.count();
-        if report.updated < seen.len() {
-            self.name_others(seen, report);
         }
         let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
