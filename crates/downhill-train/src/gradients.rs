@@ -339,7 +339,9 @@ pub(crate) fn device_coefficient(pairs: Tensor<1>, threshold: f64) -> Tensor<1> 
     let share = units / largest.clone().reshape([1, 1]);
     let norm = (share.square() * sums).sum().sqrt();
     let root = norm.recip().mul_scalar(threshold).sqrt() / largest.sqrt();
-    root.clamp_max(1.0)
+    // A norm that is not finite would wipe out what is.
+    let broken = root.clone().is_nan();
+    root.clamp_max(1.0).mask_fill(broken, 1.0)
 }
 
 /// Brock et al., arXiv 2102.06171, equation 3.
@@ -602,6 +604,16 @@ mod tests {
         assert_close(Norm::of(&measures, 2.0).at_most(3.0).value(), 3.0);
         let host = Seen::Gradient(Some(Measure::Host(Squares::default())));
         assert!(super::on_device(&[host]).is_none());
+    }
+
+    #[test]
+    fn a_norm_on_the_device_that_is_not_finite_scales_nothing() {
+        for broken in [[f32::NAN, f32::NAN], [f32::INFINITY, f32::NAN]] {
+            let pair = Tensor::from_floats(broken, &Device::flex());
+            let measures = [on_device(&[3.0, 4.0]), Measure::Device(Box::new(pair))];
+            let root: f64 = device_coefficient(pairs(&measures), 1.0).into_scalar();
+            assert_eq!(root, 1.0, "{broken:?}");
+        }
     }
 
     #[test]
