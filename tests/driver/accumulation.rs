@@ -188,6 +188,27 @@ struct Frozen {
     head: Param<Tensor<1>>,
 }
 
+#[test]
+fn micro_batches_may_come_in_several_precisions() {
+    let Some(device) = &exact_device() else {
+        return;
+    };
+    for (optim, make) in PLAIN {
+        let mut moved = Net::from_values(&zeros(), device, DType::F32);
+        let mut driver = Driver::builder(make(), 1.0)
+            .with_accumulation(Accumulation::sum(3))
+            .bind(&moved)
+            .unwrap();
+        for dtype in [DType::F64, DType::F32, DType::F64] {
+            let ones = zeros().map(|zeros| vec![1.5; zeros.len()]);
+            let grads = moved.grads_from(&ones, &ALL, device, dtype);
+            (moved, _) = driver.step(moved, grads).unwrap();
+        }
+        let all = negated(moved.values());
+        assert!(all.iter().flatten().all(|x| *x == 4.5), "{optim}: {all:?}");
+    }
+}
+
 /// A parameter that has a gradient in some micro-batches of a window only.
 #[test]
 fn a_gradient_that_is_missing_in_a_micro_batch_counts_as_zero() {

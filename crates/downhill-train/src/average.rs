@@ -7,7 +7,7 @@ use downhill_optim::drive::{detached, lerp};
 use serde::Serialize;
 
 use crate::Rejected;
-use crate::params::{floats, with_rank};
+use crate::params::{floats, single_or_double, with_rank};
 use crate::setting::{OutOfRange, Range};
 use crate::update::Bound;
 
@@ -166,7 +166,7 @@ impl Averages {
             take_in(model);
         }
         let weight = self.weight();
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         model.visit(&mut Update {
             averages: self,
             bound,
@@ -226,26 +226,29 @@ impl Averages {
         read.data
     }
 
-    /// Averages from data; those that are not in `data` are left out.
+    /// Averages of as many parameters as are counted, without their tensors.
+    pub fn counted(config: Averaging, count: u64, product: f64) -> Self {
+        Self {
+            count,
+            product,
+            ..Self::new(config)
+        }
+    }
+
+    /// The same with tensors from data; those that are not in `data` are left out.
     pub fn load<M: Module>(
-        config: Averaging,
-        (count, product): (u64, f64),
+        mut self,
         model: &M,
         bound: &[Bound],
         data: HashMap<String, TensorData>,
     ) -> Self {
-        let mut averages = Self {
-            count,
-            product,
-            ..Self::new(config)
-        };
         model.visit(&mut Write {
-            averages: &mut averages,
+            averages: &mut self,
             bound,
             next: 0,
             data,
         });
-        averages
+        self
     }
 
     /// Which tensors have an average: their paths, shapes and precisions.
@@ -256,7 +259,7 @@ impl Averages {
         let kept = bound.iter().filter(|bound| self.keeps(bound));
         kept.map(|bound| {
             let info = bound.info();
-            let dtype = average_dtype(info.dtype).into();
+            let dtype = single_or_double(info.dtype).into();
             (info.path.to_string(), info.shape.clone(), dtype)
         })
         .collect()
@@ -282,14 +285,6 @@ impl Averages {
 /// asks.
 fn take_in<M: Module>(model: &M) {
     let _ = model.valid();
-}
-
-/// 16 bits are too coarse for an average.
-fn average_dtype(dtype: DType) -> FloatDType {
-    match dtype {
-        DType::F64 => FloatDType::F64,
-        _ => FloatDType::F32,
-    }
 }
 
 struct Update<'a> {
@@ -318,7 +313,7 @@ impl ModuleVisitor for Update<'_> {
         }
         // In a buffer of its own, so that neither has to be copied when it is next written to.
         let value = value.without_autodiff();
-        let first = value.cast(average_dtype(param.dtype())).mul_scalar(1.0);
+        let first = value.cast(single_or_double(param.dtype())).mul_scalar(1.0);
         tensors.register::<Kept<D>>(bound.id(), Some(first));
     }
 }

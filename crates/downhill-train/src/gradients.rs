@@ -8,7 +8,7 @@ use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use downhill_optim::drive::{Measure, Squares, Unfit, examine};
 
 use crate::error::StepCause;
-use crate::params::with_rank;
+use crate::params::{single_or_double, with_rank};
 use crate::report::{Joined, NonFiniteGradient, Norm, join, read_pairs};
 use crate::update::Bound;
 
@@ -470,8 +470,8 @@ impl ModuleVisitor for Add {
         let Some(grad) = self.grads.remove::<D>(param.id) else {
             return;
         };
-        // A sum of 16-bit numbers would lose the later ones.
-        let grad = in_single(grad);
+        // A sum of 16-bit numbers would lose the later ones, and gradients may come in several precisions.
+        let grad = grad.cast(single_or_double(param.dtype()));
         let grad = match self.weight {
             1.0 => grad,
             weight => grad.mul_scalar(weight),

@@ -1,5 +1,6 @@
 //! Asks the optimizer of each parameter what it is, before anything is stepped.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -109,22 +110,24 @@ struct Probe {
     refusal: Option<Refusal>,
 }
 
+/// Steps one parameter at the rate 0, and returns it with what the optimizers of this library said.
 fn ask<const D: usize>(
     optim: &mut ModuleOptimizer,
     path: &[String],
     param: Param<Tensor<D>>,
-) -> Result<Option<Probed>, String> {
+    grad: Tensor<D>,
+) -> Result<(Option<Probed>, Param<Tensor<D>>), String> {
     let mut grads = GradientsParams::new();
-    grads.register(param.id, param.val().without_autodiff());
+    grads.register(param.id, grad);
     let path = path.to_vec();
+    let mut stepped = None;
     let step = AssertUnwindSafe(|| {
-        probe(|| {
-            optim.step(0.0, Alone { path, param }, grads);
-        })
+        probe(|| stepped = Some(optim.step(0.0, Alone { path, param }, grads)))
     });
-    match catch_unwind(step) {
-        Ok(probed) => Ok(probed.into_iter().next()),
-        Err(panic) => Err(match panic.downcast::<String>() {
+    match (catch_unwind(step), stepped) {
+        (Ok(probed), Some(stepped)) => Ok((probed.into_iter().next(), stepped.param)),
+        (Ok(_), None) => Err("it steps nothing".to_string()),
+        (Err(panic), _) => Err(match panic.downcast::<String>() {
             Ok(text) => *text,
             Err(panic) => match panic.downcast::<&str>() {
                 Ok(text) => text.to_string(),
@@ -132,6 +135,51 @@ fn ask<const D: usize>(
             },
         }),
     }
+}
+
+/// Whether optimizers that cannot be asked take the states that they have, of the parameters at `paths`: each
+/// is stepped once on a copy, without a gradient.
+pub(crate) fn step_copies<M: Module>(
+    module: &M,
+    optim: &ModuleOptimizer,
+    paths: &BTreeSet<&str>,
+) -> Result<(), Refusal> {
+    struct Steps<'a> {
+        path: Vec<String>,
+        optim: ModuleOptimizer,
+        paths: &'a BTreeSet<&'a str>,
+        refusal: Option<Refusal>,
+    }
+    impl ModuleVisitor for Steps<'_> {
+        keep_path!();
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let path = self.path.join(".");
+            if self.refusal.is_some() || !self.paths.contains(path.as_str()) {
+                return;
+            }
+            let grad = param.val().without_autodiff().zeros_like();
+            let shape = param.lazy_shape();
+            let stepped = ask(&mut self.optim, &self.path, param.clone(), grad);
+            let reason = match stepped {
+                Err(reason) => reason,
+                Ok((_, stepped)) if stepped.lazy_shape() != shape => {
+                    "it gives the parameter another shape".to_string()
+                }
+                Ok(_) => return,
+            };
+            let path = path.into();
+            self.refusal = Some(Refusal { path, reason });
+        }
+    }
+    let mut steps = Steps {
+        path: Vec::new(),
+        optim: optim.clone(),
+        paths,
+        refusal: None,
+    };
+    module.visit(&mut steps);
+    steps.refusal.map_or(Ok(()), Err)
 }
 
 impl ModuleVisitor for Probe {
@@ -147,14 +195,15 @@ impl ModuleVisitor for Probe {
         // Others really step, so they get one of one element.
         let device = param.lazy_device();
         let one = Tensor::<D>::ones([1; D], (&device, param.dtype())).require_grad();
+        let grad = one.clone().without_autodiff();
         let one = Param::initialized(param.id, one);
-        let probed = ask(&mut self.blank, &self.path, one);
-        let probed = match probed {
-            Ok(Some(_)) => ask(&mut self.loaded, &self.path, param.clone()),
+        let own = || param.val().without_autodiff();
+        let probed = match ask(&mut self.blank, &self.path, one, grad) {
+            Ok((Some(_), _)) => ask(&mut self.loaded, &self.path, param.clone(), own()),
             other => other,
         };
         match probed {
-            Ok(probed) => self.probed.push(probed),
+            Ok((probed, _)) => self.probed.push(probed),
             Err(reason) => {
                 let path = self.path.join(".").into();
                 self.refusal = Some(Refusal { path, reason });

@@ -602,7 +602,8 @@ impl Core {
             let after = gradients::inspect(model, &self.bound, &grads, true).unwrap_or_default();
             report.clipped_norm = gradients::norm(&after, 1.0);
         }
-        let sampled = |every: u64| (self.counters.updates + 1).is_multiple_of(every);
+        let update = self.counters.updates.saturating_add(1);
+        let sampled = |every: u64| update.is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
         Go {
             directives: self.directives(seen, &inside, numbers),

@@ -16,8 +16,10 @@ use super::format::{Contents, FORMAT, Header, OptimizerEntry, ParameterEntry};
 use super::optimizer::States;
 use super::{CheckpointError, model};
 use crate::average::Averages;
+use crate::batch::Accumulation;
 use crate::error::Rejected;
 use crate::gradients::Window;
+use crate::probe::Refusal;
 use crate::report::listed;
 use crate::update::{Bound, Core, Counters};
 use crate::{Driver, ParamPath, Rate, params, probe};
@@ -337,18 +339,10 @@ fn compare_model<M: Module>(contents: &Contents, model: &M) -> LoadReport {
         .collect();
     for (path, _, shape, dtype) in params::tensors(model) {
         left.remove(&*path);
-        match contents.tensors.get(&format!("model/{path}")) {
+        let name = format!("model/{path}");
+        match contents.tensors.get(&name) {
             None => report.missing.push(path),
-            Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
-                report.mismatched.push(Mismatch {
-                    name: format!("model/{path}"),
-                    expected: shape,
-                    expected_dtype: dtype,
-                    found: data.shape().as_slice().to_vec(),
-                    found_dtype: data.dtype(),
-                });
-            }
-            Some(_) => report.restored.push(path),
+            Some(data) => compare(&mut report, (name, path, shape), data, dtype),
         }
     }
     let unexpected = left.into_iter().map(|path| format!("model/{path}"));
@@ -360,19 +354,19 @@ pub(super) fn check_model<M: Module>(
     contents: &Contents,
     model: &M,
 ) -> Result<(), CheckpointError> {
-    first_error(compare_model(contents, model))
+    first_error(&compare_model(contents, model))
 }
 
-fn first_error(report: LoadReport) -> Result<(), CheckpointError> {
-    if let Some(mismatch) = report.mismatched.into_iter().next() {
-        return Err(CheckpointError::Mismatch(Box::new(mismatch)));
+fn first_error(report: &LoadReport) -> Result<(), CheckpointError> {
+    if let Some(mismatch) = report.mismatched.first() {
+        return Err(CheckpointError::Mismatch(Box::new(mismatch.clone())));
     }
     if !report.missing.is_empty() {
-        let paths = report.missing;
+        let paths = report.missing.clone();
         return Err(CheckpointError::Missing { paths });
     }
     if !report.unexpected.is_empty() {
-        let names = report.unexpected;
+        let names = report.unexpected.clone();
         return Err(CheckpointError::Unexpected { names });
     }
     Ok(())
@@ -474,6 +468,132 @@ fn states(contents: &Contents, paths: &BTreeSet<&str>) -> States {
     }
 }
 
+/// A number in the file that can be one of these.
+fn number(
+    contents: &Contents,
+    name: &str,
+    fits: impl FnOnce(f64) -> bool,
+) -> Result<f64, CheckpointError> {
+    let value = contents.scalars.get(name).copied();
+    let number = value.and_then(|value| f64::try_from(value).ok());
+    let damaged = |what: String| CheckpointError::Damaged { what };
+    match number {
+        None => Err(damaged(format!("it has no `{name}`"))),
+        Some(number) if fits(number) => Ok(number),
+        Some(number) => Err(damaged(format!("its `{name}` is {number}"))),
+    }
+}
+
+/// Compares a tensor in the file with that of the driver.
+fn compare(
+    report: &mut LoadReport,
+    (name, path, shape): (String, ParamPath, Vec<usize>),
+    data: &TensorData,
+    dtype: DType,
+) {
+    if data.shape().as_slice() == shape && data.dtype() == dtype {
+        return report.restored.push(path);
+    }
+    report.mismatched.push(Mismatch {
+        name,
+        expected: shape,
+        expected_dtype: dtype,
+        found: data.shape().as_slice().to_vec(),
+        found_dtype: data.dtype(),
+    });
+}
+
+/// The averages in the file, those that fit, and what there is to say of the others.
+fn averages<M: Module>(
+    core: &Core,
+    model: &M,
+    contents: &Contents,
+) -> Result<(Option<Averages>, LoadReport), CheckpointError> {
+    let mut report = LoadReport::default();
+    let Some(own) = &core.averages else {
+        return Ok((None, report));
+    };
+    let Some(count) = contents.header.averaged else {
+        return Ok((Some(Averages::new(own.config.clone())), report));
+    };
+    let product = number(contents, AVERAGE_PRODUCT, |x| (0.0..=1.0).contains(&x))?;
+    let averages = Averages::counted(own.config.clone(), count, product);
+    let mut data = part(contents, "average/");
+    let mut fitting = HashMap::new();
+    for (path, shape, dtype) in averages.expected(&core.bound) {
+        let name = format!("average/{path}");
+        match data.remove(&path) {
+            None => report.missing.push(name.into()),
+            Some(data) => {
+                let fitted = report.restored.len();
+                compare(
+                    &mut report,
+                    (name, path.as_str().into(), shape),
+                    &data,
+                    dtype,
+                );
+                if report.restored.len() > fitted {
+                    fitting.insert(path, data);
+                }
+            }
+        }
+    }
+    let unexpected = data.into_keys().map(|path| format!("average/{path}"));
+    report.unexpected.extend(unexpected);
+    Ok((Some(averages.load(model, &core.bound, fitting)), report))
+}
+
+/// The window in the file.
+fn window<M: Module>(
+    core: &Core,
+    model: &M,
+    contents: &Contents,
+) -> Result<Window, CheckpointError> {
+    let micro_batches = contents.header.micro_batches;
+    let data = part(contents, "window/");
+    let of = core
+        .settings
+        .accumulation
+        .map_or(1, Accumulation::micro_batches);
+    let fits = micro_batches < of && (micro_batches > 0 || data.is_empty());
+    if !fits {
+        let count = data.len();
+        return Err(CheckpointError::Damaged {
+            what: format!("it has {micro_batches} of {of} micro-batches, with {count} gradients"),
+        });
+    }
+    if micro_batches == 0 {
+        return Ok(Window::default());
+    }
+    let mut report = LoadReport::default();
+    for (path, data) in &data {
+        let of_path = |bound: &&Bound| *bound.info().path == **path;
+        let Some(bound) = core.bound.iter().find(of_path) else {
+            report.unexpected.push(format!("window/{path}"));
+            continue;
+        };
+        let info = bound.info();
+        let expected = (
+            format!("window/{path}"),
+            info.path.clone(),
+            info.shape.clone(),
+        );
+        let dtype = params::single_or_double(info.dtype).into();
+        compare(&mut report, expected, data, dtype);
+    }
+    first_error(&report)?;
+    let positive = |x: f64| x > 0.0 && x.is_finite();
+    Ok(Window {
+        grads: model::to_gradients(model, data),
+        micro_batches,
+        weight: number(contents, WINDOW_WEIGHT, positive)?,
+        loss: (
+            number(contents, WINDOW_LOSS, |_| true)?,
+            number(contents, WINDOW_LOSS_WEIGHT, |x| x == 0.0 || positive(x))?,
+        ),
+    })
+}
+
 /// What a driver becomes; nothing of it has been changed yet.
 struct Next {
     optim: burn::optim::ModuleOptimizer,
@@ -485,6 +605,8 @@ struct Next {
 struct NextCore {
     counters: Counters,
     averages: Option<Averages>,
+    /// Which averages were taken, and which not.
+    averages_taken: LoadReport,
     window: Window,
     notes: BTreeMap<String, String>,
 }
@@ -496,32 +618,11 @@ impl NextCore {
         contents: &Contents,
         whole: bool,
     ) -> Result<Self, CheckpointError> {
-        let number = |name: &str| -> Result<f64, CheckpointError> {
-            let value = contents.scalars.get(name).copied();
-            value
-                .and_then(|value| f64::try_from(value).ok())
-                .ok_or_else(|| CheckpointError::Damaged {
-                    what: format!("it has no `{name}`"),
-                })
-        };
-        let averages = match (&core.averages, contents.header.averaged) {
-            (Some(averages), Some(count)) => {
-                let data = part(contents, "average/").into_iter().collect();
-                let product = number(AVERAGE_PRODUCT)?;
-                let config = averages.config.clone();
-                let counted = (count, product);
-                Some(Averages::load(config, counted, model, &core.bound, data))
-            }
-            (own, _) => own.as_ref().map(|own| Averages::new(own.config.clone())),
-        };
+        let (averages, averages_taken) = averages(core, model, contents)?;
         let mut window = Window::default();
-        if whole && contents.header.micro_batches > 0 {
-            window = Window {
-                grads: model::to_gradients(model, part(contents, "window/")),
-                micro_batches: contents.header.micro_batches,
-                weight: number(WINDOW_WEIGHT)?,
-                loss: (number(WINDOW_LOSS)?, number(WINDOW_LOSS_WEIGHT)?),
-            };
+        if whole {
+            first_error(&averages_taken)?;
+            window = self::window(core, model, contents)?;
         }
         let consecutive = contents.scalars.get(CONSECUTIVE).copied();
         let consecutive = consecutive.and_then(|value| u32::try_from(value).ok());
@@ -532,6 +633,7 @@ impl NextCore {
                 consecutive: consecutive.unwrap_or(0),
             },
             averages,
+            averages_taken,
             window,
             notes: contents.header.notes.clone(),
         })
@@ -576,18 +678,23 @@ fn next<M: Module>(
         );
         return Err(refused(&path, reason));
     }
-    match probe::all(model, &optim) {
-        Ok(probed) => {
-            let mismatch = probed.iter().zip(&core.bound).find_map(|(probed, bound)| {
-                let mismatch = probed.as_ref()?.mismatch.as_ref()?;
-                Some((bound.info().path.clone(), mismatch.to_string()))
-            });
-            if let Some((path, reason)) = mismatch {
-                return Err(refused(&path, reason));
-            }
-        }
-        Err(refusal) => return Err(refused(&refusal.path, refusal.reason)),
+    let unfit = |refusal: Refusal| refused(&refusal.path, refusal.reason);
+    let probed = probe::all(model, &optim).map_err(unfit)?;
+    let probed = || probed.iter().zip(&core.bound);
+    let mismatch = probed().find_map(|(probed, bound)| {
+        let mismatch = probed.as_ref()?.mismatch.as_ref()?;
+        Some((bound.info().path.clone(), mismatch.to_string()))
+    });
+    if let Some((path, reason)) = mismatch {
+        return Err(refused(&path, reason));
     }
+    let stated: BTreeSet<&str> = states.paths().collect();
+    let others = probed().filter(|(probed, bound)| probed.is_none() && bound.info().trainable);
+    let others: BTreeSet<&str> = others
+        .map(|(_, bound)| &*bound.info().path)
+        .filter(|path| stated.contains(path))
+        .collect();
+    probe::step_copies(model, &optim, &others).map_err(unfit)?;
     let scheduler = match &driver.rate {
         // A record that was converted has none: the driver's own goes on.
         Rate::Scheduler(scheduler) if whole && contents.header.settings.is_some() => {
@@ -635,9 +742,7 @@ fn prepare<M: Module>(
     check_model(contents, model)?;
     check_settings(core, &learning_rate(&driver.rate), model, contents)?;
     let paths: BTreeSet<&str> = core.bound.iter().map(|bound| &*bound.info().path).collect();
-    let next = next(driver, model, contents, &states(contents, &paths), true)?;
-    check_averages(core, &next.core, contents)?;
-    Ok(next)
+    next(driver, model, contents, &states(contents, &paths), true)
 }
 
 /// Goes on from a file that has no model, no optimizer's state and no place in a schedule.
@@ -649,9 +754,7 @@ pub(super) fn core_strictly<M: Module>(
 ) -> Result<(), CheckpointError> {
     check_bound(core, model)?;
     check_settings(core, &None, model, contents)?;
-    let next = NextCore::of(core, model, contents, true)?;
-    check_averages(core, &next, contents)?;
-    next.commit(core);
+    NextCore::of(core, model, contents, true)?.commit(core);
     Ok(())
 }
 
@@ -689,37 +792,6 @@ fn check_settings<M: Module>(
         true => Ok(()),
         false => Err(CheckpointError::Unexpected { names: unexpected }),
     }
-}
-
-/// Whether there is an average for each parameter that has one, and it has the right shape.
-fn check_averages(
-    core: &Core,
-    next: &NextCore,
-    contents: &Contents,
-) -> Result<(), CheckpointError> {
-    let Some(averages) = &next.averages else {
-        return Ok(());
-    };
-    for (path, shape, dtype) in averages.expected(&core.bound) {
-        let name = format!("average/{path}");
-        match contents.tensors.get(&name) {
-            None => {
-                let paths = vec![ParamPath::from(name)];
-                return Err(CheckpointError::Missing { paths });
-            }
-            Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
-                return Err(CheckpointError::Mismatch(Box::new(Mismatch {
-                    name,
-                    expected: shape,
-                    expected_dtype: dtype,
-                    found: data.shape().as_slice().to_vec(),
-                    found_dtype: data.dtype(),
-                })));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn partially<M: Module>(
@@ -760,13 +832,29 @@ pub(super) fn partially<M: Module>(
     let mut taken: Vec<ParamPath> = states.paths().map(ParamPath::from).collect();
     taken.sort();
     taken.dedup();
+    let averages = &next.core.averages_taken;
+    let averaged: BTreeSet<&str> = averages.restored.iter().map(|path| &**path).collect();
     let unused = contents.tensors.keys().filter(|name| {
-        let state = name
-            .strip_prefix("optimizer/")
-            .and_then(|rest| rest.split_once('/'));
-        state.is_some_and(|(path, _)| !paths.contains(path))
+        let Some((kind, rest)) = name.split_once('/') else {
+            return true;
+        };
+        match kind {
+            "optimizer" => !paths.contains(rest.split_once('/').map_or(rest, |(path, _)| path)),
+            "average" => !averaged.contains(rest),
+            // What is missing of the model is in the report already.
+            "model" => false,
+            // A window goes on with all of its gradients or not at all.
+            _ => true,
+        }
     });
     report.unexpected.extend(unused.cloned());
+    report
+        .mismatched
+        .extend(averages.mismatched.iter().cloned());
+    let mismatched: BTreeSet<&str> = report.mismatched.iter().map(|of| &*of.name).collect();
+    report
+        .unexpected
+        .retain(|name| !mismatched.contains(name.as_str()));
     report.states = taken;
     report.differences = (differences.into_iter())
         .map(

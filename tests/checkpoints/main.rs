@@ -1,6 +1,8 @@
 //! Checkpoints: what is saved is what goes on, bit for bit, or nothing is.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod forged;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -513,15 +515,19 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A container with a header of choice, and the right mark at its end.
-fn sealed(header: &str) -> Vec<u8> {
-    let packed = burn_pack::Writer::new(Vec::new()).with_metadata("downhill", header);
-    let mut bytes = packed.into_bytes().unwrap().to_vec();
+/// A container with the right mark at its end.
+fn marked(writer: burn_pack::Writer) -> Vec<u8> {
+    let mut bytes = writer.into_bytes().unwrap().to_vec();
     let (length, checksum) = (bytes.len() as u64, crc32(&bytes));
     bytes.extend(b"DOWNHILL");
     bytes.extend(length.to_le_bytes());
     bytes.extend(checksum.to_le_bytes());
     bytes
+}
+
+/// One with a header of choice.
+fn sealed(header: &str) -> Vec<u8> {
+    marked(burn_pack::Writer::new(Vec::new()).with_metadata("downhill", header))
 }
 
 #[test]
