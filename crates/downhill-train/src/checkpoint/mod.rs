@@ -368,7 +368,8 @@ impl Driver {
     }
 
     /// Goes on from a file: model, optimizer state, counters, averages and all. The model needs only the
-    /// right structure.
+    /// right structure. Whether an optimizer that is not of this library takes its state is tried in a step
+    /// of a copy, without a gradient.
     ///
     /// # Errors
     ///
@@ -401,7 +402,8 @@ impl Driver {
 
     /// Takes from a file what fits, for a model that has changed or under other settings: parameters with the
     /// same path, shape and precision, their optimizer state if the optimizer is the same, averages and
-    /// counters. The settings are the driver's own. The report has what was taken, and what not.
+    /// counters, but not a window of micro-batches. The settings are the driver's own. The report has what
+    /// was taken, and what not.
     ///
     /// # Errors
     ///

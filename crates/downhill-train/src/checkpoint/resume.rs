@@ -342,7 +342,9 @@ fn compare_model<M: Module>(contents: &Contents, model: &M) -> LoadReport {
         let name = format!("model/{path}");
         match contents.tensors.get(&name) {
             None => report.missing.push(path),
-            Some(data) => compare(&mut report, (name, path, shape), data, dtype),
+            Some(data) => {
+                fits(&mut report, (name, path, shape), data, dtype);
+            }
         }
     }
     let unexpected = left.into_iter().map(|path| format!("model/{path}"));
@@ -484,23 +486,25 @@ fn number(
     }
 }
 
-/// Compares a tensor in the file with that of the driver.
-fn compare(
+/// Whether a tensor in the file is as the driver needs it.
+fn fits(
     report: &mut LoadReport,
     (name, path, shape): (String, ParamPath, Vec<usize>),
     data: &TensorData,
     dtype: DType,
-) {
-    if data.shape().as_slice() == shape && data.dtype() == dtype {
-        return report.restored.push(path);
+) -> bool {
+    let fits = data.shape().as_slice() == shape && data.dtype() == dtype;
+    match fits {
+        true => report.restored.push(path),
+        false => report.mismatched.push(Mismatch {
+            name,
+            expected: shape,
+            expected_dtype: dtype,
+            found: data.shape().as_slice().to_vec(),
+            found_dtype: data.dtype(),
+        }),
     }
-    report.mismatched.push(Mismatch {
-        name,
-        expected: shape,
-        expected_dtype: dtype,
-        found: data.shape().as_slice().to_vec(),
-        found_dtype: data.dtype(),
-    });
+    fits
 }
 
 /// The averages in the file, those that fit, and what there is to say of the others.
@@ -525,14 +529,8 @@ fn averages<M: Module>(
         match data.remove(&path) {
             None => report.missing.push(name.into()),
             Some(data) => {
-                let fitted = report.restored.len();
-                compare(
-                    &mut report,
-                    (name, path.as_str().into(), shape),
-                    &data,
-                    dtype,
-                );
-                if report.restored.len() > fitted {
+                let expected = (name, path.as_str().into(), shape);
+                if fits(&mut report, expected, &data, dtype) {
                     fitting.insert(path, data);
                 }
             }
@@ -555,8 +553,7 @@ fn window<M: Module>(
         .settings
         .accumulation
         .map_or(1, Accumulation::micro_batches);
-    let fits = micro_batches < of && (micro_batches > 0 || data.is_empty());
-    if !fits {
+    if micro_batches >= of || (micro_batches == 0 && !data.is_empty()) {
         let count = data.len();
         return Err(CheckpointError::Damaged {
             what: format!("it has {micro_batches} of {of} micro-batches, with {count} gradients"),
@@ -579,7 +576,7 @@ fn window<M: Module>(
             info.shape.clone(),
         );
         let dtype = params::single_or_double(info.dtype).into();
-        compare(&mut report, expected, data, dtype);
+        fits(&mut report, expected, data, dtype);
     }
     first_error(&report)?;
     let positive = |x: f64| x > 0.0 && x.is_finite();
