@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
@@ -371,4 +373,68 @@ fn records_that_do_not_go_together_are_refused_in_words() {
         error.contains("has made 3 updates, more than the 2"),
         "{error}"
     );
+}
+
+/// They have no checksums, so that what is damaged may go on; never with a panic, and an error changes nothing.
+#[test]
+fn damaged_records_are_an_error_or_go_on_and_never_a_panic() {
+    let (device, dtype) = cpu();
+    let on = (&device, dtype);
+    for own in [true, false] {
+        let config = OptimizerConfig::Adam(AdamConfig::new());
+        let make = || match own {
+            true => config.try_init().unwrap(),
+            false => theirs::AdamConfig::new().init(),
+        };
+        let mut optim = make();
+        let net = train(&mut optim, Net::new(1, on.0, dtype), LR, 0..3, &ALL, on);
+        let (model, record) = records(&net, &optim);
+        let mut damaged = Vec::new();
+        for (which, bytes) in [&model, &record].into_iter().enumerate() {
+            let mut add = |what: String, bytes: Vec<u8>| {
+                let mut both = [model.clone(), record.clone()];
+                both[which] = bytes;
+                damaged.push((format!("record {which}, {what}"), both));
+            };
+            for len in (0..bytes.len()).step_by(3) {
+                add(format!("its first {len} bytes"), bytes[..len].to_vec());
+            }
+            for at in 0..bytes.len() {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << (at % 8);
+                add(format!("a bit flipped in byte {at}"), flipped);
+            }
+        }
+        let (mut refused, mut went_on) = (0, 0);
+        for (what, [model, record]) in damaged {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                let Ok(converted) = Checkpoint::from_burn_records(model, record, None, None) else {
+                    refused += 1;
+                    return;
+                };
+                let other = Net::new(5, on.0, dtype);
+                let mut driver = Driver::builder(make(), LR).bind(&other).unwrap();
+                let before = other.values();
+                match driver.resume(other, &converted) {
+                    Ok(mut other) => {
+                        went_on += 1;
+                        for t in 0..2 {
+                            let grads = other.grads(t, &ALL, on.0, dtype);
+                            other = match driver.step(other, grads) {
+                                Ok((other, _)) => other,
+                                Err(error) => error.model,
+                            };
+                        }
+                    }
+                    Err(rejected) => {
+                        refused += 1;
+                        assert_eq!(rejected.model.values(), before, "{what}");
+                        assert_eq!(driver.updates(), 0, "{what}");
+                    }
+                }
+            }));
+            assert!(result.is_ok(), "{what}");
+        }
+        assert!(refused > 300 && went_on > 100, "{refused}, {went_on}");
+    }
 }
