@@ -193,12 +193,12 @@ pub fn directed<T>(directives: Directives, step: impl FnOnce() -> T) -> T {
 
 /// Runs `step`, in which the optimizers of this library move nothing: each says what it is, and whether
 /// the state that it is given fits. Others step as always.
-pub fn probe(step: impl FnOnce()) -> Vec<Probed> {
+pub fn probe<T>(step: impl FnOnce() -> T) -> (T, Vec<Probed>) {
     let restore = Restore::enter(Mode::Probing(Vec::new()));
-    step();
+    let result = step();
     match restore.leave() {
-        Mode::Probing(probed) => probed,
-        _ => Vec::new(),
+        Mode::Probing(probed) => (result, probed),
+        _ => (result, Vec::new()),
     }
 }
 

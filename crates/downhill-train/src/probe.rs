@@ -120,14 +120,10 @@ fn ask<const D: usize>(
     let mut grads = GradientsParams::new();
     grads.register(param.id, grad);
     let path = path.to_vec();
-    let mut stepped = None;
-    let step = AssertUnwindSafe(|| {
-        probe(|| stepped = Some(optim.step(0.0, Alone { path, param }, grads)))
-    });
-    match (catch_unwind(step), stepped) {
-        (Ok(probed), Some(stepped)) => Ok((probed.into_iter().next(), stepped.param)),
-        (Ok(_), None) => Err("it steps nothing".to_string()),
-        (Err(panic), _) => Err(match panic.downcast::<String>() {
+    let step = AssertUnwindSafe(|| probe(|| optim.step(0.0, Alone { path, param }, grads)));
+    match catch_unwind(step) {
+        Ok((stepped, probed)) => Ok((probed.into_iter().next(), stepped.param)),
+        Err(panic) => Err(match panic.downcast::<String>() {
             Ok(text) => *text,
             Err(panic) => match panic.downcast::<&str>() {
                 Ok(text) => text.to_string(),
