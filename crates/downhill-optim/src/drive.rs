@@ -243,7 +243,29 @@ pub enum Measure {
 ///
 /// No finite tensor overflows, whatever its precision. A NaN or an infinity makes the sum a NaN.
 pub fn measure<const D: usize>(tensor: Tensor<D>) -> Measure {
-    measure_dispatched::<D>(tensor.into_dispatch())
+    let tensor = tensor.without_autodiff().into_dispatch();
+    if let Some(squares) = fused::squares(&tensor) {
+        return Measure::Host(squares);
+    }
+    if tensor.shape().num_elements() == 0 {
+        return Measure::Host(Squares::default());
+    }
+    let (dtype, tiny) = match tensor.dtype() {
+        DType::F64 => (FloatDType::F64, f64::MIN_POSITIVE),
+        _ => (FloatDType::F32, f64::from(f32::MIN_POSITIVE)),
+    };
+    let tensor = match tensor.dtype() {
+        DType::F64 | DType::F32 => tensor,
+        _ => Dispatch::float_cast(tensor, dtype),
+    };
+    let flat = Shape::from(vec![tensor.shape().num_elements()]);
+    let values = TensorValue(Dispatch::float_reshape(tensor, flat));
+    let largest = in_stretches(values.clone().abs(), Dispatch::float_max_dim);
+    let largest = largest.clamp_min(tiny);
+    let share = values / largest.clone();
+    let squares = in_stretches(share.square(), Dispatch::float_sum_dim);
+    let pair = Dispatch::float_cat(vec![largest.0, squares.0], 0);
+    Measure::Device(Box::new(Tensor::from_dispatch(pair)))
 }
 
 /// What is wrong with a gradient.
@@ -281,37 +303,6 @@ pub fn examine<const D: usize>(
         true => Err(Unfit::Autodiff),
         false => Ok(measured.then(|| measure(grad))),
     }
-}
-
-fn measure_dispatched<const D: usize>(tensor: DispatchTensor) -> Measure {
-    // A gradient has no autodiff, and asking costs more than a small one's sum.
-    if let Some(squares) = fused::squares(&tensor) {
-        return Measure::Host(squares);
-    }
-    let tensor = Tensor::<D>::from_dispatch(tensor);
-    let tensor = tensor.without_autodiff().into_dispatch();
-    if let Some(squares) = fused::squares(&tensor) {
-        return Measure::Host(squares);
-    }
-    if tensor.shape().num_elements() == 0 {
-        return Measure::Host(Squares::default());
-    }
-    let (dtype, tiny) = match tensor.dtype() {
-        DType::F64 => (FloatDType::F64, f64::MIN_POSITIVE),
-        _ => (FloatDType::F32, f64::from(f32::MIN_POSITIVE)),
-    };
-    let tensor = match tensor.dtype() {
-        DType::F64 | DType::F32 => tensor,
-        _ => Dispatch::float_cast(tensor, dtype),
-    };
-    let flat = Shape::from(vec![tensor.shape().num_elements()]);
-    let values = TensorValue(Dispatch::float_reshape(tensor, flat));
-    let largest = in_stretches(values.clone().abs(), Dispatch::float_max_dim);
-    let largest = largest.clamp_min(tiny);
-    let share = values / largest.clone();
-    let squares = in_stretches(share.square(), Dispatch::float_sum_dim);
-    let pair = Dispatch::float_cat(vec![largest.0, squares.0], 0);
-    Measure::Device(Box::new(Tensor::from_dispatch(pair)))
 }
 
 /// Elements that are reduced in one go.
