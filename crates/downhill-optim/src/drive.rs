@@ -228,6 +228,15 @@ pub(crate) fn record(probed: Probed) {
     });
 }
 
+/// The precision of arithmetic, of state, and of sums over a training, beside a tensor of this one: 16 bits are
+/// too coarse for them.
+pub fn state_dtype(dtype: DType) -> FloatDType {
+    match dtype {
+        DType::F64 => FloatDType::F64,
+        _ => FloatDType::F32,
+    }
+}
+
 /// The sum of squares of a tensor, or where it will be.
 #[derive(Clone, Debug)]
 pub enum Measure {
@@ -250,13 +259,14 @@ pub fn measure<const D: usize>(tensor: Tensor<D>) -> Measure {
     if tensor.shape().num_elements() == 0 {
         return Measure::Host(Squares::default());
     }
-    let (dtype, tiny) = match tensor.dtype() {
-        DType::F64 => (FloatDType::F64, f64::MIN_POSITIVE),
-        _ => (FloatDType::F32, f64::from(f32::MIN_POSITIVE)),
+    let dtype = state_dtype(tensor.dtype());
+    let tiny = match dtype {
+        FloatDType::F64 => f64::MIN_POSITIVE,
+        _ => f64::from(f32::MIN_POSITIVE),
     };
-    let tensor = match tensor.dtype() {
-        DType::F64 | DType::F32 => tensor,
-        _ => Dispatch::float_cast(tensor, dtype),
+    let tensor = match tensor.dtype() == dtype.into() {
+        true => tensor,
+        false => Dispatch::float_cast(tensor, dtype),
     };
     let flat = Shape::from(vec![tensor.shape().num_elements()]);
     let values = TensorValue(Dispatch::float_reshape(tensor, flat));

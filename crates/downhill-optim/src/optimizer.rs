@@ -3,11 +3,11 @@ use std::sync::Arc;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use burn::optim::{LearningRate, Optimizer};
-use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Clock, Rule, Slot};
 
-use crate::drive::{self, Identity, Probed, StateMismatch};
+use crate::drive::{self, Identity, Probed, StateMismatch, state_dtype};
 use crate::engine::{Elementwise, Engine, Factored};
 use crate::fused;
 use crate::state::{Layout, RuleState, Tensors};
@@ -105,7 +105,7 @@ impl RuleOptimizer {
     fn fresh_state(&self, shape: &[usize], param: &DispatchTensor) -> RuleState {
         let slots = self.engine.slots(shape);
         let memory = self.engine.memory();
-        let dtype = FloatDType::from(state_dtype(param.dtype()));
+        let dtype = state_dtype(param.dtype());
         let device = param.device();
         let layout = self.layout(&slots);
         let tensors = slots.into_iter().map(|(slot, shape)| {
@@ -209,7 +209,7 @@ impl RuleOptimizer {
         clock.driven = directive.driven;
         let grad_scale = directive.grad_scale;
         let dtype = param.dtype();
-        let working = state_dtype(dtype);
+        let working = DType::from(state_dtype(dtype));
         let tensors = state.on_device(&param.device(), working);
         let left = fused::step(
             &*self.engine,
@@ -232,14 +232,6 @@ impl RuleOptimizer {
         }
         state.memory = memory;
         (param, state)
-    }
-}
-
-/// The precision of arithmetic and state: 16-bit parameters are too coarse for moving averages.
-fn state_dtype(dtype: DType) -> DType {
-    match dtype {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
     }
 }
 

@@ -3,11 +3,11 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use downhill_optim::drive::{detached, lerp};
+use downhill_optim::drive::{detached, lerp, state_dtype};
 use serde::Serialize;
 
 use crate::Rejected;
-use crate::params::{floats, single_or_double, with_rank};
+use crate::params::{floats, with_rank};
 use crate::setting::{OutOfRange, Range};
 use crate::update::Bound;
 
@@ -259,7 +259,7 @@ impl Averages {
         let kept = bound.iter().filter(|bound| self.keeps(bound));
         kept.map(|bound| {
             let info = bound.info();
-            let dtype = single_or_double(info.dtype).into();
+            let dtype = state_dtype(info.dtype).into();
             (info.path.to_string(), info.shape.clone(), dtype)
         })
         .collect()
@@ -313,7 +313,7 @@ impl ModuleVisitor for Update<'_> {
         }
         // In a buffer of its own, so that neither has to be copied when it is next written to.
         let value = value.without_autodiff();
-        let first = value.cast(single_or_double(param.dtype())).mul_scalar(1.0);
+        let first = value.cast(state_dtype(param.dtype())).mul_scalar(1.0);
         tensors.register::<Kept<D>>(bound.id(), Some(first));
     }
 }

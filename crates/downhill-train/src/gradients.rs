@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use downhill_optim::drive::{Measure, Squares, Unfit, examine};
+use downhill_optim::drive::{Measure, Squares, Unfit, examine, state_dtype};
 
 use crate::error::StepCause;
-use crate::params::{single_or_double, with_rank};
+use crate::params::with_rank;
 use crate::report::{Joined, NonFiniteGradient, Norm, join, read_pairs};
 use crate::update::Bound;
 
@@ -299,10 +299,8 @@ pub(crate) fn change<M: Module>(
 }
 
 fn in_single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    match tensor.dtype() {
-        DType::F32 | DType::F64 => tensor,
-        _ => tensor.cast(FloatDType::F32),
-    }
+    let dtype = state_dtype(tensor.dtype());
+    tensor.cast(dtype)
 }
 
 /// Whether a factor has all its digits in f32.
@@ -471,7 +469,7 @@ impl ModuleVisitor for Add {
             return;
         };
         // A sum of 16-bit numbers would lose the later ones, and gradients may come in several precisions.
-        let grad = grad.cast(single_or_double(param.dtype()));
+        let grad = grad.cast(state_dtype(param.dtype()));
         let grad = match self.weight {
             1.0 => grad,
             weight => grad.mul_scalar(weight),

@@ -4,7 +4,7 @@ use core::fmt;
 use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Bool, DType, FloatDType, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
 use crate::ParamPath;
 
@@ -88,14 +88,6 @@ impl ModuleVisitor for Walk {
             trainable: param.is_require_grad(),
         };
         self.found.push(Found { id: param.id, info });
-    }
-}
-
-/// The precision of what is summed up over a training: 16 bits are too coarse for it.
-pub(crate) fn single_or_double(dtype: DType) -> FloatDType {
-    match dtype {
-        DType::F64 => FloatDType::F64,
-        _ => FloatDType::F32,
     }
 }
 

@@ -9,6 +9,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::tensor::{DType, TensorData};
 use burn_pack::{Reader, Scalar};
+use downhill_optim::drive::state_dtype;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -575,7 +576,7 @@ fn window<M: Module>(
             info.path.clone(),
             info.shape.clone(),
         );
-        let dtype = params::single_or_double(info.dtype).into();
+        let dtype = state_dtype(info.dtype).into();
         fits(&mut report, expected, data, dtype);
     }
     first_error(&report)?;
