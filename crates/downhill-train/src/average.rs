@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::container::TensorContainer;
@@ -6,10 +6,10 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use downhill_optim::drive::{detached, lerp, state_dtype};
 use serde::Serialize;
 
-use crate::Rejected;
 use crate::params::{floats, with_rank};
 use crate::setting::{OutOfRange, Range};
 use crate::update::Bound;
+use crate::{ParamPath, Rejected};
 
 /// An average of the parameters along the training.
 ///
@@ -240,7 +240,7 @@ impl Averages {
         mut self,
         model: &M,
         bound: &[Bound],
-        data: HashMap<String, TensorData>,
+        data: BTreeMap<String, TensorData>,
     ) -> Self {
         model.visit(&mut Write {
             averages: &mut self,
@@ -252,7 +252,7 @@ impl Averages {
     }
 
     /// Which tensors have an average: their paths, shapes and precisions.
-    pub fn expected(&self, bound: &[Bound]) -> Vec<(String, Vec<usize>, DType)> {
+    pub fn expected(&self, bound: &[Bound]) -> Vec<(ParamPath, Vec<usize>, DType)> {
         if self.count == 0 {
             return Vec::new();
         }
@@ -260,7 +260,7 @@ impl Averages {
         kept.map(|bound| {
             let info = bound.info();
             let dtype = state_dtype(info.dtype).into();
-            (info.path.to_string(), info.shape.clone(), dtype)
+            (info.path.clone(), info.shape.clone(), dtype)
         })
         .collect()
     }
@@ -360,7 +360,7 @@ struct Write<'a> {
     averages: &'a mut Averages,
     bound: &'a [Bound],
     next: usize,
-    data: HashMap<String, TensorData>,
+    data: BTreeMap<String, TensorData>,
 }
 
 impl ModuleVisitor for Write<'_> {

@@ -330,27 +330,43 @@ fn load_scheduler(
     }
 }
 
-/// Compares the model's tensors with those in the file.
-fn compare_model<M: Module>(contents: &Contents, model: &M) -> LoadReport {
+/// Compares the tensors under a prefix with those that should be there.
+fn compare(
+    contents: &Contents,
+    prefix: &str,
+    expected: impl IntoIterator<Item = (ParamPath, Vec<usize>, DType)>,
+) -> LoadReport {
     let mut report = LoadReport::default();
-    let mut left: BTreeSet<&str> = contents
-        .tensors
-        .keys()
-        .filter_map(|name| name.strip_prefix("model/"))
+    let tensors = contents.tensors.keys();
+    let mut left: BTreeSet<&str> = tensors
+        .filter_map(|name| name.strip_prefix(prefix))
         .collect();
-    for (path, _, shape, dtype) in params::tensors(model) {
+    for (path, shape, dtype) in expected {
         left.remove(&*path);
-        let name = format!("model/{path}");
+        let name = format!("{prefix}{path}");
         match contents.tensors.get(&name) {
             None => report.missing.push(path),
-            Some(data) => {
-                fits(&mut report, (name, path, shape), data, dtype);
+            Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
+                report.mismatched.push(Mismatch {
+                    name,
+                    expected: shape,
+                    expected_dtype: dtype,
+                    found: data.shape().as_slice().to_vec(),
+                    found_dtype: data.dtype(),
+                });
             }
+            Some(_) => report.restored.push(path),
         }
     }
-    let unexpected = left.into_iter().map(|path| format!("model/{path}"));
+    let unexpected = left.into_iter().map(|path| format!("{prefix}{path}"));
     report.unexpected.extend(unexpected);
     report
+}
+
+fn compare_model<M: Module>(contents: &Contents, model: &M) -> LoadReport {
+    let tensors = params::tensors(model).into_iter();
+    let expected = tensors.map(|(path, _, shape, dtype)| (path, shape, dtype));
+    compare(contents, "model/", expected)
 }
 
 pub(super) fn check_model<M: Module>(
@@ -487,59 +503,32 @@ fn number(
     }
 }
 
-/// Whether a tensor in the file is as the driver needs it.
-fn fits(
-    report: &mut LoadReport,
-    (name, path, shape): (String, ParamPath, Vec<usize>),
-    data: &TensorData,
-    dtype: DType,
-) -> bool {
-    let fits = data.shape().as_slice() == shape && data.dtype() == dtype;
-    match fits {
-        true => report.restored.push(path),
-        false => report.mismatched.push(Mismatch {
-            name,
-            expected: shape,
-            expected_dtype: dtype,
-            found: data.shape().as_slice().to_vec(),
-            found_dtype: data.dtype(),
-        }),
-    }
-    fits
-}
-
 /// The averages in the file, those that fit, and what there is to say of the others.
 fn averages<M: Module>(
     core: &Core,
     model: &M,
     contents: &Contents,
 ) -> Result<(Option<Averages>, LoadReport), CheckpointError> {
-    let mut report = LoadReport::default();
     let Some(own) = &core.averages else {
-        return Ok((None, report));
+        return Ok((None, LoadReport::default()));
     };
     let Some(count) = contents.header.averaged else {
-        return Ok((Some(Averages::new(own.config.clone())), report));
+        let averages = Averages::new(own.config.clone());
+        return Ok((Some(averages), LoadReport::default()));
     };
     let product = number(contents, AVERAGE_PRODUCT, |x| (0.0..=1.0).contains(&x))?;
     let averages = Averages::counted(own.config.clone(), count, product);
+    let expected = averages.expected(&core.bound);
+    let mut report = compare(contents, "average/", expected);
+    // A path alone would be the model's.
+    let missing = report.missing.iter();
+    report.missing = missing
+        .map(|path| format!("average/{path}").into())
+        .collect();
     let mut data = part(contents, "average/");
-    let mut fitting = HashMap::new();
-    for (path, shape, dtype) in averages.expected(&core.bound) {
-        let name = format!("average/{path}");
-        match data.remove(&path) {
-            None => report.missing.push(name.into()),
-            Some(data) => {
-                let expected = (name, path.as_str().into(), shape);
-                if fits(&mut report, expected, &data, dtype) {
-                    fitting.insert(path, data);
-                }
-            }
-        }
-    }
-    let unexpected = data.into_keys().map(|path| format!("average/{path}"));
-    report.unexpected.extend(unexpected);
-    Ok((Some(averages.load(model, &core.bound, fitting)), report))
+    let restored: BTreeSet<&str> = report.restored.iter().map(|path| &**path).collect();
+    data.retain(|path, _| restored.contains(path.as_str()));
+    Ok((Some(averages.load(model, &core.bound, data)), report))
 }
 
 /// The window in the file.
@@ -563,22 +552,14 @@ fn window<M: Module>(
     if micro_batches == 0 {
         return Ok(Window::default());
     }
-    let mut report = LoadReport::default();
-    for (path, data) in &data {
-        let of_path = |bound: &&Bound| *bound.info().path == **path;
-        let Some(bound) = core.bound.iter().find(of_path) else {
-            report.unexpected.push(format!("window/{path}"));
-            continue;
-        };
+    let expected = core.bound.iter().map(|bound| {
         let info = bound.info();
-        let expected = (
-            format!("window/{path}"),
-            info.path.clone(),
-            info.shape.clone(),
-        );
         let dtype = state_dtype(info.dtype).into();
-        fits(&mut report, expected, data, dtype);
-    }
+        (info.path.clone(), info.shape.clone(), dtype)
+    });
+    let mut report = compare(contents, "window/", expected);
+    // Not every parameter has had a gradient.
+    report.missing.clear();
     first_error(&report)?;
     let positive = |x: f64| x > 0.0 && x.is_finite();
     Ok(Window {
