@@ -182,9 +182,9 @@ pub(crate) struct Core {
     pub window: Window,
     pub averages: Option<Averages>,
     pub notes: BTreeMap<String, String>,
-    /// Whether factors can be left to the optimizer's pass: not if Burn clips in between.
-    fold: bool,
-    /// Whether this can be done for every trainable parameter.
+    /// Whether a factor on a parameter's gradient can be left to its optimizer's pass.
+    folds: Vec<bool>,
+    /// Whether it can for every trainable parameter.
     all_fold: bool,
     /// Whether groups have learning rates of their own.
     own_rates: bool,
@@ -277,10 +277,18 @@ impl Core {
         let others = bound
             .iter()
             .map(|bound| bound.info().trainable && bound.drives.is_none());
-        let mut core = Self {
+        // Not if Burn clips in between. And a pass over memory takes gradients of the parameter's precision
+        // only, which a factor beforehand brings a sum back to.
+        let folds = bound.iter().map(|bound| {
+            let sums_in_single = settings.accumulation.is_some() && bound.is_half();
+            !optim.has_gradient_clipping() && bound.drives.is_some() && !sums_in_single
+        });
+        let folds: Vec<bool> = folds.collect();
+        let mut all = bound.iter().zip(&folds);
+        let core = Self {
             others: others.collect(),
-            fold: !optim.has_gradient_clipping(),
-            all_fold: false,
+            all_fold: all.all(|(bound, folds)| *folds || !bound.info().trainable),
+            folds,
             own_rates: bound.iter().any(|bound| bound.rate.is_some()),
             uniform,
             settings,
@@ -290,8 +298,6 @@ impl Core {
             averages: averaging.map(Averages::new),
             notes: BTreeMap::new(),
         };
-        let mut trainable = core.bound.iter().filter(|bound| bound.info().trainable);
-        core.all_fold = trainable.all(|bound| core.folds(bound));
         Ok((optim, core))
     }
 
@@ -303,14 +309,6 @@ impl Core {
         for (bound, id) in self.bound.iter_mut().zip(ids) {
             bound.found.id = *id;
         }
-    }
-
-    /// Whether a factor on this gradient can be left to the optimizer's pass.
-    fn folds(&self, bound: &Bound) -> bool {
-        // A pass over memory takes gradients of the parameter's precision only, which a factor beforehand
-        // brings a sum back to.
-        let sums_in_single = self.settings.accumulation.is_some() && bound.is_half();
-        self.fold && bound.drives.is_some() && !sums_in_single
     }
 
     /// What can be said before a micro-batch is looked at.
@@ -577,9 +575,9 @@ impl Core {
         let inside = match &scale {
             Scale::All(factor) if self.all_fold && fits(*factor) => scale,
             scale => {
-                let each = self.bound.iter().enumerate().map(|(at, bound)| {
+                let each = self.folds.iter().enumerate().map(|(at, folds)| {
                     let factor = scale.of(at);
-                    match self.folds(bound) && fits(factor) {
+                    match *folds && fits(factor) {
                         true => (1.0, factor),
                         false => (factor, 1.0),
                     }
