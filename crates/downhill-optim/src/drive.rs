@@ -42,6 +42,36 @@ pub struct Directive {
     pub grad_scale: f64,
     /// Takes the place of settings.
     pub driven: Driven,
+    /// The parameter that it is for, where that is known: a step of another one passes it by.
+    pub place: Option<Place>,
+}
+
+/// Where the elements of a tensor are, if they are in memory that a pass can get at. No two tensors that are
+/// alive have the same place, unless they share their memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(usize);
+
+impl Place {
+    /// The place of a tensor's elements; none on devices.
+    pub fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+        let tensor = tensor.without_autodiff().into_dispatch();
+        fused::memory(&tensor).map(|memory| Self(memory.address))
+    }
+}
+
+/// The dimensions of a tensor from the one whose elements lie farthest apart to the one whose elements are
+/// neighbours, if that is not their own order: a transposed matrix has `[1, 0]`. None on devices, which do
+/// not say.
+///
+/// Products of matrices take other ways through transposed ones, and round differently.
+pub fn memory_order<const D: usize>(tensor: Tensor<D>) -> Option<Vec<usize>> {
+    let shape = tensor.shape();
+    let tensor = tensor.without_autodiff().into_dispatch();
+    let strides = fused::memory(&tensor)?.strides;
+    let mut order: Vec<usize> = (0..D).collect();
+    // Of equal strides that of a single element is the inner one.
+    order.sort_by_key(|&dim| core::cmp::Reverse((strides[dim].unsigned_abs(), shape[dim])));
+    (!order.is_sorted()).then_some(order)
 }
 
 impl Default for Directive {
@@ -50,6 +80,7 @@ impl Default for Directive {
         Self {
             grad_scale: 1.0,
             driven: Driven::default(),
+            place: None,
         }
     }
 }
@@ -121,6 +152,14 @@ pub enum StateMismatch {
         /// The shape of the state.
         found: Vec<usize>,
     },
+    /// A tensor that does not hold floating-point numbers.
+    #[error("the loaded state `{name}` is in {found:?}, and must be in a floating-point precision")]
+    Precision {
+        /// The tensor's name.
+        name: &'static str,
+        /// The precision of the state.
+        found: DType,
+    },
 }
 
 fn listed(names: &[String]) -> String {
@@ -130,9 +169,15 @@ fn listed(names: &[String]) -> String {
     }
 }
 
+/// An optimizer of this library; clones are the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptimizerKey(pub(crate) usize);
+
 /// What an optimizer of this library says of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
+    /// Which one it is, as long as it lives.
+    pub key: OptimizerKey,
     /// Its name and settings, where they are known.
     pub identity: Option<Identity>,
     /// Which settings can be driven.
@@ -144,38 +189,58 @@ pub struct Probed {
 enum Mode {
     Steps,
     Directed(Directives, usize),
-    Probing(Vec<Probed>),
+    Probing(Vec<Probed>, Option<Place>),
+}
+
+/// What is in force on a thread.
+struct Ambient {
+    mode: Mode,
+    /// A step is on its way. While it waits for others in its pass, its thread works off whatever is in the
+    /// pool's queue, and a step of somebody else in there must not see the mode.
+    busy: bool,
+}
+
+impl Ambient {
+    const NOTHING: Self = Self {
+        mode: Mode::Steps,
+        busy: false,
+    };
 }
 
 thread_local! {
     // A step runs on the thread that calls it; only its passes use others.
-    static MODE: RefCell<Mode> = const { RefCell::new(Mode::Steps) };
+    static AMBIENT: RefCell<Ambient> = const { RefCell::new(Ambient::NOTHING) };
 }
 
-/// Puts the mode back, also where `work` panics.
-struct Restore(Option<Mode>);
+/// Puts back what was in force, also where `work` panics.
+struct Restore(Option<Ambient>);
 
 impl Restore {
     fn enter(mode: Mode) -> Self {
-        Self(Some(MODE.replace(mode)))
+        Self(Some(AMBIENT.replace(Ambient { mode, busy: false })))
     }
 
     /// The mode that was in force.
     fn leave(mut self) -> Mode {
-        MODE.replace(self.0.take().unwrap_or(Mode::Steps))
+        let before = self.0.take().unwrap_or(Ambient::NOTHING);
+        AMBIENT.replace(before).mode
     }
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        if let Some(mode) = self.0.take() {
-            MODE.replace(mode);
+        if let Some(before) = self.0.take() {
+            AMBIENT.replace(before);
         }
     }
 }
 
-/// Runs `step`, in which every [`RuleOptimizer`](crate::RuleOptimizer) on this thread follows the
-/// directives.
+/// Runs `step`, in which every [`RuleOptimizer`](crate::RuleOptimizer) that `step` calls on this thread follows
+/// the directives. Whatever else the thread does while one of these waits in its pass does not see them.
+///
+/// Between two steps it does: if `step` waits in a rayon pool there, an optimizer in a job that the thread takes
+/// up would follow a directive that is not for it. Directives that have a [place](Directive::place) are followed
+/// by the step of that parameter alone.
 ///
 /// # Panics
 ///
@@ -192,37 +257,70 @@ pub fn directed<T>(directives: Directives, step: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `step`, in which the optimizers of this library move nothing: each says what it is, and whether
-/// the state that it is given fits. Others step as always.
-pub fn probe<T>(step: impl FnOnce() -> T) -> (T, Vec<Probed>) {
-    let restore = Restore::enter(Mode::Probing(Vec::new()));
+/// the state that it is given fits. Others step as always. Asked is who steps the parameter at `place`, or
+/// whoever steps one where that is not known.
+pub fn probe<T>(place: Option<Place>, step: impl FnOnce() -> T) -> (T, Vec<Probed>) {
+    let restore = Restore::enter(Mode::Probing(Vec::new(), place));
     let result = step();
     match restore.leave() {
-        Mode::Probing(probed) => (result, probed),
+        Mode::Probing(probed, _) => (result, probed),
         _ => (result, Vec::new()),
     }
 }
 
-/// The directive of the step that begins.
-pub(crate) fn next() -> Directive {
-    MODE.with_borrow_mut(|mode| match mode {
-        Mode::Steps | Mode::Probing(_) => Directive::default(),
-        Mode::Directed(Directives::All(directive), _) => *directive,
-        Mode::Directed(Directives::Each(each), taken) => {
-            *taken += 1;
-            let directive = each.get(*taken - 1);
-            *directive
-                .unwrap_or_else(|| panic!("there are {} directives for more steps", each.len()))
+/// What a step that begins has to do.
+pub(crate) enum Task {
+    Step(Directive, Busy),
+    Probe,
+}
+
+/// Ends with the step that it was made for.
+pub(crate) struct Busy(bool);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0 {
+            AMBIENT.with_borrow_mut(|ambient| ambient.busy = false);
         }
+    }
+}
+
+/// What the step of a parameter that begins has to do; until it ends, no other one on this thread is told
+/// anything.
+pub(crate) fn begin(param: &DispatchTensor) -> Task {
+    AMBIENT.with_borrow_mut(|ambient| {
+        let nothing = Task::Step(Directive::default(), Busy(false));
+        if ambient.busy {
+            return nothing;
+        }
+        let is_at = |place: &Option<Place>| {
+            place.is_none_or(|Place(address)| {
+                fused::memory(param).is_some_and(|memory| memory.address == address)
+            })
+        };
+        let directive = match &mut ambient.mode {
+            Mode::Steps => return nothing,
+            Mode::Probing(_, place) if is_at(place) => return Task::Probe,
+            Mode::Probing(..) => return nothing,
+            Mode::Directed(Directives::All(directive), _) => *directive,
+            Mode::Directed(Directives::Each(each), taken) => match each.get(*taken) {
+                Some(directive) if is_at(&directive.place) => {
+                    *taken += 1;
+                    *directive
+                }
+                Some(_) => return nothing,
+                None if each.iter().any(|told| told.place.is_some()) => return nothing,
+                None => panic!("there are {} directives for more steps", each.len()),
+            },
+        };
+        ambient.busy = true;
+        Task::Step(directive, Busy(true))
     })
 }
 
-pub(crate) fn is_probing() -> bool {
-    MODE.with_borrow(|mode| matches!(mode, Mode::Probing(_)))
-}
-
 pub(crate) fn record(probed: Probed) {
-    MODE.with_borrow_mut(|mode| {
-        if let Mode::Probing(list) = mode {
+    AMBIENT.with_borrow_mut(|ambient| {
+        if let Mode::Probing(list, _) = &mut ambient.mode {
             list.push(probed);
         }
     });

@@ -7,7 +7,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Clock, Rule, Slot};
 
-use crate::drive::{self, Identity, Probed, StateMismatch, state_dtype};
+use crate::drive::{
+    self, Directive, Identity, OptimizerKey, Probed, StateMismatch, Task, state_dtype,
+};
 use crate::engine::{Elementwise, Engine, Factored};
 use crate::fused;
 use crate::state::{Layout, RuleState, Tensors};
@@ -96,6 +98,7 @@ impl RuleOptimizer {
     fn probed(&self, shape: &[usize], state: Option<&RuleState>) -> Probed {
         let fits = state.map_or(Ok(()), |state| self.check_state(shape, state));
         Probed {
+            key: OptimizerKey(Arc::as_ptr(&self.engine).addr()),
             identity: self.identity.as_deref().cloned(),
             drives: self.engine.drives(),
             mismatch: fits.err(),
@@ -164,6 +167,12 @@ impl RuleOptimizer {
                     found: data.shape().as_slice().to_vec(),
                 });
             }
+            if !data.dtype().is_float() {
+                return Err(StateMismatch::Precision {
+                    name: slot.name,
+                    found: data.dtype(),
+                });
+            }
         }
         Ok(())
     }
@@ -183,6 +192,7 @@ impl RuleOptimizer {
         mut param: DispatchTensor,
         grad: DispatchTensor,
         state: Option<RuleState>,
+        directive: Directive,
     ) -> (DispatchTensor, RuleState) {
         assert!(
             lr.is_finite() && lr >= 0.0,
@@ -199,7 +209,6 @@ impl RuleOptimizer {
             .filter(|state| self.fits(shape, state))
             .unwrap_or_else(|| self.fresh_state(shape, &param));
         state.step = state.step.saturating_add(1);
-        let directive = drive::next();
         // Not every device takes tensors without elements.
         if shape.contains(&0) {
             return (param, state);
@@ -261,12 +270,17 @@ impl Optimizer for RuleOptimizer {
         state: Option<RuleState>,
     ) -> (Tensor<D>, Option<RuleState>) {
         let param = tensor.into_dispatch();
-        if drive::is_probing() {
-            drive::record(self.probed(param.shape().as_slice(), state.as_ref()));
-            return (Tensor::from_dispatch(param), state);
+        match drive::begin(&param) {
+            Task::Probe => {
+                drive::record(self.probed(param.shape().as_slice(), state.as_ref()));
+                (Tensor::from_dispatch(param), state)
+            }
+            Task::Step(directive, _busy) => {
+                let grad = grad.into_dispatch();
+                let (param, state) = self.advance(lr, param, grad, state, directive);
+                (Tensor::from_dispatch(param), Some(state))
+            }
         }
-        let (param, state) = self.advance(lr, param, grad.into_dispatch(), state);
-        (Tensor::from_dispatch(param), Some(state))
     }
 
     fn to_device<const D: usize>(state: RuleState, device: &Device) -> RuleState {

@@ -4,9 +4,9 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use downhill_optim::drive::{detached, lerp, state_dtype};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::params::{floats, with_rank};
+use crate::params::{AutodiffState, Found, ParamInfo, floats, with_rank};
 use crate::setting::{OutOfRange, Range};
 use crate::update::Bound;
 use crate::{ParamPath, Rejected};
@@ -24,7 +24,7 @@ use crate::{ParamPath, Rejected};
 /// Parameters of 16 bits have an average in f32: in their own precision it would stand still. Running
 /// statistics are averaged too (timm does so, torch copies them); integers and booleans are the
 /// model's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Averaging {
     kind: Kind,
     every: u64,
@@ -32,7 +32,7 @@ pub struct Averaging {
     average_buffers: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Ema {
@@ -128,6 +128,16 @@ impl Averaging {
         Ok(())
     }
 
+    /// Whether averages that were begun with the settings `other` are some of these: a moving average forgets
+    /// where it comes from, and a mean holds what it has once taken in.
+    pub(crate) fn goes_on_from(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Ema { .. }, Kind::Ema { .. }) => true,
+            (Kind::Mean, Kind::Mean) => self.start == other.start && self.every == other.every,
+            _ => false,
+        }
+    }
+
     /// Whether the parameters after `updates` updates are taken in.
     fn takes(&self, updates: u64) -> bool {
         updates > self.start && (updates - self.start).is_multiple_of(self.every)
@@ -200,9 +210,16 @@ impl Averages {
     }
 
     fn keeps(&self, bound: &Bound) -> bool {
-        let averaged = bound.info().trainable || self.config.average_buffers;
-        // Some devices do not take tensors without elements.
-        averaged && !bound.info().shape.contains(&0)
+        let ParamInfo {
+            trainable,
+            shape,
+            dtype,
+            ..
+        } = bound.info();
+        let averaged = *trainable || self.config.average_buffers;
+        // What is quantised cannot be trained, and has nothing between two of its numbers. Some devices do not
+        // take tensors without elements.
+        averaged && dtype.is_float() && !shape.contains(&0)
     }
 
     /// A model for evaluation that has the averages. It shares their memory.
@@ -312,8 +329,12 @@ impl ModuleVisitor for Update<'_> {
             return;
         }
         // In a buffer of its own, so that neither has to be copied when it is next written to.
+        // And in the order of its dimensions, in which the next ones leave it.
         let value = value.without_autodiff();
-        let first = value.cast(state_dtype(param.dtype())).mul_scalar(1.0);
+        let shape = value.shape();
+        let flat = value.reshape([shape.num_elements()]);
+        let flat = flat.cast(state_dtype(param.dtype())).mul_scalar(1.0);
+        let first = flat.reshape(shape);
         tensors.register::<Kept<D>>(bound.id(), Some(first));
     }
 }
@@ -449,6 +470,7 @@ fn check_followers<M: Module>(target: &M, source: &M, tau: f64) -> Result<(), Po
         }));
     }
     let (of_target, of_source) = (floats(target), floats(source));
+    let (packed_target, packed_source) = (Packed::of(target), Packed::of(source));
     let differ = |path: &str, reason| {
         let path = path.to_string();
         Err(PolyakError::Structure { path, reason })
@@ -460,6 +482,22 @@ fn check_followers<M: Module>(target: &M, source: &M, tau: f64) -> Result<(), Po
         if target.info.shape != source.info.shape {
             return differ(&target.info.path, "the shapes differ");
         }
+        let packed = |packed: &Packed, found: &Found| packed.0.get(&found.id).cloned();
+        let both = (
+            packed(&packed_target, target),
+            packed(&packed_source, source),
+        );
+        match both {
+            (None, None) => {}
+            (Some(target), Some(source)) if tau == 1.0 || target == source => {}
+            (Some(_), Some(_)) => {
+                return differ(
+                    &target.info.path,
+                    "they are quantised and not the same: there is nothing between them, so `tau` must be 1",
+                );
+            }
+            _ => return differ(&target.info.path, "only one of them is quantised"),
+        }
     }
     let count = of_target.len().min(of_source.len());
     let longer = of_target.get(count).or(of_source.get(count));
@@ -467,6 +505,26 @@ fn check_followers<M: Module>(target: &M, source: &M, tau: f64) -> Result<(), Po
         return differ(&found.info.path, "only one of them has it");
     }
     Ok(())
+}
+
+/// The quantised tensors of a module.
+#[derive(Default)]
+struct Packed(BTreeMap<ParamId, TensorData>);
+
+impl Packed {
+    fn of<M: Module>(module: &M) -> Self {
+        let mut packed = Self::default();
+        module.visit(&mut packed);
+        packed
+    }
+}
+
+impl ModuleVisitor for Packed {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if matches!(param.dtype(), DType::QFloat(_)) {
+            self.0.insert(param.id, param.val().into_data());
+        }
+    }
 }
 
 #[derive(Default)]
@@ -494,27 +552,16 @@ impl ModuleMapper for Follow {
             return param;
         };
         param.map(|own| {
-            let (autodiff, require_grad) = (own.is_autodiff(), own.is_require_grad());
-            let strategy = own.gradient_checkpointing_strategy();
+            let autodiff = AutodiffState::of(&own);
             let own = own.without_autodiff();
             let source = source.to_device(&own.device());
-            let moved = match tau {
+            autodiff.put_on(match own.dtype() {
+                // It was the same, or is to be.
+                DType::QFloat(_) => source,
                 // Exactly the source, in a buffer of its own.
-                1.0 => source.cast(FloatDType::from(own.dtype())).mul_scalar(1.0),
-                tau => lerp(own, source, tau),
-            };
-            let moved = match autodiff {
-                true => Tensor::from_inner(moved),
-                false => moved,
-            };
-            let moved = match strategy {
-                Some(strategy) => moved.with_gradient_checkpointing_strategy(strategy),
-                None => moved,
-            };
-            match require_grad {
-                true => moved.require_grad(),
-                false => moved,
-            }
+                dtype if tau == 1.0 => source.cast(FloatDType::from(dtype)).mul_scalar(1.0),
+                _ => lerp(own, source, tau),
+            })
         })
     }
 }

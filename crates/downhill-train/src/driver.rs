@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use downhill_optim::Identity;
-use downhill_optim::drive::directed;
 
 use crate::average::Averaging;
 use crate::batch::{Accumulation, MicroBatch};
@@ -15,8 +15,8 @@ use crate::groups::Group;
 use crate::params::{self, Found, ModuleError, ParamInfo};
 use crate::report::StepReport;
 use crate::setting::Range;
-use crate::update::{Bound, Core, Go, Rates, Settings};
-use crate::{Rate, Setting};
+use crate::update::{Bound, Core, Rates, Settings};
+use crate::{Rate, Setting, probe};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].
 #[derive(Clone)]
@@ -270,17 +270,12 @@ impl Driver {
                 });
             }
         };
-        let Go {
-            grads,
-            directives,
-            before,
-        } = go;
         let rate = self.core.module_rate(&mut rates);
         if let Rates::Scheduler(_, next) = rates {
             self.rate = Rate::Scheduler(*next);
         }
         let optim = &mut self.optim;
-        let model = directed(directives, || optim.step(rate, model, grads));
+        let (model, before) = go.make(model, |model, grads| optim.step(rate.clone(), model, grads));
         self.core.finish(&model, &mut report, before);
         Ok((model, report))
     }
@@ -354,7 +349,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// If the model differs in more than its ids; the driver is as it was then.
+    /// If the model differs in more than its ids, or Burn's groups choose a learning rate or an optimizer by an
+    /// id; the driver is as it was then.
     pub fn rebind<M: Module>(&mut self, model: &M) -> Result<(), BindError> {
         let found = params::floats(model);
         params::check(model, &found)?;
@@ -390,10 +386,38 @@ impl Driver {
             return Err(BindError::Unknown { path });
         }
         let ids: Vec<ParamId> = found.iter().map(|found| found.id).collect();
-        self.optim = checkpoint::renamed(&self.optim, &self.core.bound, &ids)?;
+        let bound = &self.core.bound;
+        if let Rate::Scheduler(scheduler) = &self.rate {
+            check_rates_by_path(scheduler, bound, &ids)?;
+        }
+        let optim = checkpoint::renamed(&self.optim, bound, &ids)?;
+        probe::check_by_path(model, &optim, bound)?;
+        self.optim = optim;
         self.core.move_to(&ids);
         Ok(())
     }
+}
+
+/// Whether the learning rates are the same under other ids, as far as the next updates show.
+fn check_rates_by_path(
+    scheduler: &ModuleLrScheduler,
+    bound: &[Bound],
+    ids: &[ParamId],
+) -> Result<(), BindError> {
+    const UPDATES: usize = 64;
+    let mut scheduler = scheduler.clone();
+    for _ in 0..UPDATES {
+        let rates = scheduler.step();
+        for (bound, id) in bound.iter().zip(ids) {
+            let path = &bound.info().path;
+            let rate = |id| rates.lr_from_param(id, Some(path));
+            if rate(bound.id()) != rate(*id) {
+                let (path, what) = (path.clone(), "learning rate");
+                return Err(BindError::ChosenById { path, what });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a driver knows about a parameter.

@@ -72,6 +72,17 @@ pub enum BindError {
         /// Shape and precision in the model.
         found: String,
     },
+    /// Something that was chosen by an id which the model has not kept.
+    #[error(
+        "the {what} of `{path}` was chosen by the parameter's id, and here it has another one: choose by path \
+         (`ParamGroup::from_path`)"
+    )]
+    ChosenById {
+        /// The parameter's path.
+        path: ParamPath,
+        /// What it would lose.
+        what: &'static str,
+    },
     /// States of parameters that the model does not have.
     #[error("the model has no parameter `{path}`, which the driver was bound to")]
     Lost {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use burn::module::ParamGroup;
 use burn::optim::{ModuleOptimizer, Optimizer};
+use serde::Serialize;
 
 use crate::params::ParamInfo;
 use crate::setting::{OutOfRange, Range};
@@ -176,6 +177,18 @@ pub(crate) enum GroupRate {
     Setting(Setting),
 }
 
+/// The settings of a group, as they are saved.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct GroupSettings {
+    #[serde(skip)]
+    pub name: Arc<str>,
+    learning_rate_factor: Option<f64>,
+    learning_rate: Option<Setting>,
+    weight_decay: Option<Setting>,
+    momentum: Option<Setting>,
+    frozen: bool,
+}
+
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
@@ -276,6 +289,24 @@ impl Group {
             optim.with_group(group, optimizer.clone(), None)
         }));
         self
+    }
+
+    /// What a checkpoint compares of it. Whom it chooses and by which optimizer they are stepped is compared
+    /// parameter by parameter.
+    pub(crate) fn settings(&self) -> GroupSettings {
+        let (learning_rate_factor, learning_rate) = match self.rate.clone() {
+            None => (None, None),
+            Some(GroupRate::Factor(factor)) => (Some(factor), None),
+            Some(GroupRate::Setting(rate)) => (None, Some(rate)),
+        };
+        GroupSettings {
+            name: self.name.clone(),
+            learning_rate_factor,
+            learning_rate,
+            weight_decay: self.weight_decay.clone(),
+            momentum: self.momentum.clone(),
+            frozen: self.frozen,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), OutOfRange> {

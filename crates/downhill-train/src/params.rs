@@ -1,10 +1,10 @@
 //! The parameters of a module: their paths, and what can be wrong with them.
 
-use core::fmt;
 use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Bool, DType, Int, Tensor};
+use burn::tensor::{Bool, DType, Device, GradientCheckpointingStrategy, Int, Tensor};
+use downhill_optim::drive::memory_order;
 
 use crate::ParamPath;
 
@@ -83,11 +83,60 @@ impl ModuleVisitor for Walk {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let info = ParamInfo {
             path: self.path.join(".").into(),
-            shape: param.lazy_shape().as_slice().to_vec(),
+            // Not the lazy one: a parameter may turn its value when it is initialised, as Burn's column-major
+            // linear layer does.
+            shape: param.shape().as_slice().to_vec(),
             dtype: param.dtype(),
             trainable: param.is_require_grad(),
         };
         self.found.push(Found { id: param.id, info });
+    }
+}
+
+/// The devices of the float tensors, in the same order.
+pub(crate) fn devices<M: Module>(module: &M) -> Vec<Device> {
+    #[derive(Default)]
+    struct Devices(Vec<Device>);
+    impl ModuleVisitor for Devices {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.lazy_device());
+        }
+    }
+    let mut devices = Devices::default();
+    module.visit(&mut devices);
+    devices.0
+}
+
+/// What a tensor is to autodiff, for another one that takes its place.
+pub(crate) struct AutodiffState {
+    on: bool,
+    require_grad: bool,
+    checkpointing: Option<GradientCheckpointingStrategy>,
+}
+
+impl AutodiffState {
+    pub fn of<const D: usize>(tensor: &Tensor<D>) -> Self {
+        Self {
+            on: tensor.is_autodiff(),
+            require_grad: tensor.is_require_grad(),
+            checkpointing: tensor.gradient_checkpointing_strategy(),
+        }
+    }
+
+    /// The tensor, which comes without autodiff, in this state.
+    pub fn put_on<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
+        if !self.on {
+            return tensor;
+        }
+        let tensor = Tensor::from_inner(tensor);
+        let tensor = match self.checkpointing {
+            Some(strategy) => tensor.with_gradient_checkpointing_strategy(strategy),
+            None => tensor,
+        };
+        match self.require_grad {
+            true => tensor.require_grad(),
+            false => tensor,
+        }
     }
 }
 
@@ -166,37 +215,31 @@ pub(crate) fn check<M: Module>(module: &M, found: &[Found]) -> Result<(), Module
     Ok(())
 }
 
-/// The kind of a tensor in a module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Float,
-    Int,
-    Bool,
+/// A tensor of a module, as it is saved.
+pub(crate) struct Saved {
+    pub path: ParamPath,
+    pub shape: Vec<usize>,
+    pub dtype: DType,
+    /// See [`memory_order`]; of floats alone, which matrices are made of.
+    pub memory_order: Option<Vec<usize>>,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Float => "float",
-            Self::Int => "int",
-            Self::Bool => "bool",
-        })
-    }
-}
-
-/// Path, kind and shape of every tensor of a module, and its precision if it is a float, as they are
-/// saved.
-pub(crate) fn tensors<M: Module>(module: &M) -> Vec<(ParamPath, Kind, Vec<usize>, DType)> {
+/// Every tensor of a module, in the order of the visit.
+pub(crate) fn tensors<M: Module>(module: &M) -> Vec<Saved> {
     #[derive(Default)]
     struct All {
         path: Vec<String>,
-        tensors: Vec<(ParamPath, Kind, Vec<usize>, DType)>,
+        tensors: Vec<Saved>,
     }
 
     impl All {
-        fn push(&mut self, kind: Kind, shape: &[usize], dtype: DType) {
-            let path = self.path.join(".").into();
-            self.tensors.push((path, kind, shape.to_vec(), dtype));
+        fn push(&mut self, shape: &[usize], dtype: DType) {
+            self.tensors.push(Saved {
+                path: self.path.join(".").into(),
+                shape: shape.to_vec(),
+                dtype,
+                memory_order: None,
+            });
         }
     }
 
@@ -205,17 +248,20 @@ pub(crate) fn tensors<M: Module>(module: &M) -> Vec<(ParamPath, Kind, Vec<usize>
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let saved = param.transform_for_save();
-            self.push(Kind::Float, saved.shape().as_slice(), saved.dtype());
+            self.push(saved.shape().as_slice(), saved.dtype());
+            if let Some(last) = self.tensors.last_mut() {
+                last.memory_order = memory_order(saved.val());
+            }
         }
 
         fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
             let saved = param.transform_for_save();
-            self.push(Kind::Int, saved.shape().as_slice(), saved.dtype());
+            self.push(saved.shape().as_slice(), saved.dtype());
         }
 
         fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
             let saved = param.transform_for_save();
-            self.push(Kind::Bool, saved.shape().as_slice(), saved.dtype());
+            self.push(saved.shape().as_slice(), saved.dtype());
         }
     }
 

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::tensor::{Device, Tensor};
-use downhill_optim::drive::{Probed, probe};
+use downhill_optim::drive::{Place, Probed, probe};
 
-use crate::ParamPath;
-use crate::params::keep_path;
+use crate::checkpoint::States;
+use crate::params::{self, ParamInfo, keep_path, with_rank};
+use crate::update::Bound;
+use crate::{BindError, ParamPath};
 
 /// One parameter at its path, as a module: what an optimizer sees of a model.
 #[derive(Clone, Debug)]
@@ -110,19 +112,26 @@ struct Probe {
     refusal: Option<Refusal>,
 }
 
-/// Steps one parameter at the rate 0, and returns it with what the optimizers of this library said.
+/// Steps one parameter, and returns it with what the optimizer said, if it is of this library.
 fn ask<const D: usize>(
     optim: &mut ModuleOptimizer,
     path: &[String],
     param: Param<Tensor<D>>,
     grad: Tensor<D>,
+    rate: f64,
 ) -> Result<(Option<Probed>, Param<Tensor<D>>), String> {
     let mut grads = GradientsParams::new();
     grads.register(param.id, grad);
     let path = path.to_vec();
-    let step = AssertUnwindSafe(|| probe(|| optim.step(0.0, Alone { path, param }, grads)));
+    let place = Place::of(param.val());
+    let step = AssertUnwindSafe(|| probe(place, || optim.step(rate, Alone { path, param }, grads)));
     match catch_unwind(step) {
-        Ok((stepped, probed)) => Ok((probed.into_iter().next(), stepped.param)),
+        Ok((stepped, probed)) => {
+            let mut probed = probed.into_iter();
+            // One that makes several steps of this library's is a user's own: it is told nothing.
+            let only = probed.next().filter(|_| probed.next().is_none());
+            Ok((only, stepped.param))
+        }
         Err(panic) => Err(match panic.downcast::<String>() {
             Ok(text) => *text,
             Err(panic) => match panic.downcast::<&str>() {
@@ -131,6 +140,59 @@ fn ask<const D: usize>(
             },
         }),
     }
+}
+
+/// Whether each parameter of a model is stepped by the optimizer that the driver found for it under another id.
+pub(crate) fn check_by_path<M: Module>(
+    module: &M,
+    optim: &ModuleOptimizer,
+    bound: &[Bound],
+) -> Result<(), BindError> {
+    let refused = |Refusal { path, reason }| BindError::Refused { path, reason };
+    let probed = all(module, optim).map_err(refused)?;
+    let devices = params::devices(module);
+    let blank = optim.clone().load_record(OptimizerRecord::default());
+    for (((probed, bound), found), device) in
+        (probed.iter().zip(bound).zip(params::floats(module))).zip(devices)
+    {
+        if !bound.info().trainable || !found.info.trainable {
+            continue;
+        }
+        let same = match (probed, bound.key) {
+            (None, None) => {
+                let one = |id| footprint(&blank, id, bound.info(), &device);
+                one(bound.id()) == one(found.id)
+            }
+            (probed, key) => probed.as_ref().map(|probed| probed.key) == key,
+        };
+        if !same {
+            let (path, what) = (bound.info().path.clone(), "optimizer");
+            return Err(BindError::ChosenById { path, what });
+        }
+    }
+    Ok(())
+}
+
+/// What an optimizer that cannot be asked makes of one element: where it ends, and the state that it keeps.
+fn footprint(
+    blank: &ModuleOptimizer,
+    id: ParamId,
+    info: &ParamInfo,
+    device: &Device,
+) -> Result<(Vec<u8>, States), String> {
+    let mut optim = blank.clone();
+    let path: Vec<String> = info.path.split('.').map(str::to_string).collect();
+    with_rank!(info.shape.len(), D => {
+        let one = Tensor::<D>::ones([1; D], (device, info.dtype)).require_grad();
+        let grad = one.clone().without_autodiff();
+        let param = Param::initialized(id, one);
+        let (_, param) = ask(&mut optim, &path, param, grad, 0.1)?;
+        let states = optim.into_bytes().and_then(|bytes| {
+            States::from_record(burn_pack::Reader::from_bytes(bytes)?, |_| Some(String::new()))
+        });
+        let states = states.map_err(|error| error.to_string())?;
+        Ok((param.val().into_data().as_bytes().to_vec(), states))
+    })
 }
 
 /// Whether optimizers that cannot be asked take the states that they have, of the parameters at `paths`: each
@@ -156,7 +218,7 @@ pub(crate) fn step_copies<M: Module>(
             }
             let grad = param.val().without_autodiff().zeros_like();
             let shape = param.lazy_shape();
-            let stepped = ask(&mut self.optim, &self.path, param.clone(), grad);
+            let stepped = ask(&mut self.optim, &self.path, param.clone(), grad, 0.0);
             let reason = match stepped {
                 Err(reason) => reason,
                 Ok((_, stepped)) if stepped.lazy_shape() != shape => {
@@ -194,8 +256,8 @@ impl ModuleVisitor for Probe {
         let grad = one.clone().without_autodiff();
         let one = Param::initialized(param.id, one);
         let own = || param.val().without_autodiff();
-        let probed = match ask(&mut self.blank, &self.path, one, grad) {
-            Ok((Some(_), _)) => ask(&mut self.loaded, &self.path, param.clone(), own()),
+        let probed = match ask(&mut self.blank, &self.path, one, grad, 0.0) {
+            Ok((Some(_), _)) => ask(&mut self.loaded, &self.path, param.clone(), own(), 0.0),
             other => other,
         };
         match probed {

@@ -47,7 +47,11 @@ pub struct StepReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
     /// The loss, where the driver was told it: the mean of a window of micro-batches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "any_number::option"
+    )]
     pub loss: Option<f64>,
     /// The norm of all gradients together, before clipping; where something asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,22 +120,58 @@ pub struct UpdateRatio {
     /// The parameter's path.
     pub path: ParamPath,
     /// The ratio; about 1e-3 in a healthy training. Infinite where the parameter was 0.
-    #[serde(with = "finite_or_none")]
+    #[serde(with = "any_number")]
     pub ratio: f64,
 }
 
-/// JSON has no infinity.
-mod finite_or_none {
+/// Numbers in JSON, which has none that are not finite: those are the texts `NaN`, `inf` and `-inf`.
+mod any_number {
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub fn serialize<S: Serializer>(ratio: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        let finite = Some(*ratio).filter(|ratio| ratio.is_finite());
-        finite.serialize(serializer)
+    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        match number.is_finite() {
+            true => number.serialize(serializer),
+            false => number.to_string().serialize(serializer),
+        }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        let finite = Option::deserialize(deserializer)?;
-        Ok(finite.unwrap_or(f64::INFINITY))
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+            /// As infinity was written once.
+            Nothing,
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(number) => Ok(number),
+            Written::Text(text) => text.parse().map_err(D::Error::custom),
+            Written::Nothing => Ok(f64::INFINITY),
+        }
+    }
+
+    /// The same for a number that may be missing.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[derive(Serialize, Deserialize)]
+        struct Any(#[serde(with = "super")] f64);
+
+        pub fn serialize<S: Serializer>(
+            number: &Option<f64>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            number.map(Any).serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<f64>, D::Error> {
+            let number = Option::<Any>::deserialize(deserializer)?;
+            Ok(number.map(|Any(number)| number))
+        }
     }
 }
 
@@ -245,13 +285,13 @@ impl fmt::Display for Norm {
 
 impl Serialize for Norm {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value().serialize(serializer)
+        any_number::serialize(&self.value(), serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Norm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let unit = f64::deserialize(deserializer)?;
+        let unit = any_number::deserialize(deserializer)?;
         Ok(Self::host(Squares { unit, sum: 1.0 }))
     }
 }

@@ -9,7 +9,9 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{DType, Tensor};
 use downhill_optim::Identity;
-use downhill_optim::drive::{Directive, Directives, Drives, Measure, Probed, Squares, measure};
+use downhill_optim::drive::{
+    Directive, Directives, Drives, Measure, OptimizerKey, Place, Probed, Squares, directed, measure,
+};
 use downhill_optim::rule::Driven;
 
 use crate::average::{Averages, Averaging};
@@ -17,7 +19,7 @@ use crate::batch::{Accumulation, MicroBatch};
 use crate::clipping::{Clipping, NonFinite};
 use crate::error::{BindError, StepCause};
 use crate::gradients::{self, Change, Seen, Window, device_coefficient};
-use crate::groups::{self, Group, GroupRate};
+use crate::groups::{self, Group, GroupRate, GroupSettings};
 use crate::params::{self, Found, ParamInfo};
 use crate::probe;
 use crate::report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
@@ -94,6 +96,8 @@ pub(crate) struct Bound {
     pub frozen: bool,
     /// What its optimizer lets a driver give, if it is of this library.
     pub drives: Option<Drives>,
+    /// Which one that is.
+    pub key: Option<OptimizerKey>,
     pub identity: Option<Identity>,
 }
 
@@ -118,6 +122,7 @@ impl Bound {
         }
         let drives = probed.as_ref().map(|probed| probed.drives);
         let bound = Self {
+            key: probed.as_ref().map(|probed| probed.key),
             groups: groups.iter().map(|group| group.name.clone()).collect(),
             rate: groups.iter().find_map(|group| group.rate.clone()),
             weight_decay: set(|group| group.weight_decay.clone(), &settings.weight_decay),
@@ -171,12 +176,16 @@ impl Bound {
 pub(crate) struct Counters {
     pub updates: u64,
     pub skipped: u64,
+    /// Skips in a row since the last micro-batch that was good.
     pub consecutive: u32,
+    /// Whole windows that were lost in a row, whose micro-batches were all good.
+    pub windows: u32,
 }
 
 /// All of a driver but optimizer and learning rate, which burn-train keeps itself.
 pub(crate) struct Core {
     pub settings: Settings,
+    pub groups: Vec<GroupSettings>,
     pub bound: Vec<Bound>,
     pub counters: Counters,
     pub window: Window,
@@ -192,14 +201,45 @@ pub(crate) struct Core {
     uniform: bool,
     /// Which trainable parameters have optimizers that are not of this library.
     others: Vec<bool>,
+    /// Whether Burn computes something of its own between two steps.
+    clips_in_burn: bool,
 }
 
 /// An update that is ready to be made.
 pub(crate) struct Go<M> {
-    pub grads: GradientsParams,
-    pub directives: Directives,
+    /// Of the parameters whose optimizers are told something, and what.
+    told: (GradientsParams, Directives),
+    /// Of the others, which are stepped by themselves: whatever their optimizers wait for, nothing is in force
+    /// meanwhile that could reach a step of somebody else on this thread.
+    others: GradientsParams,
     /// The model before, where its way is measured.
     pub before: Option<Box<M>>,
+}
+
+impl<M: Module> Go<M> {
+    /// Sets the gradients apart whose parameters are marked.
+    fn apart(mut self, model: &M, others: &[bool]) -> Self {
+        if others.contains(&true) {
+            self.others = gradients::split_off(model, &mut self.told.0, others);
+        }
+        self
+    }
+
+    /// Makes the update of `what`, in one call of `step` or two; returns that, and the model before.
+    pub fn make<T>(
+        self,
+        mut what: T,
+        mut step: impl FnMut(T, GradientsParams) -> T,
+    ) -> (T, Option<Box<M>>) {
+        let (grads, directives) = self.told;
+        if !grads.is_empty() {
+            what = directed(directives, || step(what, grads));
+        }
+        if !self.others.is_empty() {
+            what = step(what, self.others);
+        }
+        (what, self.before)
+    }
 }
 
 type Refused = (GradientsParams, StepCause);
@@ -287,11 +327,13 @@ impl Core {
         let mut all = bound.iter().zip(&folds);
         let core = Self {
             others: others.collect(),
+            clips_in_burn: optim.has_gradient_clipping(),
             all_fold: all.all(|(bound, folds)| *folds || !bound.info().trainable),
             folds,
             own_rates: bound.iter().any(|bound| bound.rate.is_some()),
             uniform,
             settings,
+            groups: groups.iter().map(Group::settings).collect(),
             bound,
             counters: Counters::default(),
             window: Window::default(),
@@ -392,7 +434,7 @@ impl Core {
             // A sum that f32 holds can be too large for the parameter's precision.
             let mut trainable = self.bound.iter().filter(|bound| bound.info().trainable);
             if trainable.any(Bound::is_half) {
-                match self.judge_sum(model, &go.grads, report) {
+                match self.judge_sum(model, &go.told.0, report) {
                     Ok(Some(_)) => {}
                     Ok(None) => return Ok(None),
                     Err(cause) => return Err((last, cause)),
@@ -404,7 +446,7 @@ impl Core {
         if updated < seen.len() {
             self.name_others(seen, report);
         }
-        Ok(Some(go))
+        Ok(Some(go.apart(model, &self.others)))
     }
 
     fn is_guarded(&self) -> bool {
@@ -449,10 +491,12 @@ impl Core {
         }
         let broken = gradients::non_finite(model, &self.bound, &grads, &seen);
         let loss = loss.filter(|loss| !loss.is_finite());
-        match self.judge(broken, loss) {
+        match self.judge(broken, loss, self.counters.consecutive) {
             Verdict::Fine => good(grads, seen, None),
             Verdict::Error(cause) => Err((grads, cause)),
             Verdict::Skip(broken) => {
+                let consecutive = &mut self.counters.consecutive;
+                *consecutive = consecutive.saturating_add(1);
                 self.skip(report, broken);
                 Ok(None)
             }
@@ -533,7 +577,7 @@ impl Core {
             return Ok(Some(seen));
         }
         let broken = gradients::non_finite(model, &self.bound, sum, &seen);
-        match self.judge(broken, None) {
+        match self.judge(broken, None, self.counters.windows) {
             Verdict::Fine => Ok(Some(seen)),
             Verdict::Error(cause) => Err(cause),
             Verdict::Zero(gradients) => Err(StepCause::NonFinite {
@@ -542,6 +586,8 @@ impl Core {
             }),
             Verdict::Skip(broken) => {
                 self.window = Window::default();
+                self.counters.windows = self.counters.windows.saturating_add(1);
+                self.counters.consecutive = 0;
                 self.skip(report, broken);
                 Ok(None)
             }
@@ -603,9 +649,11 @@ impl Core {
         let update = self.counters.updates.saturating_add(1);
         let sampled = |every: u64| update.is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
+        let places = self.clips_in_burn.then(|| gradients::places(model, &grads));
+        let directives = self.directives(seen, &inside, numbers, places.as_deref());
         Go {
-            directives: self.directives(seen, &inside, numbers),
-            grads,
+            told: (grads, directives),
+            others: GradientsParams::new(),
             before: sampled.then(|| Box::new(model.clone())),
         }
     }
@@ -666,9 +714,16 @@ impl Core {
     }
 
     /// What the optimizers' passes are told, with the factors that go into them.
-    fn directives(&self, seen: &[Seen], inside: &Scale, numbers: &Numbers) -> Directives {
+    fn directives(
+        &self,
+        seen: &[Seen],
+        inside: &Scale,
+        numbers: &Numbers,
+        places: Option<&[Option<Place>]>,
+    ) -> Directives {
         if let Scale::All(factor) = inside
             && self.uniform
+            && places.is_none()
         {
             return Directives::All(Directive {
                 grad_scale: *factor,
@@ -676,6 +731,7 @@ impl Core {
                     weight_decay: numbers.weight_decay,
                     momentum: numbers.momentum,
                 },
+                place: None,
             });
         }
         let takes =
@@ -691,6 +747,7 @@ impl Core {
                     weight_decay: value(&bound.weight_decay),
                     momentum: value(&bound.momentum),
                 },
+                place: places.and_then(|places| places[at]),
             }
         });
         Directives::Each(each.collect())
@@ -744,7 +801,13 @@ impl Core {
         }
     }
 
-    fn judge(&self, broken: Vec<NonFiniteGradient>, loss: Option<f64>) -> Verdict {
+    /// What is to be done about what is not finite, after as many skips in a row.
+    fn judge(
+        &self,
+        broken: Vec<NonFiniteGradient>,
+        loss: Option<f64>,
+        consecutive: u32,
+    ) -> Verdict {
         if broken.is_empty() && loss.is_none() {
             return Verdict::Fine;
         }
@@ -753,17 +816,15 @@ impl Core {
                 gradients: broken,
                 loss,
             }),
-            NonFinite::Skip { max_consecutive } => {
-                match self.counters.consecutive >= max_consecutive {
-                    true => Verdict::Error(StepCause::TooManySkips {
-                        count: self.counters.consecutive.saturating_add(1),
-                        max: max_consecutive,
-                        gradients: broken,
-                        loss,
-                    }),
-                    false => Verdict::Skip(broken),
-                }
-            }
+            NonFinite::Skip { max_consecutive } => match consecutive >= max_consecutive {
+                true => Verdict::Error(StepCause::TooManySkips {
+                    count: consecutive.saturating_add(1),
+                    max: max_consecutive,
+                    gradients: broken,
+                    loss,
+                }),
+                false => Verdict::Skip(broken),
+            },
             NonFinite::ZeroNan if broken.is_empty() => Verdict::Fine,
             NonFinite::ZeroNan => Verdict::Zero(broken),
             NonFinite::Ignore => Verdict::Fine,
@@ -772,7 +833,6 @@ impl Core {
 
     fn skip(&mut self, report: &mut StepReport, broken: Vec<NonFiniteGradient>) {
         self.counters.skipped = self.counters.skipped.saturating_add(1);
-        self.counters.consecutive = self.counters.consecutive.saturating_add(1);
         report.skipped = self.counters.skipped;
         report.outcome = Outcome::Skipped;
         report.non_finite = broken;
@@ -787,6 +847,7 @@ impl Core {
     ) {
         self.counters.updates = self.counters.updates.saturating_add(1);
         self.counters.consecutive = 0;
+        self.counters.windows = 0;
         report.step = self.counters.updates;
         if let Some(before) = before {
             report.update_ratios = self.ratios(&*before, model);

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 use half::{bf16, f16};
 
-use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
+use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Memory, Squares};
 use crate::engine::Engine;
 
 /// The step over memory, on the Flex backend.
@@ -101,6 +101,15 @@ fn dense_mut<E: BurnElement + bytemuck::Pod>(tensor: &mut FlexTensor) -> &mut [E
         *tensor = copy;
     }
     tensor.storage_mut()
+}
+
+pub(super) fn memory(tensor: &FlexTensor) -> Memory {
+    let layout = tensor.layout();
+    let offset = layout.start_offset() * tensor.dtype().size();
+    Memory {
+        address: tensor.bytes().as_ptr().addr() + offset,
+        strides: layout.strides().to_vec(),
+    }
 }
 
 /// The sum of squares.

@@ -147,6 +147,26 @@ pub(crate) fn step(
     }
 }
 
+/// Where the elements of a tensor are, and how they lie.
+pub(crate) struct Memory {
+    /// Of the first element, in bytes.
+    pub address: usize,
+    /// From one element to the next along each dimension, in elements.
+    pub strides: Vec<isize>,
+}
+
+/// How a tensor lies in memory, where memory can be read.
+pub(crate) fn memory(tensor: &DispatchTensor) -> Option<Memory> {
+    #[allow(unreachable_patterns)]
+    match &tensor.kind {
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Some(flex::memory(tensor)),
+        #[cfg(feature = "ndarray")]
+        DispatchTensorKind::NdArray(BackendTensor::Float(tensor)) => ndarray::memory(tensor),
+        _ => None,
+    }
+}
+
 /// The sum of squares, in one pass over memory, if backend and precision allow it.
 pub(crate) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
     #[allow(unreachable_patterns)]

@@ -3,7 +3,7 @@ use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMet
 use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 
-use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
+use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Memory, Squares};
 use crate::engine::Engine;
 
 /// The step over memory, on the NdArray backend.
@@ -118,6 +118,24 @@ fn standard<E: Precision>(array: SharedArray<E>) -> SharedArray<E> {
         true => array,
         false => array.as_standard_layout().into_owned().into_shared(),
     }
+}
+
+pub(super) fn memory(tensor: &NdArrayTensor) -> Option<Memory> {
+    macro_rules! of {
+        ($($variant:ident),*) => {
+            match tensor {
+                $(NdArrayTensor::$variant(storage) => {
+                    let view = storage.view();
+                    Some(Memory {
+                        address: view.as_ptr().addr(),
+                        strides: view.strides().to_vec(),
+                    })
+                })*
+                _ => None,
+            }
+        };
+    }
+    of!(F32, F64)
 }
 
 /// The sum of squares.

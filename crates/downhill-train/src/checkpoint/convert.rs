@@ -34,6 +34,7 @@ pub(super) fn contents(
             path: path.as_str().into(),
             shape: data.shape().as_slice().to_vec(),
             dtype: data.dtype(),
+            memory_order: None,
             optimizer: (known && with_state.contains(path.as_str())).then_some(0),
             groups: Vec::new(),
         })
@@ -44,6 +45,7 @@ pub(super) fn contents(
         updates,
         skipped: 0,
         learning_rate: None,
+        rates_ahead: None,
         settings: None,
         optimizers: (identity.into_iter())
             .map(|Identity { name, settings }| OptimizerEntry { name, settings })
@@ -52,6 +54,7 @@ pub(super) fn contents(
         averaged: None,
         micro_batches: 0,
         metric: None,
+        save: None,
         notes: BTreeMap::new(),
         checksums: BTreeMap::new(),
     };
@@ -124,9 +127,11 @@ fn split(name: &str) -> Option<(u64, &str)> {
 }
 
 /// The path in the model of every parameter that has a state.
+///
+/// A record also holds the states of parameters that a model had before it was built anew: they have the path of
+/// one that has a state under its own id, and are left behind.
 fn paths(reader: &Reader, model: &Model) -> Result<HashMap<u64, String>, CheckpointError> {
-    let mut paths = HashMap::new();
-    let mut lost = BTreeSet::new();
+    let mut ids = BTreeSet::new();
     let scalars = reader.scalars().keys().map(String::as_str);
     for name in reader.tensor_names().into_iter().chain(scalars) {
         let Some((id, _)) = split(name) else {
@@ -135,25 +140,45 @@ fn paths(reader: &Reader, model: &Model) -> Result<HashMap<u64, String>, Checkpo
                  swapped?"
             )));
         };
+        ids.insert(id);
+    }
+    let mut paths = HashMap::new();
+    let mut by_path: BTreeMap<&String, Vec<u64>> = BTreeMap::new();
+    let mut lost = BTreeSet::new();
+    for id in ids {
         let recorded = reader.metadata().get(&id.to_string());
-        let path = model.paths.get(&id).or(recorded);
-        match path.filter(|path| model.tensors.contains_key(*path)) {
-            Some(path) => {
-                paths.insert(id, path.clone());
-            }
-            None => {
-                let known = recorded.map(|path| format!("`{path}`"));
-                lost.insert(known.unwrap_or_else(|| format!("the parameter {id}")));
-            }
+        let is_there = |path: &&String| model.tensors.contains_key(*path);
+        if let Some(path) = model.paths.get(&id).filter(is_there) {
+            paths.insert(id, path.clone());
+        } else if let Some(path) = recorded.filter(is_there) {
+            by_path.entry(path).or_default().push(id);
+        } else {
+            let known = recorded.map(|path| format!("`{path}`"));
+            lost.insert(known.unwrap_or_else(|| format!("the parameter {id}")));
         }
     }
-    match lost.is_empty() {
-        true => Ok(paths),
-        false => Err(refused(format!(
+    if !lost.is_empty() {
+        return Err(refused(format!(
             "the optimizer has a state of {}, which the model does not have",
             listed(lost.iter())
-        ))),
+        )));
     }
+    let taken: BTreeSet<String> = paths.values().cloned().collect();
+    by_path.retain(|path, _| !taken.contains(*path));
+    for (path, ids) in by_path {
+        match ids.as_slice() {
+            [id] => paths.insert(*id, path.clone()),
+            _ => {
+                return Err(refused(format!(
+                    "the optimizer has {} states of `{path}`, and none of them under the id that it has in the \
+                     model's record: the model was built anew in between, and which of them is the last one \
+                     cannot be told",
+                    ids.len()
+                )));
+            }
+        };
+    }
+    Ok(paths)
 }
 
 /// The field that counts steps: this library's, or burn-optim's.

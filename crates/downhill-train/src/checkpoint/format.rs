@@ -12,7 +12,7 @@ use burn_pack::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::CheckpointError;
+use super::{CheckpointError, RatesAhead};
 use crate::ParamPath;
 
 /// The version of the format that is written.
@@ -39,6 +39,9 @@ pub struct Header {
     pub skipped: u64,
     /// The learning rate's schedule, if it is known.
     pub learning_rate: Option<serde_json::Value>,
+    /// The learning rates to come, if a scheduler gives them that does not say what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates_ahead: Option<RatesAhead>,
     /// The settings of the driver, if a driver wrote it.
     pub settings: Option<serde_json::Value>,
     /// Name and settings of each optimizer; empty where they are not known.
@@ -51,6 +54,9 @@ pub struct Header {
     pub micro_batches: u32,
     /// The metric that it was saved with.
     pub metric: Option<f64>,
+    /// The place among the saves of its [folder](super::Checkpoints), counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save: Option<u64>,
     /// Values of the user's.
     pub notes: BTreeMap<String, String>,
     /// The CRC-32 of each tensor.
@@ -76,6 +82,10 @@ pub struct ParameterEntry {
     pub shape: Vec<usize>,
     /// The precision.
     pub dtype: DType,
+    /// The dimensions in the order in which they lie in memory, from the outermost to the innermost, if that
+    /// is not their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_order: Option<Vec<usize>>,
     /// The place of its optimizer in [`Header::optimizers`], where there is one that is known.
     pub optimizer: Option<usize>,
     /// The names of its groups.
@@ -234,7 +244,7 @@ impl Contents {
     }
 }
 
-fn io(path: &Path, what: &str, error: &std::io::Error) -> CheckpointError {
+pub(super) fn io(path: &Path, what: &str, error: &std::io::Error) -> CheckpointError {
     CheckpointError::Io {
         path: path.to_path_buf(),
         reason: format!("cannot be {what}: {error}"),

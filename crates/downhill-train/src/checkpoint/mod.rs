@@ -58,6 +58,7 @@
 //! A CRC-32 finds every single flipped bit and every burst of up to 32; it is no protection against an
 //! attacker.
 
+mod ahead;
 mod convert;
 mod folder;
 mod format;
@@ -67,13 +68,16 @@ mod resume;
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "learner")]
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::module::Module;
 use burn::tensor::DType;
 use downhill_optim::Identity;
 
+pub use ahead::RatesAhead;
 pub use folder::{Checkpoints, Goal};
 pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
-pub(crate) use optimizer::renamed;
+pub(crate) use optimizer::{States, renamed};
 pub use resume::{LoadReport, Mismatch};
 
 use crate::error::Rejected;
@@ -94,6 +98,15 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What it says.
         reason: String,
+    },
+    /// A folder into which another training saves.
+    #[error(
+        "another training saves its checkpoints into {}: give each a folder of its own, or end the other first",
+        folder.display()
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
     },
     /// Another kind of file.
     #[error("it is not a checkpoint: {reason}")]
@@ -187,9 +200,12 @@ pub enum CheckpointError {
 pub(crate) fn save_core<M: Module>(
     core: &Core,
     model: &M,
+    rates: impl FnMut() -> ModuleLearningRate,
     path: &Path,
 ) -> Result<(), CheckpointError> {
-    resume::core_contents(core, model).write(path)
+    let mut contents = resume::core_contents(core, model);
+    contents.header.rates_ahead = RatesAhead::of(&core.bound, rates);
+    contents.write(path)
 }
 
 /// Goes on from such a file, with a model that has been loaded already.
@@ -197,9 +213,15 @@ pub(crate) fn save_core<M: Module>(
 pub(crate) fn load_core<M: Module>(
     core: &mut Core,
     model: &M,
+    rates: impl FnMut() -> ModuleLearningRate,
     path: &Path,
 ) -> Result<(), CheckpointError> {
-    resume::core_strictly(core, model, &Contents::read(path)?)
+    let contents = Contents::read(path)?;
+    let saved = contents.header.rates_ahead.as_ref();
+    if let Some(reason) = saved.and_then(|saved| saved.difference(&core.bound, rates)) {
+        return Err(CheckpointError::Scheduler { reason });
+    }
+    resume::core_strictly(core, model, &contents)
 }
 
 /// A checkpoint in memory, all of it checked.
@@ -319,7 +341,7 @@ impl Checkpoint {
     /// Hands the model back as it was if it has other tensors than the checkpoint.
     pub fn model<M: Module>(&self, model: M) -> Result<M, Rejected<M, CheckpointError>> {
         match resume::check_model(&self.contents, &model) {
-            Ok(()) => Ok(model::load(model, resume::part(&self.contents, "model/"))),
+            Ok(()) => Ok(model::load(model, resume::model_parts(&self.contents))),
             Err(cause) => Err(Rejected { model, cause }),
         }
     }
@@ -330,16 +352,10 @@ impl Checkpoint {
     ///
     /// As [`model`](Self::model).
     pub fn averaged<M: Module>(&self, model: M) -> Result<M, Rejected<M, CheckpointError>> {
-        if let Err(cause) = resume::check_model(&self.contents, &model) {
-            return Err(Rejected { model, cause });
+        match resume::averaged_parts(&self.contents, &model) {
+            Ok(parts) => Ok(model::load(model, parts)),
+            Err(cause) => Err(Rejected { model, cause }),
         }
-        let mut data = resume::part(&self.contents, "model/");
-        for (path, average) in resume::part(&self.contents, "average/") {
-            if let Some(own) = data.get_mut(&path) {
-                *own = average.convert_dtype(own.dtype());
-            }
-        }
-        Ok(model::load(model, data))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, Parameter};
 use burn::optim::GradientsParams;
-use burn::tensor::{Bool, Float, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData, kind::Basic};
 use downhill_optim::drive::detached;
 
-use crate::params::keep_path;
+use crate::params::{AutodiffState, keep_path};
 
 /// The tensors of a module by their paths, as Burn saves them.
 pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
@@ -41,11 +41,39 @@ pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
     read.data
 }
 
+/// What a module's tensors become.
+#[derive(Default)]
+pub(crate) struct Parts {
+    /// The tensors, as Burn saves them, by their paths.
+    pub saved: BTreeMap<String, TensorData>,
+    /// How they lie in memory, where that is not in the order of their dimensions.
+    pub memory_orders: BTreeMap<String, Vec<usize>>,
+    /// What float tensors are to have in the place of their saved values, as the module itself has them.
+    pub values: BTreeMap<String, TensorData>,
+}
+
+/// The tensor with its elements in another order in memory, where that can be chosen.
+fn laid_out<const D: usize, K: Basic>(tensor: Tensor<D, K>, order: &[usize]) -> Tensor<D, K> {
+    let Ok(axes) = <[usize; D]>::try_from(order) else {
+        return tensor;
+    };
+    let outermost_first = tensor.permute(axes.map(|axis| axis as isize));
+    let shape = outermost_first.shape();
+    let count = shape.num_elements();
+    // A view that does not lie in the order of its dimensions is copied when it becomes a vector.
+    let dense = outermost_first.reshape([count]).reshape(shape);
+    let mut back = [0; D];
+    for (at, axis) in axes.into_iter().enumerate() {
+        back[axis] = at as isize;
+    }
+    dense.permute(back)
+}
+
 /// The module with these tensors, in their own precision; what is not among them stays. Ids stay too.
-pub(crate) fn load<M: Module>(model: M, data: BTreeMap<String, TensorData>) -> M {
+pub(crate) fn load<M: Module>(model: M, parts: Parts) -> M {
     struct Write {
         path: Vec<String>,
-        data: BTreeMap<String, TensorData>,
+        parts: Parts,
     }
     macro_rules! write {
         ($method:ident, $kind:ty) => {
@@ -53,17 +81,44 @@ pub(crate) fn load<M: Module>(model: M, data: BTreeMap<String, TensorData>) -> M
                 &mut self,
                 param: Param<Tensor<D, $kind>>,
             ) -> Param<Tensor<D, $kind>> {
-                let Some(data) = self.data.remove(&self.path.join(".")) else {
-                    return param;
-                };
-                let (id, device, dtype) = (param.id, param.lazy_device(), data.dtype());
-                param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
+                let path = self.path.join(".");
+                self.saved(&path, param)
             }
         };
     }
+    impl Write {
+        fn saved<const D: usize, K: Basic>(
+            &mut self,
+            path: &str,
+            param: Param<Tensor<D, K>>,
+        ) -> Param<Tensor<D, K>>
+        where
+            Tensor<D, K>: Parameter,
+        {
+            let Some(data) = self.parts.saved.remove(path) else {
+                return param;
+            };
+            let (id, device, dtype) = (param.id, param.lazy_device(), data.dtype());
+            let mut tensor = Tensor::from_data(data, (&device, dtype));
+            if let Some(order) = self.parts.memory_orders.get(path) {
+                tensor = laid_out(tensor, order);
+            }
+            param.transform_for_load(tensor, id)
+        }
+    }
     impl ModuleMapper for Write {
         keep_path!();
-        write!(map_float, Float);
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let path = self.path.join(".");
+            let param = self.saved(&path, param);
+            let Some(data) = self.parts.values.remove(&path) else {
+                return param;
+            };
+            param.map(|own| {
+                let (device, dtype) = (own.device().inner(), own.dtype());
+                AutodiffState::of(&own).put_on(Tensor::from_data(data, (&device, dtype)))
+            })
+        }
         write!(map_int, Int);
         write!(map_bool, Bool);
     }
@@ -71,7 +126,7 @@ pub(crate) fn load<M: Module>(model: M, data: BTreeMap<String, TensorData>) -> M
     let _ = model.valid();
     model.map(&mut Write {
         path: Vec::new(),
-        data,
+        parts,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::BindError;
 use crate::update::Bound;
 
 /// The state of all parameters, each entry under `path` and its own name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct States {
     pub tensors: BTreeMap<(String, String), TensorData>,
     pub scalars: BTreeMap<(String, String), Scalar>,

@@ -10,16 +10,17 @@ use burn::module::{Module, ParamId};
 use burn::tensor::{DType, TensorData};
 use burn_pack::{Reader, Scalar};
 use downhill_optim::drive::state_dtype;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::format::{Contents, FORMAT, Header, OptimizerEntry, ParameterEntry};
 use super::optimizer::States;
-use super::{CheckpointError, model};
-use crate::average::Averages;
+use super::{CheckpointError, RatesAhead, model};
+use crate::average::{Averages, Averaging};
 use crate::batch::Accumulation;
 use crate::error::Rejected;
 use crate::gradients::Window;
+use crate::groups::GroupSettings;
 use crate::probe::Refusal;
 use crate::report::listed;
 use crate::update::{Bound, Core, Counters};
@@ -107,8 +108,10 @@ const WINDOW_WEIGHT: &str = "window.weight";
 const WINDOW_LOSS: &str = "window.loss";
 const WINDOW_LOSS_WEIGHT: &str = "window.loss_weight";
 const AVERAGE_PRODUCT: &str = "average.product";
+const GROUPS: &str = "groups";
 const SCHEDULER: &str = "scheduler.";
 const CONSECUTIVE: &str = "consecutive";
+const CONSECUTIVE_WINDOWS: &str = "consecutive_windows";
 
 /// The tensors whose names begin with `prefix`, without it.
 pub(super) fn part(contents: &Contents, prefix: &str) -> BTreeMap<String, TensorData> {
@@ -118,9 +121,12 @@ pub(super) fn part(contents: &Contents, prefix: &str) -> BTreeMap<String, Tensor
         .collect()
 }
 
-/// The settings as they are compared.
+/// The settings as they are compared; those of the groups under their names.
 fn settings(core: &Core) -> Value {
+    let groups = core.groups.iter().map(|group| (&*group.name, group));
+    let groups: BTreeMap<&str, &GroupSettings> = groups.collect();
     json!({
+        GROUPS: groups,
         "clipping": core.settings.clipping,
         "non_finite": core.settings.non_finite,
         "accumulation": core.settings.accumulation,
@@ -158,8 +164,8 @@ fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<ParameterEntry> {
         .collect();
     let tensors = params::tensors(model).into_iter();
     tensors
-        .map(|(path, _, shape, dtype)| {
-            let bound = of_path.get(&*path);
+        .map(|tensor| {
+            let bound = of_path.get(&*tensor.path);
             let identity = bound.and_then(|bound| bound.identity.as_ref());
             let place = identity.and_then(|identity| {
                 optimizers.iter().position(|entry| {
@@ -168,11 +174,12 @@ fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<ParameterEntry> {
             });
             let groups = bound.map(|bound| bound.groups.iter().map(ToString::to_string));
             ParameterEntry {
-                shape,
-                dtype,
+                path: tensor.path,
+                shape: tensor.shape,
+                dtype: tensor.dtype,
+                memory_order: tensor.memory_order,
                 optimizer: place,
                 groups: groups.map(Iterator::collect).unwrap_or_default(),
-                path,
             }
         })
         .collect()
@@ -214,6 +221,7 @@ pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
         updates,
         skipped,
         consecutive,
+        windows,
     } = core.counters;
     let mut tensors = BTreeMap::new();
     let mut scalars = BTreeMap::new();
@@ -221,6 +229,9 @@ pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
         scalars.insert(name.to_string(), value);
     };
     scalar(CONSECUTIVE, u64::from(consecutive).into());
+    if windows > 0 {
+        scalar(CONSECUTIVE_WINDOWS, u64::from(windows).into());
+    }
     if let Some(averages) = &core.averages {
         let data = averages.data(model, &core.bound);
         put(&mut tensors, "average/", data);
@@ -243,12 +254,14 @@ pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
         updates,
         skipped,
         learning_rate: None,
+        rates_ahead: None,
         settings: Some(settings(core)),
         optimizers: optimizers(&core.bound),
         parameters: parameters(model, &core.bound),
         averaged: core.averages.as_ref().map(|averages| averages.count),
         micro_batches: window.micro_batches,
         metric: None,
+        save: None,
         notes: core.notes.clone(),
         checksums: BTreeMap::new(),
     };
@@ -270,7 +283,7 @@ pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents
             path: "the whole model".to_string(),
             reason: error.to_string(),
         })?;
-    let keyed = |(path, name): &(String, String)| format!("{path}/{name}");
+    let keyed = |(path, name): &(String, String)| format!("{}/{name}", escaped(path));
     let data = states.tensors.iter();
     let data = data.map(|(key, data)| (keyed(key), data.clone()));
     put(&mut contents.tensors, "optimizer/", data);
@@ -278,6 +291,8 @@ pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents
     let scalars = scalars.map(|(key, scalar)| (format!("optimizer/{}", keyed(key)), *scalar));
     contents.scalars.extend(scalars);
     if let Rate::Scheduler(scheduler) = &driver.rate {
+        let mut ahead = scheduler.clone();
+        contents.header.rates_ahead = RatesAhead::of(&core.bound, || ahead.step());
         let scalars = record_scalars(scheduler)?.into_iter();
         let scalars = scalars.map(|(name, value)| (format!("{SCHEDULER}{name}"), value));
         contents.scalars.extend(scalars);
@@ -299,6 +314,7 @@ fn record_scalars(
 /// The scheduler, gone on from the scalars in the file.
 fn load_scheduler(
     scheduler: &ModuleLrScheduler,
+    bound: &[Bound],
     contents: &Contents,
 ) -> Result<ModuleLrScheduler, CheckpointError> {
     let failed = |reason: String| CheckpointError::Scheduler { reason };
@@ -324,9 +340,14 @@ fn load_scheduler(
         let text = panic.downcast::<String>().map(|text| *text);
         failed(text.unwrap_or_else(|_| "it panics".to_string()))
     })?;
-    match record_scalars(&loaded)? == saved {
-        true => Ok(loaded),
-        false => Err(failed("it did not take up what was saved".to_string())),
+    if record_scalars(&loaded)? != saved {
+        return Err(failed("it did not take up what was saved".to_string()));
+    }
+    let mut ahead = loaded.clone();
+    let saved = contents.header.rates_ahead.as_ref();
+    match saved.and_then(|saved| saved.difference(bound, || ahead.step())) {
+        Some(difference) => Err(failed(difference)),
+        None => Ok(loaded),
     }
 }
 
@@ -365,7 +386,7 @@ fn compare(
 
 fn compare_model<M: Module>(contents: &Contents, model: &M) -> LoadReport {
     let tensors = params::tensors(model).into_iter();
-    let expected = tensors.map(|(path, _, shape, dtype)| (path, shape, dtype));
+    let expected = tensors.map(|tensor| (tensor.path, tensor.shape, tensor.dtype));
     compare(contents, "model/", expected)
 }
 
@@ -373,7 +394,67 @@ pub(super) fn check_model<M: Module>(
     contents: &Contents,
     model: &M,
 ) -> Result<(), CheckpointError> {
-    first_error(&compare_model(contents, model))
+    first_error(&compare_model(contents, model))?;
+    check_values(contents)
+}
+
+/// What is wrong in the file itself, whatever the model is.
+fn check_values(contents: &Contents) -> Result<(), CheckpointError> {
+    let damaged = |what: String| Err(CheckpointError::Damaged { what });
+    for (name, data) in &contents.tensors {
+        let is_bool = |byte: &u8| *byte <= 1;
+        if data.dtype().is_bool() && !data.as_bytes().iter().all(is_bool) {
+            return damaged(format!("`{name}` has booleans that are neither 0 nor 1"));
+        }
+    }
+    for entry in &contents.header.parameters {
+        let Some(order) = &entry.memory_order else {
+            continue;
+        };
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..entry.shape.len()) {
+            let path = &entry.path;
+            return damaged(format!(
+                "the dimensions of `{path}` in memory are {order:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The model in the file.
+pub(super) fn model_parts(contents: &Contents) -> model::Parts {
+    let orders = contents.header.parameters.iter();
+    let orders =
+        orders.filter_map(|entry| Some((entry.path.to_string(), entry.memory_order.clone()?)));
+    model::Parts {
+        saved: part(contents, "model/"),
+        memory_orders: orders.collect(),
+        values: BTreeMap::new(),
+    }
+}
+
+/// The model in the file with its averages, each of which has the place of a parameter.
+pub(super) fn averaged_parts<M: Module>(
+    contents: &Contents,
+    model: &M,
+) -> Result<model::Parts, CheckpointError> {
+    check_model(contents, model)?;
+    let floats = params::floats(model).into_iter();
+    let expected = floats
+        .filter(|found| found.info.dtype.is_float())
+        .map(|found| {
+            let dtype = state_dtype(found.info.dtype).into();
+            (found.info.path, found.info.shape, dtype)
+        });
+    let mut report = compare(contents, "average/", expected);
+    // Running statistics need not have one.
+    report.missing.clear();
+    first_error(&report)?;
+    let mut parts = model_parts(contents);
+    parts.values = part(contents, "average/");
+    Ok(parts)
 }
 
 fn first_error(report: &LoadReport) -> Result<(), CheckpointError> {
@@ -421,9 +502,22 @@ fn differences<M: Module>(
     if let Some(found) = &header.settings {
         differ("learning rate", text(own_rate), text(&header.learning_rate));
         if let (Value::Object(expected), Value::Object(found)) = (settings(core), found) {
-            for (name, value) in &expected {
+            for (name, value) in expected.iter().filter(|(name, _)| *name != GROUPS) {
                 let found = found.get(name).unwrap_or(&Value::Null);
                 differ(name, value.to_string(), found.to_string());
+            }
+            // Files of before they were saved have none. Who is in which group is compared below.
+            if let Some(Value::Object(found)) = found.get(GROUPS) {
+                for (group, settings) in expected[GROUPS].as_object().into_iter().flatten() {
+                    let Some(found) = found.get(group) else {
+                        continue;
+                    };
+                    for (name, value) in settings.as_object().into_iter().flatten() {
+                        let found = found.get(name).unwrap_or(&Value::Null);
+                        let what = format!("{name} of the group `{group}`");
+                        differ(&what, value.to_string(), found.to_string());
+                    }
+                }
             }
         }
     }
@@ -467,13 +561,22 @@ fn differences<M: Module>(
     list
 }
 
+/// A path as it stands before the name of a state, from which it is told apart by the first slash: a name in
+/// a user's own module may have one too.
+fn escaped(path: &str) -> String {
+    path.replace('%', "%25").replace('/', "%2F")
+}
+
+fn unescaped(path: &str) -> String {
+    path.replace("%2F", "/").replace("%25", "%")
+}
+
 /// The states in the file, of the parameters in `paths`.
 fn states(contents: &Contents, paths: &BTreeSet<&str>) -> States {
     let key = |name: &str| {
         let (path, field) = name.strip_prefix("optimizer/")?.split_once('/')?;
-        paths
-            .contains(path)
-            .then(|| (path.to_string(), field.to_string()))
+        let path = unescaped(path);
+        (paths.contains(path.as_str())).then(|| (path, field.to_string()))
     };
     let tensors = contents.tensors.iter();
     let scalars = contents.scalars.iter();
@@ -512,10 +615,20 @@ fn averages<M: Module>(
     let Some(own) = &core.averages else {
         return Ok((None, LoadReport::default()));
     };
-    let Some(count) = contents.header.averaged else {
-        let averages = Averages::new(own.config.clone());
-        return Ok((Some(averages), LoadReport::default()));
+    let anew = || {
+        (
+            Some(Averages::new(own.config.clone())),
+            LoadReport::default(),
+        )
     };
+    let Some(count) = contents.header.averaged else {
+        return Ok(anew());
+    };
+    let saved = contents.header.settings.as_ref();
+    let saved = saved.and_then(|settings| Averaging::deserialize(&settings["averaging"]).ok());
+    if saved.is_some_and(|saved| !own.config.goes_on_from(&saved)) {
+        return Ok(anew());
+    }
     let product = number(contents, AVERAGE_PRODUCT, |x| (0.0..=1.0).contains(&x))?;
     let averages = Averages::counted(own.config.clone(), count, product);
     let expected = averages.expected(&core.bound);
@@ -577,6 +690,8 @@ fn window<M: Module>(
 struct Next {
     optim: burn::optim::ModuleOptimizer,
     scheduler: Option<ModuleLrScheduler>,
+    /// Why the driver's own scheduler begins anew, if it does.
+    begins_anew: Option<String>,
     core: NextCore,
 }
 
@@ -603,13 +718,17 @@ impl NextCore {
             first_error(&averages_taken)?;
             window = self::window(core, model, contents)?;
         }
-        let consecutive = contents.scalars.get(CONSECUTIVE).copied();
-        let consecutive = consecutive.and_then(|value| u32::try_from(value).ok());
+        let count = |name: &str| {
+            let value = contents.scalars.get(name).copied();
+            let value = value.and_then(|value| u32::try_from(value).ok());
+            value.unwrap_or(0)
+        };
         Ok(Self {
             counters: Counters {
                 updates: contents.header.updates,
                 skipped: contents.header.skipped,
-                consecutive: consecutive.unwrap_or(0),
+                consecutive: count(CONSECUTIVE),
+                windows: count(CONSECUTIVE_WINDOWS),
             },
             averages,
             averages_taken,
@@ -624,6 +743,38 @@ impl NextCore {
         core.window = self.window;
         core.notes = self.notes;
     }
+}
+
+/// Whether the states are in the precision in which this library keeps them. Those of converted records may be
+/// in another one.
+fn check_precisions(
+    core: &Core,
+    contents: &Contents,
+    states: &States,
+) -> Result<(), CheckpointError> {
+    if contents.header.settings.is_none() {
+        return Ok(());
+    }
+    let own = core.bound.iter().filter(|bound| bound.drives.is_some());
+    let dtypes: HashMap<&str, DType> = own
+        .map(|bound| {
+            let info = bound.info();
+            (&*info.path, state_dtype(info.dtype).into())
+        })
+        .collect();
+    for ((path, name), data) in &states.tensors {
+        let Some(expected) = dtypes.get(path.as_str()) else {
+            continue;
+        };
+        if name.starts_with("state.") && data.dtype() != *expected {
+            let found = data.dtype();
+            return Err(CheckpointError::State {
+                path: path.clone(),
+                reason: format!("`{name}` is in {found:?}, and must be in {expected:?}"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn next<M: Module>(
@@ -648,6 +799,7 @@ fn next<M: Module>(
         Ok(Err(error)) => return Err(refused("the whole model", error.to_string())),
         Err(_) => return Err(refused("the whole model", "Burn panics on it".to_string())),
     };
+    check_precisions(core, contents, states)?;
     let taken = States::of(&optim, &core.bound)
         .map_err(|error| refused("the whole model", error.to_string()))?;
     if let Some((path, name)) = states.difference(&taken) {
@@ -674,16 +826,21 @@ fn next<M: Module>(
         .filter(|path| stated.contains(path))
         .collect();
     probe::step_copies(model, &optim, &others).map_err(unfit)?;
-    let scheduler = match &driver.rate {
+    let (scheduler, begins_anew) = match &driver.rate {
         // A record that was converted has none: the driver's own goes on.
-        Rate::Scheduler(scheduler) if whole && contents.header.settings.is_some() => {
-            Some(load_scheduler(scheduler, contents)?)
+        Rate::Scheduler(scheduler) if contents.header.settings.is_some() => {
+            match load_scheduler(scheduler, &core.bound, contents) {
+                Ok(scheduler) => (Some(scheduler), None),
+                Err(error) if whole => return Err(error),
+                Err(error) => (None, Some(error.to_string())),
+            }
         }
-        _ => None,
+        _ => (None, None),
     };
     Ok(Next {
         optim,
         scheduler,
+        begins_anew,
         core: NextCore::of(core, model, contents, whole)?,
     })
 }
@@ -703,7 +860,7 @@ pub(super) fn strictly<M: Module>(
 ) -> Result<M, Rejected<M, CheckpointError>> {
     match prepare(driver, &model, contents) {
         Ok(next) => {
-            let model = model::load(model, part(contents, "model/"));
+            let model = model::load(model, model_parts(contents));
             commit(driver, next);
             Ok(model)
         }
@@ -757,13 +914,17 @@ fn check_settings<M: Module>(
     let tensors = contents.tensors.keys().chain(contents.scalars.keys());
     let unexpected: Vec<String> = tensors
         .filter(|name| {
-            let of_param = |rest: &str| {
-                let path = rest.split_once('/').map_or(rest, |(path, _)| path);
-                !paths.contains(path)
+            let Some((kind, rest)) = name.split_once('/') else {
+                return false;
             };
-            ["optimizer/", "average/", "window/"]
-                .iter()
-                .any(|prefix| name.strip_prefix(prefix).is_some_and(of_param))
+            match kind {
+                "optimizer" => {
+                    let path = rest.split_once('/').map_or(rest, |(path, _)| path);
+                    !paths.contains(unescaped(path).as_str())
+                }
+                "average" | "window" => !paths.contains(rest),
+                _ => false,
+            }
         })
         .cloned()
         .collect();
@@ -778,7 +939,8 @@ pub(super) fn partially<M: Module>(
     model: M,
     contents: &Contents,
 ) -> Result<(M, LoadReport), Rejected<M, CheckpointError>> {
-    if let Err(cause) = check_bound(&driver.core, &model) {
+    let checked = check_bound(&driver.core, &model).and_then(|()| check_values(contents));
+    if let Err(cause) = checked {
         return Err(Rejected { model, cause });
     }
     let mut report = compare_model(contents, &model);
@@ -811,6 +973,7 @@ pub(super) fn partially<M: Module>(
     let mut taken: Vec<ParamPath> = states.paths().map(ParamPath::from).collect();
     taken.sort();
     taken.dedup();
+    report.differences.extend(next.begins_anew.clone());
     let averages = &next.core.averages_taken;
     let averaged: BTreeSet<&str> = averages.restored.iter().map(|path| &**path).collect();
     let unused = contents.tensors.keys().filter(|name| {
@@ -818,7 +981,10 @@ pub(super) fn partially<M: Module>(
             return true;
         };
         match kind {
-            "optimizer" => !paths.contains(rest.split_once('/').map_or(rest, |(path, _)| path)),
+            "optimizer" => {
+                let path = rest.split_once('/').map_or(rest, |(path, _)| path);
+                !paths.contains(unescaped(path).as_str())
+            }
             "average" => !averaged.contains(rest),
             // What is missing of the model is in the report already.
             "model" => false,
@@ -835,18 +1001,19 @@ pub(super) fn partially<M: Module>(
         .unexpected
         .retain(|name| !mismatched.contains(name.as_str()));
     report.states = taken;
-    report.differences = (differences.into_iter())
-        .map(
-            |Difference {
-                 what,
-                 expected,
-                 found,
-             }| format!("another {what}: {found}, here {expected}"),
-        )
-        .collect();
-    let mut data = part(contents, "model/");
-    data.retain(|path, _| restored.contains(path.as_str()));
-    let model = model::load(model, data);
+    let differences = differences.into_iter().map(
+        |Difference {
+             what,
+             expected,
+             found,
+         }| format!("another {what}: {found}, here {expected}"),
+    );
+    report.differences.extend(differences);
+    let mut parts = model_parts(contents);
+    parts
+        .saved
+        .retain(|path, _| restored.contains(path.as_str()));
+    let model = model::load(model, parts);
     commit(driver, next);
     Ok((model, report))
 }

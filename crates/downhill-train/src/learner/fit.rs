@@ -15,7 +15,6 @@ use burn::train::{
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingError, TrainingItem,
     ValidLoader,
 };
-use downhill_optim::drive::directed;
 
 use super::{DrivenStrategy, lock, state};
 use crate::batch::Accumulation;
@@ -37,7 +36,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for DrivenStrategy<M> {
             valid = valid.to_device(&device.clone().inner());
             learner.fork(&device);
         }
-        let core = match self.prepare(&learner.model(), &components) {
+        let core = match self.prepare(&learner, &components) {
             Ok(core) => core,
             Err(error) => {
                 components.interrupter.fail(error);
@@ -82,14 +81,14 @@ impl<M: LearnerModel> DrivenStrategy<M> {
     /// The driver for this training, bound to the model as burn-train hands it over.
     fn prepare(
         &self,
-        model: &M,
+        learner: &Learner<M>,
         components: &TrainingComponents<M>,
     ) -> Result<Core, TrainingError> {
         let taken = lock(&self.shared.core).take();
         let mut core = taken.ok_or_else(|| {
             failure("a strategy has one training: make another one with `learner`")
         })?;
-        move_to(&mut core, model)?;
+        move_to(&mut core, &learner.model())?;
         if let Some(micro_batches) = components.grad_accumulation {
             accumulate(&mut core, micro_batches)?;
         }
@@ -101,7 +100,7 @@ impl<M: LearnerModel> DrivenStrategy<M> {
                 )
             })?;
             if let Some(epoch) = components.checkpoint {
-                state::load(folder, &mut core, model, epoch).map_err(of_checkpoint)?;
+                state::load(folder, &mut core, learner, epoch).map_err(of_checkpoint)?;
             }
         }
         Ok(core)
@@ -247,8 +246,11 @@ impl<M: LearnerModel> Fit<'_, M> {
             // Before the step, which would have to copy what two learners share.
             self.learner = next;
             let learner = &mut self.learner;
-            directed(go.directives, || learner.optimizer_step(go.grads));
-            self.core.finish(&learner.model(), &mut report, go.before);
+            let (learner, before) = go.make(learner, |learner, grads| {
+                learner.optimizer_step(grads);
+                learner
+            });
+            self.core.finish(&learner.model(), &mut report, before);
         }
         Ok(self.strategy.observe(report))
     }
@@ -324,7 +326,7 @@ impl<M: LearnerModel> Fit<'_, M> {
             return;
         };
         // The driver's file comes first: records without it could not be gone on from.
-        let saved = state::save(folder, &self.core, &self.learner.model(), epoch);
+        let saved = state::save(folder, &self.core, &self.learner, epoch);
         let saved = saved.map(|()| checkpointer.checkpoint(&self.learner, epoch, &self.store));
         let pruned = saved.and_then(|()| state::prune(folder, epoch));
         self.interrupter

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::train::{Learner, LearnerModel};
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::update::Core;
@@ -18,27 +19,38 @@ fn file(folder: &Path, epoch: usize) -> PathBuf {
     folder.join(format!("{PREFIX}{epoch}{SUFFIX}"))
 }
 
+/// The learning rates of the updates to come.
+fn rates<M: LearnerModel>(learner: &Learner<M>) -> impl FnMut() -> ModuleLearningRate {
+    // A learner's scheduler can be stepped, and not asked.
+    let mut ahead = learner.clone();
+    move || {
+        ahead.lr_step();
+        ahead.lr_current()
+    }
+}
+
 /// Writes the file of an epoch.
-pub(super) fn save<M: Module>(
+pub(super) fn save<M: LearnerModel>(
     folder: &Path,
     core: &Core,
-    model: &M,
+    learner: &Learner<M>,
     epoch: usize,
 ) -> Result<(), CheckpointError> {
     fs::create_dir_all(folder).map_err(|error| failed(folder, "made", &error))?;
-    checkpoint::save_core(core, model, &file(folder, epoch))
+    let path = file(folder, epoch);
+    checkpoint::save_core(core, &learner.model(), rates(learner), &path)
 }
 
 /// Goes on from the file of an epoch.
-pub(super) fn load<M: Module>(
+pub(super) fn load<M: LearnerModel>(
     folder: &Path,
     core: &mut Core,
-    model: &M,
+    learner: &Learner<M>,
     epoch: usize,
 ) -> Result<(), StateError> {
     let path = file(folder, epoch);
     match path.exists() {
-        true => checkpoint::load_core(core, model, &path)
+        true => checkpoint::load_core(core, &learner.model(), rates(learner), &path)
             .map_err(|error| StateError::Refused { path, error }),
         false => Err(StateError::Missing { path, epoch }),
     }
