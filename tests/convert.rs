@@ -438,3 +438,37 @@ fn damaged_records_are_an_error_or_go_on_and_never_a_panic() {
         assert!(refused > 300 && went_on > 100, "{refused}, {went_on}");
     }
 }
+
+/// Burn keeps the states of parameters that a model had before it was built anew, and lists them in any order.
+#[test]
+fn states_of_parameters_that_are_no_more_are_left_behind() {
+    let on = (&devices()[0].device, DType::F32);
+    let adam = OptimizerConfig::Adam(AdamConfig::burn());
+    for round in 0..20 {
+        let mut optim = theirs::AdamConfig::new().init();
+        let old = Net::new(1, on.0, on.1);
+        let old = train(&mut optim, old, LR, 0..7, &ALL, on);
+        // The same structure with other ids.
+        let new = Net::new(2, on.0, on.1);
+        let new = train(&mut optim, new, LR, 7..10, &ALL, on);
+        let (model, record) = records(&new, &optim);
+        let converted = Checkpoint::from_burn_records(model, record.clone(), identity(&adam), None);
+        let converted = converted.unwrap();
+        assert_eq!(converted.header().updates, 3, "{round}");
+
+        // As if the optimizer had never seen the old one.
+        let mut alone = theirs::AdamConfig::new().init();
+        let only = train(&mut alone, Net::new(2, on.0, on.1), LR, 7..10, &ALL, on);
+        let (model, record_alone) = records(&only, &alone);
+        let expected = Checkpoint::from_burn_records(model, record_alone, identity(&adam), None);
+        let expected = expected.unwrap().to_bytes().unwrap();
+        assert!(converted.to_bytes().unwrap() == expected, "{round}");
+
+        // Under a third set of ids it cannot be told which of both is meant.
+        let (model, _) = records(&Net::new(3, on.0, on.1), &optim);
+        let error = Checkpoint::from_burn_records(model, record, identity(&adam), None);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("2 states of `bias`"), "{error}");
+        drop(old);
+    }
+}

@@ -64,7 +64,7 @@ fn state(driver: &Driver) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(common::cases(64))]
 
     #[test]
     fn no_norm_is_above_its_threshold(

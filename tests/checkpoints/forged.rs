@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::tensor::{Bytes, TensorData};
+use burn::tensor::quantization::QuantScheme;
+use burn::tensor::{BoolStore, Bytes, TensorData};
 use burn_pack::Scalar;
 use downhill::optim::AdafactorConfig;
 use serde_json::{Value, json};
@@ -16,6 +17,31 @@ struct Forged {
     header: Value,
     tensors: BTreeMap<String, TensorData>,
     scalars: BTreeMap<String, Scalar>,
+}
+
+/// A file with other tensors.
+pub fn changed(saved: &[u8], change: impl FnOnce(&mut BTreeMap<String, TensorData>)) -> Vec<u8> {
+    let mut forged = Forged::of(saved);
+    change(&mut forged.tensors);
+    forged.sealed()
+}
+
+/// A file with another header.
+pub fn with_header(saved: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut forged = Forged::of(saved);
+    change(&mut forged.header);
+    forged.sealed()
+}
+
+/// As many bytes of a kind of numbers as a tensor of a shape has.
+fn raw(shape: &[usize], dtype: DType, byte: u8) -> TensorData {
+    let count: usize = shape.iter().product();
+    // A quantised tensor has its scale behind its numbers.
+    let size = match dtype {
+        DType::QFloat(_) => count + 4,
+        dtype => count * dtype.size(),
+    };
+    TensorData::from_bytes_vec(vec![byte; size], shape.to_vec(), dtype)
 }
 
 impl Forged {
@@ -122,6 +148,18 @@ impl Forged {
                     TensorData::new(vec![f32::NAN; len], data.shape().clone()),
                 ),
             ];
+            let shape = data.shape().as_slice();
+            others.extend([
+                ("of bytes", raw(shape, DType::U8, 1)),
+                (
+                    "of bools that are none",
+                    raw(shape, DType::Bool(BoolStore::Native), 2),
+                ),
+                (
+                    "quantised",
+                    raw(shape, DType::QFloat(QuantScheme::default()), 1),
+                ),
+            ]);
             let mut turned = data.shape().as_slice().to_vec();
             turned.reverse();
             others.push(("turned", TensorData::new(values, turned)));
@@ -246,6 +284,21 @@ fn a_forged_file_is_an_error_or_goes_on_and_never_a_panic() {
                     refused += 1;
                     return;
                 };
+                for averaged in [false, true] {
+                    let net = Net::new(2, &device(), DType::F32);
+                    let before = net.values();
+                    let taken = match averaged {
+                        true => checkpoint.averaged(net),
+                        false => checkpoint.model(net),
+                    };
+                    match taken {
+                        Ok(net) => {
+                            let grads = net.grads(0, &ALL, &device(), DType::F32);
+                            assert!(grads.len() == 3 && net.values().len() == 3);
+                        }
+                        Err(Rejected { model, .. }) => assert_eq!(model.values(), before),
+                    }
+                }
                 for whole in [true, false] {
                     let net = Net::new(2, &device(), DType::F32);
                     let mut driver = build(&net);

@@ -2,7 +2,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod folders;
 mod forged;
+mod layouts;
+mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -323,6 +326,12 @@ fn child() {
             let net = train(&mut driver, net, 3..6, &device(), DType::F32);
             driver.save(&net, path).unwrap();
         }
+        "folder" => {
+            let folder = Checkpoints::new(path).keep_last(1);
+            loop {
+                folder.save(&driver, &net, None).unwrap();
+            }
+        }
         _ => {
             // Large enough for a kill to meet it in the middle.
             driver
@@ -391,11 +400,7 @@ fn a_kill_in_the_middle_of_a_save_leaves_the_last_checkpoint() {
     names.sort();
     assert_eq!(
         names,
-        [
-            ".lock",
-            "step-000000000000.ckpt",
-            "step-000000000001.ckpt"
-        ]
+        [".lock", "step-000000000000.ckpt", "step-000000000001.ckpt"]
     );
 }
 

@@ -77,6 +77,13 @@ pub fn rounding(device: &TestDevice, dtype: DType) -> f64 {
     }
 }
 
+/// As many cases of a property as a test takes by itself, or as `PROPTEST_CASES` asks for.
+pub fn cases(cases: u32) -> proptest::test_runner::Config {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    let asked = asked.and_then(|cases| cases.parse().ok());
+    proptest::test_runner::Config::with_cases(asked.unwrap_or(cases))
+}
+
 /// Asserts that numbers agree, up to a relative and an absolute difference.
 pub fn assert_close(label: &str, found: &[f64], expected: &[f64], relative: f64, absolute: f64) {
     assert_eq!(found.len(), expected.len(), "{label}");

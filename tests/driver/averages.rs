@@ -351,3 +351,60 @@ fn a_polyak_update_that_does_not_fit_hands_the_target_back() {
         Net::new(1, device, DType::F32).values()
     );
 }
+
+#[cfg(feature = "flex")]
+#[test]
+fn quantised_parameters_have_no_average_and_follow_only_as_a_whole() {
+    use burn::module::{Lora, QLora, Quantizer};
+    use burn::tensor::quantization::{Calibration, QuantScheme};
+
+    let device = Device::flex().autodiff();
+    let packed = |seed: usize| {
+        let mut base: nn::Linear = nn::LinearConfig::new(32, 32).init(&device);
+        let weight = make::<2>(seed, &[32, 32], &Device::flex(), DType::F32);
+        base.weight = base.weight.map(|_| Tensor::from_inner(weight));
+        let quantizer = Quantizer::new(Calibration::MinMax, QuantScheme::default());
+        base.apply_qlora(QLora::new(Lora::new(2, 4.0), quantizer))
+    };
+    let output = |model: &nn::Linear| {
+        let device = model.bias.as_ref().unwrap().val().device();
+        let input = make::<2>(3, &[2, 32], &device, DType::F32);
+        floats(model.forward(input).into_data())
+    };
+    let mut model = packed(1);
+    let driver = Driver::builder(optim::AdamConfig::new().init(), 0.1);
+    let driver = driver
+        .with_averaging(Averaging::mean())
+        .with_update_ratios(1);
+    let mut driver = driver.bind(&model).unwrap();
+    for t in 0..3 {
+        let input = make::<2>(t, &[2, 32], &device, DType::F32);
+        let loss = model.forward(input).square().mean();
+        let grads = GradientsParams::from_grads(loss.backward(), &model);
+        let report;
+        (model, report) = driver.step(model, grads).unwrap();
+        assert_eq!(report.updated, 2);
+    }
+    let averaged = driver.averaged(&model);
+    assert!(averaged.weight.adapter().is_some());
+    assert_ne!(output(&averaged), output(&model));
+
+    // The packed weights are the same, and only the adapters part.
+    let target = model.clone();
+    let (grads, _) = grads_for(&model.weight.adapter().unwrap().clone(), 1);
+    let (model, _) = driver.step(model, grads).unwrap();
+    let followed = polyak_update(target.clone(), &model, 0.5).unwrap();
+    assert_ne!(output(&followed), output(&target));
+    assert_ne!(output(&followed), output(&model));
+    // Other packed weights have nothing between them and these.
+    let other = packed(2);
+    let error = polyak_update(other.clone(), &model, 0.5).unwrap_err();
+    assert_eq!(
+        error.cause.to_string(),
+        "target and source differ at `weight`: they are quantised and not the same: there is nothing between \
+         them, so `tau` must be 1"
+    );
+    assert_eq!(output(&error.model), output(&other));
+    let copied = polyak_update(other, &model, 1.0).unwrap();
+    assert_eq!(output(&copied), output(&model));
+}

@@ -372,3 +372,176 @@ fn a_name_that_is_given_is_that_of_optimizers_without_one() {
         .collect();
     assert_eq!(groups, [0, 1, 0]);
 }
+
+/// An optimizer of a user's own that steps one of this library's so many times.
+#[derive(Clone)]
+struct Times(optim::RuleOptimizer, usize);
+
+impl burn::optim::Optimizer for Times {
+    type State<const D: usize> = optim::RuleState;
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        mut tensor: Tensor<D>,
+        grad: Tensor<D>,
+        mut state: Option<optim::RuleState>,
+    ) -> (Tensor<D>, Option<optim::RuleState>) {
+        for _ in 0..self.1 {
+            (tensor, state) = self.0.step(lr, tensor, grad.clone(), state);
+        }
+        (tensor, state)
+    }
+
+    fn to_device<const D: usize>(state: optim::RuleState, device: &Device) -> optim::RuleState {
+        <optim::RuleOptimizer as burn::optim::Optimizer>::to_device::<D>(state, device)
+    }
+}
+
+#[test]
+fn an_optimizer_around_one_of_this_library_is_stepped_as_often_as_it_steps() {
+    for_all(|label, device, dtype| {
+        let net = Net::new(1, &device.device, dtype);
+        let grads = || net.grads(0, &ALL, &device.device, dtype);
+        for times in 0..4 {
+            for clipped in [false, true] {
+                for grouped in [false, true] {
+                    let inner = optim::SgdConfig::new().build();
+                    let mut driver = Driver::builder(Times(inner.clone(), times), 0.25);
+                    if clipped {
+                        driver = driver.with_clipping(Clipping::global_norm(0.5));
+                    }
+                    if grouped {
+                        // The same optimizer directly, beside it.
+                        let group = Group::new("bias", Select::name("bias"));
+                        let group = group.with_optimizer(inner).with_weight_decay(0.5);
+                        driver = driver.with_group(group);
+                    }
+                    let mut driver = driver.bind(&net).unwrap();
+                    let (stepped, report) = driver.step(net.clone(), grads()).unwrap();
+                    assert_eq!(report.updated, 3);
+
+                    // The same by hand.
+                    let mut expected = net.clone();
+                    let norm = report.grad_norm.as_ref().map_or(1.0, |norm| norm.value());
+                    let factor = if clipped { (0.5 / norm).min(1.0) } else { 1.0 };
+                    for _ in 0..times {
+                        let values = scaled(&grad_values(0), factor);
+                        let grads = expected.grads_from(&values, &ALL, &device.device, dtype);
+                        expected = optim::SgdConfig::new().init().step(0.25, expected, grads);
+                    }
+                    let indices: &[usize] = if grouped { &[0, 2] } else { &ALL };
+                    for &index in indices {
+                        let (found, expected) =
+                            (&stepped.values()[index], &expected.values()[index]);
+                        let tolerance = 8.0 * rounding(device, dtype);
+                        assert_close(label, found, expected, tolerance, tolerance);
+                    }
+                    // And nothing is left over for the next driver.
+                    let mut plain = Driver::builder(optim::SgdConfig::new().init(), 0.25);
+                    plain = plain.with_non_finite(NonFinite::Ignore);
+                    let (moved, _) = plain
+                        .bind(&net)
+                        .unwrap()
+                        .step(net.clone(), grads())
+                        .unwrap();
+                    assert_ne!(moved.values(), net.values(), "{label}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_burn_chooses_by_id_is_not_lost_when_the_ids_change() {
+    let device = &devices()[0].device;
+    let net = Net::new(1, device, DType::F32);
+    let same = Net::new(2, device, DType::F32);
+    let by_id = || ParamGroup::from_ids(vec![net.weight.id]);
+    let by_path = || ParamGroup::from_path("weight");
+    let momentum = optim::SgdConfig::new().with_momentum(0.9).build();
+    let nameless = || optim::RuleOptimizer::new(downhill::rule::Momentum::new(0.5));
+    let theirs = || burn::optim::SgdConfig::new().init();
+    type Build<'a> = Box<dyn Fn(ParamGroup) -> DriverBuilder + 'a>;
+    let builds: [(&str, Build); 5] = [
+        (
+            "learning rate",
+            Box::new(|group| {
+                let rates = ModuleLrScheduler::new(0.1).with_group(group, 0.0);
+                Driver::builder(optim::SgdConfig::new().init(), rates)
+            }),
+        ),
+        (
+            "optimizer",
+            Box::new(|group| {
+                let plain = optim::SgdConfig::new().init();
+                Driver::builder(plain.with_group(group, momentum.clone(), None), 0.1)
+            }),
+        ),
+        (
+            "optimizer",
+            Box::new(|group| {
+                let base: ModuleOptimizer = nameless().into();
+                Driver::builder(base.with_group(group, nameless(), None), 0.1)
+            }),
+        ),
+        (
+            "optimizer",
+            Box::new(|group| {
+                Driver::builder(theirs().with_group(group, momentum.clone(), None), 0.1)
+            }),
+        ),
+        (
+            "optimizer",
+            Box::new(|group| Driver::builder(theirs().with_group(group, Twice, None), 0.1)),
+        ),
+    ];
+    for (at, (what, build)) in builds.iter().enumerate() {
+        for steps in [0, 2] {
+            let mut driver = build(by_id()).bind(&net).unwrap();
+            let mut trained = net.clone();
+            for t in 0..steps {
+                let grads = trained.grads(t, &ALL, device, DType::F32);
+                (trained, _) = driver.step(trained, grads).unwrap();
+            }
+            let before = bytes(&driver, &trained);
+            let error = driver.rebind(&same).unwrap_err();
+            let lost = match error {
+                BindError::ChosenById { ref path, what } => Some((&**path, what)),
+                // A state says so too.
+                BindError::State { ref path, .. } if steps > 0 => Some((&**path, "optimizer")),
+                _ => None,
+            };
+            assert_eq!(lost, Some(("weight", *what)), "{at}: {error}");
+            assert!(before == bytes(&driver, &trained), "{at}");
+
+            let mut driver = build(by_path()).bind(&net).unwrap();
+            let mut trained = net.clone();
+            for t in 0..steps {
+                let grads = trained.grads(t, &ALL, device, DType::F32);
+                (trained, _) = driver.step(trained, grads).unwrap();
+            }
+            driver.rebind(&same).unwrap();
+        }
+    }
+}
+
+/// Gradient descent of a user's own.
+#[derive(Clone)]
+struct Twice;
+
+impl burn::optim::Optimizer for Twice {
+    type State<const D: usize> = ();
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<D>,
+        grad: Tensor<D>,
+        _: Option<()>,
+    ) -> (Tensor<D>, Option<()>) {
+        (tensor - grad * (2.0 * lr), None)
+    }
+
+    fn to_device<const D: usize>(_: (), _: &Device) {}
+}

@@ -10,6 +10,8 @@ mod accumulation;
 mod averages;
 mod binding;
 mod clipping;
+#[cfg(feature = "flex")]
+mod concurrency;
 mod groups;
 mod non_finite;
 mod parts;

@@ -235,3 +235,59 @@ fn a_scheduler_of_burns_moves_on_with_updates_only() {
         }
     }
 }
+
+/// Each micro-batch is good, and no window's sum is: as many are skipped as may be.
+#[test]
+fn windows_that_are_lost_in_a_row_are_counted() {
+    let Some(device) = exact_device() else {
+        return;
+    };
+    let allowed = 2;
+    let mut net = Net::new(1, &device, DType::F32);
+    let mut driver = Driver::builder(optim::SgdConfig::new().init(), 1e-3)
+        .with_non_finite(NonFinite::Skip {
+            max_consecutive: allowed,
+        })
+        .with_accumulation(Accumulation::sum(2))
+        .bind(&net)
+        .unwrap();
+    let micro_batch = |net: &Net, size: f64| {
+        let values = SHAPES.map(|shape| vec![size; shape.iter().product()]);
+        net.grads_from(&values, &ALL, &device, DType::F32)
+    };
+    // A good window in between begins the count anew; a resumed training goes on with it.
+    for round in 0..2 {
+        for lost in 0..u64::from(allowed) {
+            for _ in 0..2 {
+                let grads = micro_batch(&net, 3e38);
+                (net, _) = driver.step(net, grads).unwrap();
+            }
+            assert_eq!(driver.skipped(), round * u64::from(allowed) + lost + 1);
+        }
+        let saved = driver.checkpoint(&net).unwrap();
+        net = driver.resume(net, &saved).unwrap();
+        let grads = micro_batch(&net, 3e38);
+        (net, _) = driver.step(net, grads).unwrap();
+        let grads = micro_batch(&net, 3e38);
+        let error = driver.step(net, grads).unwrap_err();
+        assert!(
+            matches!(
+                error.cause,
+                StepCause::TooManySkips {
+                    count: 3,
+                    max: 2,
+                    ..
+                }
+            ),
+            "{}",
+            error.cause
+        );
+        net = error.model;
+        driver.discard_window();
+        for _ in 0..2 {
+            let grads = micro_batch(&net, 1.0);
+            (net, _) = driver.step(net, grads).unwrap();
+        }
+        assert_eq!(driver.updates(), round + 1);
+    }
+}

@@ -161,3 +161,43 @@ fn an_update_that_16_bits_are_too_coarse_for_shows_as_a_ratio_of_0() {
         }
     }
 }
+
+#[test]
+fn numbers_that_are_not_finite_are_the_same_when_they_are_read_back() {
+    let Some(device) = exact_device() else {
+        return;
+    };
+    for bad in BAD {
+        let net = Net::new(1, &device, DType::F32);
+        let grads = |t| net.grads_from(&spoilt(t, bad), &ALL, &device, DType::F32);
+        let read = |report: &StepReport| {
+            let json = serde_json::to_string(report).unwrap();
+            let back: StepReport = serde_json::from_str(&json).unwrap();
+            assert_eq!(serde_json::to_string(&back).unwrap(), json);
+            assert_eq!(back.to_string(), report.to_string());
+            back
+        };
+        let skip = NonFinite::Skip { max_consecutive: 9 };
+        let driver = Driver::builder(optim::SgdConfig::new().init(), 0.1);
+        let mut driver = driver.with_non_finite(skip).bind(&net).unwrap();
+        let batch = MicroBatch::new(grads(0)).with_loss(bad);
+        let (_, report) = driver.step(net.clone(), batch).unwrap();
+        let loss = read(&report).loss.expect("it was told");
+        assert_eq!(loss.to_bits() & !(1 << 63), bad.to_bits() & !(1 << 63));
+
+        let driver = Driver::builder(optim::SgdConfig::new().init(), 0.1);
+        let driver = driver.with_non_finite(NonFinite::Ignore);
+        let mut driver = driver
+            .with_clipping(Clipping::global_norm(1.0))
+            .with_update_ratios(1)
+            .bind(&net)
+            .unwrap();
+        let (_, report) = driver.step(net.clone(), grads(1)).unwrap();
+        let norm = read(&report).grad_norm.expect("it was measured").value();
+        assert!(!norm.is_finite());
+    }
+    // As infinite ratios were written once.
+    let old = r#"{"path": "weight", "ratio": null}"#;
+    let old: downhill::train::UpdateRatio = serde_json::from_str(old).unwrap();
+    assert_eq!(old.ratio, f64::INFINITY);
+}

@@ -374,3 +374,34 @@ fn a_step_on_a_clone_does_not_touch_the_original() {
         });
     });
 }
+
+/// Burn's column-major layer turns its weight when it is initialised, and until then says another shape.
+#[test]
+fn a_layer_that_turns_its_weight_is_trained_from_the_beginning() {
+    for_all(|label, device, dtype| {
+        if dtype != DType::F32 {
+            return;
+        }
+        let on = device.device.clone().autodiff();
+        let fresh = || -> nn::Linear {
+            let config = nn::LinearConfig::new(4, 2).with_layout(nn::LinearLayout::Col);
+            config.init(&on)
+        };
+        let mut model = fresh();
+        let driver = Driver::builder(optim::AdamConfig::new().init(), 0.1);
+        let mut driver = driver.bind(&model).unwrap();
+        for t in 0..3 {
+            let (grads, _) = grads_for(&model, t);
+            let before = values_of(&model);
+            let report;
+            (model, report) = driver.step(model, grads).unwrap();
+            assert_eq!(report.updated, 2, "{label}");
+            assert_eq!(model.weight.dims(), [4, 2]);
+            assert_ne!(values_of(&model), before);
+        }
+        // Before anybody has looked at it.
+        let followed = polyak_update(fresh(), &model, 1.0).unwrap();
+        assert_eq!(values_of(&followed), values_of(&model), "{label}");
+        driver.rebind(&fresh()).unwrap();
+    });
+}
