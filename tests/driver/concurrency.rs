@@ -30,7 +30,8 @@ impl Large {
 
     fn grads(&self, t: usize, device: &Device) -> GradientsParams {
         let mut grads = GradientsParams::new();
-        let size = 1.0 / (1 + t % 3) as f64;
+        // Their squares add up exactly, in whatever order.
+        let size = 0.5_f64.powi((t % 3) as i32);
         let weight = Tensor::<2>::full(self.weight.dims(), size, device);
         grads.register(self.weight.id, weight);
         grads.register(self.bias.id, Tensor::<1>::full([LARGE[1]], size, device));
@@ -71,7 +72,7 @@ const KINDS: [(&str, Optim, With); 4] = [
     }),
     (
         "clipped by burn too",
-        || sgd().with_grad_clipping(GradientClipping::Value(0.25)),
+        || sgd().with_grad_clipping(GradientClipping::Norm(0.25)),
         |driver| driver.with_weight_decay(0.25),
     ),
     ("beside another optimizer", sgd, |driver| {
@@ -184,4 +185,111 @@ fn directives_reach_no_other_step_in_the_pool() {
             assert_eq!(wrong, 0, "{} with {threads} threads", kind.0);
         }
     }
+}
+
+/// A module between whose parameters somebody else's step is made, as a thread that waits there would take it up.
+#[derive(Clone, Debug)]
+struct Interrupted(Pair);
+
+thread_local! {
+    static SOMEBODY_ELSE: core::cell::RefCell<Option<(ModuleOptimizer, Vec<f64>)>> =
+        const { core::cell::RefCell::new(None) };
+}
+
+/// A step of the optimizer that is kept on this thread, of parameters of 1 by gradients of 1.
+fn interrupt() {
+    SOMEBODY_ELSE.with_borrow_mut(|kept| {
+        let Some((optim, moved)) = kept else {
+            return;
+        };
+        let on = Device::flex();
+        let param = Param::from_tensor(Tensor::<1>::ones([3], &on.clone().autodiff()));
+        let mut grads = GradientsParams::new();
+        grads.register(param.id, Tensor::<1>::ones([3], &on));
+        *moved = values_of(&optim.step(1.0, param, grads));
+    });
+}
+
+impl Module for Interrupted {
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.0.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Self(self.0.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Self(self.0.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        Self(Module::train(self.0))
+    }
+
+    fn valid(&self) -> Self {
+        Self(self.0.valid())
+    }
+
+    fn materialize(self) -> Self {
+        Self(self.0.materialize())
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        self.0.visit(visitor);
+    }
+
+    fn map<M: burn::module::ModuleMapper>(self, mapper: &mut M) -> Self {
+        interrupt();
+        mapper.enter_module("first", "");
+        let first = Module::map(self.0.first, mapper);
+        mapper.exit_module("first", "");
+        interrupt();
+        mapper.enter_module("second", "");
+        let second = Module::map(self.0.second, mapper);
+        mapper.exit_module("second", "");
+        interrupt();
+        Self(Pair { first, second })
+    }
+}
+
+#[test]
+fn beside_burns_clipping_a_directive_is_followed_by_its_parameter_alone() {
+    let on = &Device::flex().autodiff();
+    let param = |size: f64| Param::from_tensor(Tensor::<1>::full([3], size, on));
+    let shared = sgd().with_grad_clipping(GradientClipping::Value(0.25));
+    SOMEBODY_ELSE.set(None);
+    let expected = {
+        let mut optim = shared.clone();
+        let net = param(1.0);
+        let mut grads = GradientsParams::new();
+        grads.register(net.id, Tensor::<1>::ones([3], &Device::flex()));
+        values_of(&optim.step(1.0, net, grads))
+    };
+    SOMEBODY_ELSE.set(Some((shared.clone(), Vec::new())));
+    let model = Interrupted(Pair {
+        first: param(2.0),
+        second: param(3.0),
+    });
+    let driver = Driver::builder(shared, 1.0).with_weight_decay(0.5);
+    let mut driver = driver.bind(&model).unwrap();
+    let (grads, _) = grads_for(&model, 1);
+    let clipped = grads_for(&model, 1).0;
+    let clipped = [
+        clipped.get::<1>(model.0.first.id),
+        clipped.get::<1>(model.0.second.id),
+    ];
+    let (model, report) = driver.step(model, grads).unwrap();
+    assert_eq!(report.updated, 2);
+    for (at, (grad, size)) in clipped.into_iter().zip([2.0, 3.0]).enumerate() {
+        let grads = floats(grad.unwrap().into_data()).into_iter();
+        // The decay is the driver's: it is added to the clipped gradient.
+        let wanted: Vec<f64> = grads
+            .map(|grad| size - (grad.clamp(-0.25, 0.25) + 0.5 * size))
+            .collect();
+        let found = values_of(&model)[3 * at..3 * at + 3].to_vec();
+        assert_close("driven", &found, &wanted, 1e-6, 1e-6);
+    }
+    let (_, moved) = SOMEBODY_ELSE.take().unwrap();
+    assert_eq!(moved, expected, "a bare step is told nothing");
 }
