@@ -9,6 +9,7 @@ mod learner;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::KeepLastNCheckpoints;
@@ -299,6 +300,44 @@ fn a_state_that_is_not_the_drivers_own_is_refused() {
     std::fs::remove_file(&file).unwrap();
     let error = run.error(builder(20));
     assert!(error.contains("driver-1.ckpt is missing"), "{error}");
+}
+
+/// burn-train's records say where a scheduler is, and nothing of groups.
+#[test]
+fn other_groups_and_schedulers_of_burns_are_refused() {
+    let cosine = |rate: f64| {
+        let config = CosineAnnealingLrSchedulerConfig::new(rate, 100);
+        config.init().unwrap()
+    };
+    let build = |rate: f64, decay: f64, momentum: f64| {
+        let group = Group::new("head", Select::path("**.output.*"));
+        Driver::builder(AdamWConfig::new().init(), cosine(rate))
+            .with_averaging(Averaging::ema(0.9))
+            .with_group(group.with_weight_decay(decay).with_momentum(momentum))
+    };
+    let mut run = Run::new("groups", 1);
+    run.kept = Some(2);
+    run.train(build(0.1, 0.2, 0.5));
+    run.resumed = Some(1);
+    run.epochs = 2;
+    for (changed, expected) in [
+        (
+            build(0.1, 0.3, 0.5),
+            "another weight_decay of the group `head`: 0.2",
+        ),
+        (
+            build(0.1, 0.2, 0.6),
+            "another momentum of the group `head`: 0.5",
+        ),
+        (
+            build(0.2, 0.2, 0.5),
+            "the learning rate's scheduler does not go on",
+        ),
+    ] {
+        let error = run.error(changed);
+        assert!(error.contains(expected), "{error}");
+    }
+    run.train(build(0.1, 0.2, 0.5));
 }
 
 fn files(folder: &Path, prefix: &str) -> Vec<String> {

@@ -58,13 +58,16 @@
 //! A CRC-32 finds every single flipped bit and every burst of up to 32; it is no protection against an
 //! attacker.
 
-mod ahead;
+mod contents;
 mod convert;
 mod folder;
 mod format;
 mod model;
 mod optimizer;
+mod report;
 mod resume;
+mod scheduler;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -74,11 +77,11 @@ use burn::module::Module;
 use burn::tensor::DType;
 use downhill_optim::Identity;
 
-pub use ahead::RatesAhead;
 pub use folder::{Checkpoints, Goal};
 pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
 pub(crate) use optimizer::{States, renamed};
-pub use resume::{LoadReport, Mismatch};
+pub use report::{LoadReport, Mismatch};
+pub use scheduler::RatesAhead;
 
 use crate::error::Rejected;
 use crate::report::listed;
@@ -203,7 +206,7 @@ pub(crate) fn save_core<M: Module>(
     rates: impl FnMut() -> ModuleLearningRate,
     path: &Path,
 ) -> Result<(), CheckpointError> {
-    let mut contents = resume::core_contents(core, model);
+    let mut contents = contents::core_contents(core, model);
     contents.header.rates_ahead = RatesAhead::of(&core.bound, rates);
     contents.write(path)
 }
@@ -366,7 +369,7 @@ impl Driver {
     ///
     /// If the model is another one than the driver is bound to, or the optimizer's state cannot be written.
     pub fn checkpoint<M: Module>(&self, model: &M) -> Result<Checkpoint, CheckpointError> {
-        let contents = resume::contents(self, model)?;
+        let contents = contents::contents(self, model)?;
         Ok(Checkpoint { contents })
     }
 

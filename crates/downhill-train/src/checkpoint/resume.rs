@@ -1,117 +1,31 @@
-//! What a driver writes into a checkpoint, and how it goes on from one.
+//! How a driver goes on from a checkpoint.
 
-use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::lr_scheduler::LrSchedulerRecord;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::tensor::{DType, TensorData};
-use burn_pack::{Reader, Scalar};
 use downhill_optim::drive::state_dtype;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Deserialize;
 
-use super::format::{Contents, FORMAT, Header, OptimizerEntry, ParameterEntry};
+use super::contents::{
+    AVERAGE_PRODUCT, CONSECUTIVE, CONSECUTIVE_WINDOWS, WINDOW_LOSS, WINDOW_LOSS_WEIGHT,
+    WINDOW_WEIGHT, unescaped,
+};
+use super::format::Contents;
 use super::optimizer::States;
-use super::{CheckpointError, RatesAhead, model};
+use super::report::{LoadReport, compare, first_error};
+use super::scheduler::load_scheduler;
+use super::settings::{Difference, check_settings, differences, learning_rate};
+use super::{CheckpointError, model};
 use crate::average::{Averages, Averaging};
 use crate::batch::Accumulation;
 use crate::error::Rejected;
 use crate::gradients::Window;
-use crate::groups::GroupSettings;
 use crate::probe::Refusal;
-use crate::report::listed;
-use crate::update::{Bound, Core, Counters};
+use crate::update::{Core, Counters};
 use crate::{Driver, ParamPath, Rate, params, probe};
-
-/// A tensor that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mismatch {
-    /// Its name in the file.
-    pub name: String,
-    /// The shape that the model has.
-    pub expected: Vec<usize>,
-    /// The model's precision.
-    pub expected_dtype: DType,
-    /// The shape in the file.
-    pub found: Vec<usize>,
-    /// The file's precision.
-    pub found_dtype: DType,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` has the shape {:?} in {:?}, and here it is {:?} in {:?}",
-            self.name, self.found, self.found_dtype, self.expected, self.expected_dtype
-        )
-    }
-}
-
-/// What was taken from a checkpoint, and what not.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct LoadReport {
-    /// Paths of the model's tensors that were taken.
-    pub restored: Vec<ParamPath>,
-    /// Paths whose optimizer state was taken.
-    pub states: Vec<ParamPath>,
-    /// Paths of the model that the file has nothing for.
-    pub missing: Vec<ParamPath>,
-    /// Names of tensors in the file that nothing was taken for.
-    pub unexpected: Vec<String>,
-    /// Tensors of another shape or precision.
-    pub mismatched: Vec<Mismatch>,
-    /// Settings that the file was made with and the driver does not have, in words.
-    pub differences: Vec<String>,
-}
-
-impl LoadReport {
-    /// Whether everything was taken.
-    pub fn is_complete(&self) -> bool {
-        let partial = Self {
-            restored: self.restored.clone(),
-            states: self.states.clone(),
-            ..Self::default()
-        };
-        *self == partial
-    }
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (restored, states) = (self.restored.len(), self.states.len());
-        write!(
-            f,
-            "{restored} tensors and {states} optimizer states restored"
-        )?;
-        if !self.missing.is_empty() {
-            write!(f, "; missing: {}", listed(self.missing.iter()))?;
-        }
-        if !self.unexpected.is_empty() {
-            write!(f, "; not used: {}", listed(self.unexpected.iter()))?;
-        }
-        for mismatch in &self.mismatched {
-            write!(f, "; {mismatch}")?;
-        }
-        for difference in &self.differences {
-            write!(f, "; {difference}")?;
-        }
-        Ok(())
-    }
-}
-
-const WINDOW_WEIGHT: &str = "window.weight";
-const WINDOW_LOSS: &str = "window.loss";
-const WINDOW_LOSS_WEIGHT: &str = "window.loss_weight";
-const AVERAGE_PRODUCT: &str = "average.product";
-const GROUPS: &str = "groups";
-const SCHEDULER: &str = "scheduler.";
-const CONSECUTIVE: &str = "consecutive";
-const CONSECUTIVE_WINDOWS: &str = "consecutive_windows";
 
 /// The tensors whose names begin with `prefix`, without it.
 pub(super) fn part(contents: &Contents, prefix: &str) -> BTreeMap<String, TensorData> {
@@ -121,72 +35,8 @@ pub(super) fn part(contents: &Contents, prefix: &str) -> BTreeMap<String, Tensor
         .collect()
 }
 
-/// The settings as they are compared; those of the groups under their names.
-fn settings(core: &Core) -> Value {
-    let groups = core.groups.iter().map(|group| (&*group.name, group));
-    let groups: BTreeMap<&str, &GroupSettings> = groups.collect();
-    json!({
-        GROUPS: groups,
-        "clipping": core.settings.clipping,
-        "non_finite": core.settings.non_finite,
-        "accumulation": core.settings.accumulation,
-        "weight_decay": core.settings.weight_decay,
-        "momentum": core.settings.momentum,
-        "averaging": core.averages.as_ref().map(|averages| &averages.config),
-    })
-}
-
-fn learning_rate(rate: &Rate) -> Option<Value> {
-    match rate {
-        Rate::Setting(setting) => serde_json::to_value(setting).ok(),
-        Rate::Scheduler(_) => None,
-    }
-}
-
-fn optimizers(bound: &[Bound]) -> Vec<OptimizerEntry> {
-    let mut entries: Vec<OptimizerEntry> = Vec::new();
-    for identity in bound.iter().filter_map(|bound| bound.identity.as_ref()) {
-        let entry = OptimizerEntry {
-            name: identity.name.clone(),
-            settings: identity.settings.clone(),
-        };
-        if !entries.contains(&entry) {
-            entries.push(entry);
-        }
-    }
-    entries
-}
-
-fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<ParameterEntry> {
-    let optimizers = optimizers(bound);
-    let of_path: HashMap<&str, &Bound> = (bound.iter())
-        .map(|bound| (&*bound.info().path, bound))
-        .collect();
-    let tensors = params::tensors(model).into_iter();
-    tensors
-        .map(|tensor| {
-            let bound = of_path.get(&*tensor.path);
-            let identity = bound.and_then(|bound| bound.identity.as_ref());
-            let place = identity.and_then(|identity| {
-                optimizers.iter().position(|entry| {
-                    entry.name == identity.name && entry.settings == identity.settings
-                })
-            });
-            let groups = bound.map(|bound| bound.groups.iter().map(ToString::to_string));
-            ParameterEntry {
-                path: tensor.path,
-                shape: tensor.shape,
-                dtype: tensor.dtype,
-                memory_order: tensor.memory_order,
-                optimizer: place,
-                groups: groups.map(Iterator::collect).unwrap_or_default(),
-            }
-        })
-        .collect()
-}
-
 /// Whether the model is the one that the driver is bound to.
-fn check_bound<M: Module>(core: &Core, model: &M) -> Result<(), CheckpointError> {
+pub(super) fn check_bound<M: Module>(core: &Core, model: &M) -> Result<(), CheckpointError> {
     let found = params::floats(model);
     let bound = &core.bound;
     let same = found.len() == bound.len()
@@ -203,185 +53,6 @@ fn check_bound<M: Module>(core: &Core, model: &M) -> Result<(), CheckpointError>
             found: "that of the driver".to_string(),
         }),
     }
-}
-
-/// The tensors under a prefix.
-fn put(
-    tensors: &mut BTreeMap<String, TensorData>,
-    prefix: &str,
-    data: impl IntoIterator<Item = (String, TensorData)>,
-) {
-    let named = data.into_iter();
-    tensors.extend(named.map(|(name, data)| (format!("{prefix}{name}"), data)));
-}
-
-/// What a driver has beside the model, the optimizer's state and the place in the schedule.
-pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
-    let Counters {
-        updates,
-        skipped,
-        consecutive,
-        windows,
-    } = core.counters;
-    let mut tensors = BTreeMap::new();
-    let mut scalars = BTreeMap::new();
-    let mut scalar = |name: &str, value: Scalar| {
-        scalars.insert(name.to_string(), value);
-    };
-    scalar(CONSECUTIVE, u64::from(consecutive).into());
-    if windows > 0 {
-        scalar(CONSECUTIVE_WINDOWS, u64::from(windows).into());
-    }
-    if let Some(averages) = &core.averages {
-        let data = averages.data(model, &core.bound);
-        put(&mut tensors, "average/", data);
-        scalar(AVERAGE_PRODUCT, averages.product.into());
-    }
-    let window = &core.window;
-    if window.micro_batches > 0 {
-        put(
-            &mut tensors,
-            "window/",
-            model::gradients(model, &window.grads),
-        );
-        scalar(WINDOW_WEIGHT, window.weight.into());
-        scalar(WINDOW_LOSS, window.loss.0.into());
-        scalar(WINDOW_LOSS_WEIGHT, window.loss.1.into());
-    }
-    let header = Header {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        updates,
-        skipped,
-        learning_rate: None,
-        rates_ahead: None,
-        settings: Some(settings(core)),
-        optimizers: optimizers(&core.bound),
-        parameters: parameters(model, &core.bound),
-        averaged: core.averages.as_ref().map(|averages| averages.count),
-        micro_batches: window.micro_batches,
-        metric: None,
-        save: None,
-        notes: core.notes.clone(),
-        checksums: BTreeMap::new(),
-    };
-    Contents {
-        header,
-        tensors,
-        scalars,
-    }
-}
-
-pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents, CheckpointError> {
-    let core = &driver.core;
-    check_bound(core, model)?;
-    let mut contents = core_contents(core, model);
-    contents.header.learning_rate = learning_rate(&driver.rate);
-    put(&mut contents.tensors, "model/", model::data(model));
-    let states =
-        States::of(&driver.optim, &core.bound).map_err(|error| CheckpointError::State {
-            path: "the whole model".to_string(),
-            reason: error.to_string(),
-        })?;
-    let keyed = |(path, name): &(String, String)| format!("{}/{name}", escaped(path));
-    let data = states.tensors.iter();
-    let data = data.map(|(key, data)| (keyed(key), data.clone()));
-    put(&mut contents.tensors, "optimizer/", data);
-    let scalars = states.scalars.iter();
-    let scalars = scalars.map(|(key, scalar)| (format!("optimizer/{}", keyed(key)), *scalar));
-    contents.scalars.extend(scalars);
-    if let Rate::Scheduler(scheduler) = &driver.rate {
-        let mut ahead = scheduler.clone();
-        contents.header.rates_ahead = RatesAhead::of(&core.bound, || ahead.step());
-        let scalars = record_scalars(scheduler)?.into_iter();
-        let scalars = scalars.map(|(name, value)| (format!("{SCHEDULER}{name}"), value));
-        contents.scalars.extend(scalars);
-    }
-    Ok(contents)
-}
-
-/// The scalars of a scheduler's record, which Burn does not list.
-fn record_scalars(
-    scheduler: &ModuleLrScheduler,
-) -> Result<BTreeMap<String, Scalar>, CheckpointError> {
-    let failed = |reason: String| CheckpointError::Scheduler { reason };
-    let bytes = scheduler.to_record().into_bytes();
-    let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-    let reader = Reader::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
-    Ok(reader.scalars().clone())
-}
-
-/// The scheduler, gone on from the scalars in the file.
-fn load_scheduler(
-    scheduler: &ModuleLrScheduler,
-    bound: &[Bound],
-    contents: &Contents,
-) -> Result<ModuleLrScheduler, CheckpointError> {
-    let failed = |reason: String| CheckpointError::Scheduler { reason };
-    let saved: BTreeMap<String, Scalar> = (contents.scalars.iter())
-        .filter_map(|(name, value)| Some((name.strip_prefix(SCHEDULER)?.to_string(), *value)))
-        .collect();
-    let add = |record: LrSchedulerRecord, (name, value): (&String, &Scalar)| {
-        record.with_scalar(name, *value)
-    };
-    let record = saved.iter().fold(LrSchedulerRecord::new(), add);
-    let own = record_scalars(scheduler)?;
-    if !own.keys().eq(saved.keys()) {
-        let names = |scalars: &BTreeMap<String, Scalar>| listed(scalars.keys());
-        return Err(failed(format!(
-            "its record has {}, and in the file there is {}",
-            names(&own),
-            names(&saved)
-        )));
-    }
-    // This library's own refuse with a panic, as Burn has no other way.
-    let load = AssertUnwindSafe(|| scheduler.clone().load_record(record));
-    let loaded = catch_unwind(load).map_err(|panic| {
-        let text = panic.downcast::<String>().map(|text| *text);
-        failed(text.unwrap_or_else(|_| "it panics".to_string()))
-    })?;
-    if record_scalars(&loaded)? != saved {
-        return Err(failed("it did not take up what was saved".to_string()));
-    }
-    let mut ahead = loaded.clone();
-    let saved = contents.header.rates_ahead.as_ref();
-    match saved.and_then(|saved| saved.difference(bound, || ahead.step())) {
-        Some(difference) => Err(failed(difference)),
-        None => Ok(loaded),
-    }
-}
-
-/// Compares the tensors under a prefix with those that should be there.
-fn compare(
-    contents: &Contents,
-    prefix: &str,
-    expected: impl IntoIterator<Item = (ParamPath, Vec<usize>, DType)>,
-) -> LoadReport {
-    let mut report = LoadReport::default();
-    let tensors = contents.tensors.keys();
-    let mut left: BTreeSet<&str> = tensors
-        .filter_map(|name| name.strip_prefix(prefix))
-        .collect();
-    for (path, shape, dtype) in expected {
-        left.remove(&*path);
-        let name = format!("{prefix}{path}");
-        match contents.tensors.get(&name) {
-            None => report.missing.push(path),
-            Some(data) if *data.shape().as_slice() != shape || data.dtype() != dtype => {
-                report.mismatched.push(Mismatch {
-                    name,
-                    expected: shape,
-                    expected_dtype: dtype,
-                    found: data.shape().as_slice().to_vec(),
-                    found_dtype: data.dtype(),
-                });
-            }
-            Some(_) => report.restored.push(path),
-        }
-    }
-    let unexpected = left.into_iter().map(|path| format!("{prefix}{path}"));
-    report.unexpected.extend(unexpected);
-    report
 }
 
 fn compare_model<M: Module>(contents: &Contents, model: &M) -> LoadReport {
@@ -455,120 +126,6 @@ pub(super) fn averaged_parts<M: Module>(
     let mut parts = model_parts(contents);
     parts.values = part(contents, "average/");
     Ok(parts)
-}
-
-fn first_error(report: &LoadReport) -> Result<(), CheckpointError> {
-    if let Some(mismatch) = report.mismatched.first() {
-        return Err(CheckpointError::Mismatch(Box::new(mismatch.clone())));
-    }
-    if !report.missing.is_empty() {
-        let paths = report.missing.clone();
-        return Err(CheckpointError::Missing { paths });
-    }
-    if !report.unexpected.is_empty() {
-        let names = report.unexpected.clone();
-        return Err(CheckpointError::Unexpected { names });
-    }
-    Ok(())
-}
-
-/// A setting that differs.
-struct Difference {
-    what: String,
-    expected: String,
-    found: String,
-}
-
-fn differences<M: Module>(
-    core: &Core,
-    own_rate: &Option<Value>,
-    model: &M,
-    header: &Header,
-) -> Vec<Difference> {
-    let mut list = Vec::new();
-    let mut differ = |what: &str, expected: String, found: String| {
-        if expected != found {
-            let what = what.to_string();
-            list.push(Difference {
-                what,
-                expected,
-                found,
-            });
-        }
-    };
-    let unknown = || "not known".to_string();
-    let text = |value: &Option<Value>| value.as_ref().map_or_else(unknown, Value::to_string);
-    // A record that was converted has none of these.
-    if let Some(found) = &header.settings {
-        differ("learning rate", text(own_rate), text(&header.learning_rate));
-        if let (Value::Object(expected), Value::Object(found)) = (settings(core), found) {
-            for (name, value) in expected.iter().filter(|(name, _)| *name != GROUPS) {
-                let found = found.get(name).unwrap_or(&Value::Null);
-                differ(name, value.to_string(), found.to_string());
-            }
-            // Files of before they were saved have none. Who is in which group is compared below.
-            if let Some(Value::Object(found)) = found.get(GROUPS) {
-                for (group, settings) in expected[GROUPS].as_object().into_iter().flatten() {
-                    let Some(found) = found.get(group) else {
-                        continue;
-                    };
-                    for (name, value) in settings.as_object().into_iter().flatten() {
-                        let found = found.get(name).unwrap_or(&Value::Null);
-                        let what = format!("{name} of the group `{group}`");
-                        differ(&what, value.to_string(), found.to_string());
-                    }
-                }
-            }
-        }
-    }
-    let own = parameters(model, &core.bound);
-    let own_optimizers = optimizers(&core.bound);
-    let saved: HashMap<&str, &ParameterEntry> = (header.parameters.iter())
-        .map(|entry| (&*entry.path, entry))
-        .collect();
-    let named = |entries: &[OptimizerEntry], place: Option<usize>| {
-        let entry = place.and_then(|place| entries.get(place));
-        entry.map_or_else(unknown, |entry| {
-            format!("{} {}", entry.name, entry.settings)
-        })
-    };
-    for entry in &own {
-        let Some(found) = saved.get(&*entry.path) else {
-            continue;
-        };
-        // What has no name is compared by its state alone; a record does not say which parameters without
-        // a state have an optimizer.
-        let named_here = header.settings.is_some() || found.optimizer.is_some();
-        if named_here && !header.optimizers.is_empty() {
-            differ(
-                &format!("optimizer of `{}`", entry.path),
-                named(&own_optimizers, entry.optimizer),
-                named(&header.optimizers, found.optimizer),
-            );
-        }
-        if header.settings.is_some() {
-            let groups = |groups: &[String]| match groups {
-                [] => "none".to_string(),
-                groups => groups.join(", "),
-            };
-            differ(
-                &format!("group of `{}`", entry.path),
-                groups(&entry.groups),
-                groups(&found.groups),
-            );
-        }
-    }
-    list
-}
-
-/// A path as it stands before the name of a state, from which it is told apart by the first slash: a name in
-/// a user's own module may have one too.
-fn escaped(path: &str) -> String {
-    path.replace('%', "%25").replace('/', "%2F")
-}
-
-fn unescaped(path: &str) -> String {
-    path.replace("%2F", "/").replace("%25", "%")
 }
 
 /// The states in the file, of the parameters in `paths`.
@@ -892,46 +449,6 @@ pub(super) fn core_strictly<M: Module>(
     check_settings(core, &None, model, contents)?;
     NextCore::of(core, model, contents, true)?.commit(core);
     Ok(())
-}
-
-/// Whether the file was made with the same settings, and has nothing for other parameters.
-fn check_settings<M: Module>(
-    core: &Core,
-    own_rate: &Option<Value>,
-    model: &M,
-    contents: &Contents,
-) -> Result<(), CheckpointError> {
-    let differences = differences(core, own_rate, model, &contents.header);
-    if let Some(difference) = differences.into_iter().next() {
-        return Err(CheckpointError::OtherSetting {
-            what: difference.what,
-            expected: difference.expected,
-            found: difference.found,
-        });
-    }
-    let paths: BTreeSet<&str> = core.bound.iter().map(|bound| &*bound.info().path).collect();
-    // Averages and gradients of what the model has, and nothing else.
-    let tensors = contents.tensors.keys().chain(contents.scalars.keys());
-    let unexpected: Vec<String> = tensors
-        .filter(|name| {
-            let Some((kind, rest)) = name.split_once('/') else {
-                return false;
-            };
-            match kind {
-                "optimizer" => {
-                    let path = rest.split_once('/').map_or(rest, |(path, _)| path);
-                    !paths.contains(unescaped(path).as_str())
-                }
-                "average" | "window" => !paths.contains(rest),
-                _ => false,
-            }
-        })
-        .cloned()
-        .collect();
-    match unexpected.is_empty() {
-        true => Ok(()),
-        false => Err(CheckpointError::Unexpected { names: unexpected }),
-    }
 }
 
 pub(super) fn partially<M: Module>(

@@ -1,10 +1,16 @@
-//! What a scheduler that is not of this library will do: its record says where it is, and not what it is.
+//! Schedulers of Burn's kind, whose records say where they are, and not what they are.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::lr_scheduler::LrSchedulerRecord;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
+use burn_pack::{Reader, Scalar};
 use serde::{Deserialize, Serialize};
 
+use super::CheckpointError;
+use super::format::Contents;
+use crate::report::listed;
 use crate::update::Bound;
 
 /// The learning rates of the updates to come.
@@ -83,5 +89,58 @@ impl RatesAhead {
             ),
             None => format!("it has other settings: within {updates} updates its rates differ"),
         })
+    }
+}
+
+pub(super) const SCHEDULER: &str = "scheduler.";
+
+/// The scalars of a scheduler's record, which Burn does not list.
+pub(super) fn record_scalars(
+    scheduler: &ModuleLrScheduler,
+) -> Result<BTreeMap<String, Scalar>, CheckpointError> {
+    let failed = |reason: String| CheckpointError::Scheduler { reason };
+    let bytes = scheduler.to_record().into_bytes();
+    let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+    let reader = Reader::from_bytes(bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(reader.scalars().clone())
+}
+
+/// The scheduler, gone on from the scalars in the file.
+pub(super) fn load_scheduler(
+    scheduler: &ModuleLrScheduler,
+    bound: &[Bound],
+    contents: &Contents,
+) -> Result<ModuleLrScheduler, CheckpointError> {
+    let failed = |reason: String| CheckpointError::Scheduler { reason };
+    let saved: BTreeMap<String, Scalar> = (contents.scalars.iter())
+        .filter_map(|(name, value)| Some((name.strip_prefix(SCHEDULER)?.to_string(), *value)))
+        .collect();
+    let add = |record: LrSchedulerRecord, (name, value): (&String, &Scalar)| {
+        record.with_scalar(name, *value)
+    };
+    let record = saved.iter().fold(LrSchedulerRecord::new(), add);
+    let own = record_scalars(scheduler)?;
+    if !own.keys().eq(saved.keys()) {
+        let names = |scalars: &BTreeMap<String, Scalar>| listed(scalars.keys());
+        return Err(failed(format!(
+            "its record has {}, and in the file there is {}",
+            names(&own),
+            names(&saved)
+        )));
+    }
+    // This library's own refuse with a panic, as Burn has no other way.
+    let load = AssertUnwindSafe(|| scheduler.clone().load_record(record));
+    let loaded = catch_unwind(load).map_err(|panic| {
+        let text = panic.downcast::<String>().map(|text| *text);
+        failed(text.unwrap_or_else(|_| "it panics".to_string()))
+    })?;
+    if record_scalars(&loaded)? != saved {
+        return Err(failed("it did not take up what was saved".to_string()));
+    }
+    let mut ahead = loaded.clone();
+    let saved = contents.header.rates_ahead.as_ref();
+    match saved.and_then(|saved| saved.difference(bound, || ahead.step())) {
+        Some(difference) => Err(failed(difference)),
+        None => Ok(loaded),
     }
 }

@@ -1,0 +1,132 @@
+//! What a driver writes into a checkpoint.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::TensorData;
+use burn_pack::Scalar;
+
+use super::format::{Contents, FORMAT, Header};
+use super::optimizer::States;
+use super::scheduler::{self, RatesAhead, record_scalars};
+use super::{CheckpointError, model, resume, settings};
+use crate::update::{Core, Counters};
+use crate::{Driver, Rate};
+
+pub(super) const WINDOW_WEIGHT: &str = "window.weight";
+
+pub(super) const WINDOW_LOSS: &str = "window.loss";
+
+pub(super) const WINDOW_LOSS_WEIGHT: &str = "window.loss_weight";
+
+pub(super) const AVERAGE_PRODUCT: &str = "average.product";
+
+pub(super) const CONSECUTIVE: &str = "consecutive";
+
+pub(super) const CONSECUTIVE_WINDOWS: &str = "consecutive_windows";
+
+/// The tensors under a prefix.
+pub(super) fn put(
+    tensors: &mut BTreeMap<String, TensorData>,
+    prefix: &str,
+    data: impl IntoIterator<Item = (String, TensorData)>,
+) {
+    let named = data.into_iter();
+    tensors.extend(named.map(|(name, data)| (format!("{prefix}{name}"), data)));
+}
+
+/// What a driver has beside the model, the optimizer's state and the place in the schedule.
+pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
+    let Counters {
+        updates,
+        skipped,
+        consecutive,
+        windows,
+    } = core.counters;
+    let mut tensors = BTreeMap::new();
+    let mut scalars = BTreeMap::new();
+    let mut scalar = |name: &str, value: Scalar| {
+        scalars.insert(name.to_string(), value);
+    };
+    scalar(CONSECUTIVE, u64::from(consecutive).into());
+    if windows > 0 {
+        scalar(CONSECUTIVE_WINDOWS, u64::from(windows).into());
+    }
+    if let Some(averages) = &core.averages {
+        let data = averages.data(model, &core.bound);
+        put(&mut tensors, "average/", data);
+        scalar(AVERAGE_PRODUCT, averages.product.into());
+    }
+    let window = &core.window;
+    if window.micro_batches > 0 {
+        put(
+            &mut tensors,
+            "window/",
+            model::gradients(model, &window.grads),
+        );
+        scalar(WINDOW_WEIGHT, window.weight.into());
+        scalar(WINDOW_LOSS, window.loss.0.into());
+        scalar(WINDOW_LOSS_WEIGHT, window.loss.1.into());
+    }
+    let header = Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        updates,
+        skipped,
+        learning_rate: None,
+        rates_ahead: None,
+        settings: Some(settings::settings(core)),
+        optimizers: settings::optimizers(&core.bound),
+        parameters: settings::parameters(model, &core.bound),
+        averaged: core.averages.as_ref().map(|averages| averages.count),
+        micro_batches: window.micro_batches,
+        metric: None,
+        save: None,
+        notes: core.notes.clone(),
+        checksums: BTreeMap::new(),
+    };
+    Contents {
+        header,
+        tensors,
+        scalars,
+    }
+}
+
+pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents, CheckpointError> {
+    let core = &driver.core;
+    resume::check_bound(core, model)?;
+    let mut contents = core_contents(core, model);
+    contents.header.learning_rate = settings::learning_rate(&driver.rate);
+    put(&mut contents.tensors, "model/", model::data(model));
+    let states =
+        States::of(&driver.optim, &core.bound).map_err(|error| CheckpointError::State {
+            path: "the whole model".to_string(),
+            reason: error.to_string(),
+        })?;
+    let keyed = |(path, name): &(String, String)| format!("{}/{name}", escaped(path));
+    let data = states.tensors.iter();
+    let data = data.map(|(key, data)| (keyed(key), data.clone()));
+    put(&mut contents.tensors, "optimizer/", data);
+    let scalars = states.scalars.iter();
+    let scalars = scalars.map(|(key, scalar)| (format!("optimizer/{}", keyed(key)), *scalar));
+    contents.scalars.extend(scalars);
+    if let Rate::Scheduler(scheduler) = &driver.rate {
+        let mut ahead = scheduler.clone();
+        contents.header.rates_ahead = RatesAhead::of(&core.bound, || ahead.step());
+        let scalars = record_scalars(scheduler)?.into_iter();
+        let scalars =
+            scalars.map(|(name, value)| (format!("{}{name}", scheduler::SCHEDULER), value));
+        contents.scalars.extend(scalars);
+    }
+    Ok(contents)
+}
+
+/// A path as it stands before the name of a state, from which it is told apart by the first slash: a name in
+/// a user's own module may have one too.
+pub(super) fn escaped(path: &str) -> String {
+    path.replace('%', "%25").replace('/', "%2F")
+}
+
+pub(super) fn unescaped(path: &str) -> String {
+    path.replace("%2F", "/").replace("%25", "%")
+}
