@@ -20,15 +20,18 @@ enum Form {
     Turned,
     /// The left columns of a wider matrix.
     Cut,
+    /// Every second column.
+    Spread,
     Lora,
     QLora,
 }
 
-const FORMS: [Form; 6] = [
+const FORMS: [Form; 7] = [
     Form::Plain,
     Form::Columns,
     Form::Turned,
     Form::Cut,
+    Form::Spread,
     Form::Lora,
     Form::QLora,
 ];
@@ -73,6 +76,10 @@ impl Stack {
                         Form::Cut => {
                             let wide = column(&[WIDTH, WIDTH + 3], seed, &plain);
                             wide.slice([0..WIDTH, 0..WIDTH])
+                        }
+                        Form::Spread => {
+                            let wide = column(&[WIDTH, 2 * WIDTH], seed, &plain);
+                            wide.slice(burn::tensor::s![.., ..;2])
                         }
                         _ => column(&shape, seed, &plain),
                     };

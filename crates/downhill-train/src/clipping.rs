@@ -147,7 +147,8 @@ pub enum NonFinite {
     /// The update is left out: parameters, optimizer state, counters and averages stay as they are, and
     /// the schedule does not move on. Too many in a row are an error.
     Skip {
-        /// How many in a row are left out at most.
+        /// How many in a row are left out at most: micro-batches that are not finite, and windows whose sum is
+        /// not although every micro-batch was good.
         max_consecutive: u32,
     },
     /// NaN and infinite elements of gradients become zeros, and the update is made. A loss that is not

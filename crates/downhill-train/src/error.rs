@@ -115,6 +115,10 @@ pub enum StepCause {
         found: Vec<usize>,
     },
     /// A gradient with another number of dimensions than its parameter.
+    ///
+    /// Burn's container of gradients panics when it is asked for one in the wrong rank, and cannot be asked
+    /// which it has: the panic is caught, but its message is printed, and a program that is built with
+    /// `panic = "abort"` ends.
     #[error("the gradient of `{path}` has not {expected} dimensions, as the parameter has")]
     GradientRank {
         /// The parameter's path.

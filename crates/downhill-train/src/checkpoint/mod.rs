@@ -36,10 +36,12 @@
 //! * A file is written beside its place and renamed when it is complete and on the disk: a kill at any
 //!   moment leaves the one that was there before.
 //! * Two saves of one state are the same bytes: everything is ordered by name, and there are no ids and no
-//!   times in it.
+//!   times in it. (A [folder](Checkpoints) adds the metric, and the number of the save.)
 //! * Nothing is believed: the checksum of the whole, the version, the settings of optimizer, schedule and
 //!   driver, and path, shape and precision of every tensor are compared before anything is changed. What
-//!   differs is an error that names it, and leaves driver and model as they were.
+//!   differs is an error that names it, and leaves driver and model as they were. Schedulers of Burn's kind,
+//!   which do not say what they are, are compared by the rates that they would give next.
+//! * Parameters lie in memory as they did, so that the first step rounds as it would have.
 //! * [`Driver::load_partial`](crate::Driver::load_partial) takes what fits, and reports the rest.
 //!
 //! # The format
