@@ -26,6 +26,10 @@ impl Inner {
         Self(Some(Box::new(any)))
     }
 
+    fn depth(&self) -> usize {
+        self.0.as_ref().map_or(0, |any| any.depth())
+    }
+
     /// `whole` is what the percentages of lengths refer to.
     fn build(&mut self, at: &Scope, whole: Option<u64>) -> Result<Node, ScheduleError> {
         match &mut self.0 {
@@ -33,6 +37,10 @@ impl Inner {
             None => Err(at.conflict("it needs a `schedule` to work on")),
         }
     }
+}
+
+fn deepest(all: &[Any]) -> usize {
+    all.iter().map(Any::depth).max().unwrap_or(0)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +141,10 @@ impl WarmupConfig {
 }
 
 impl Shape for WarmupConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let steps = at.length("steps", &mut self.steps)?;
         let from = at.value("from", &mut self.from)?;
@@ -181,10 +193,16 @@ settings! {
 }
 
 impl SequenceConfig {
+    /// Whether it is a sequence that another schedule can come behind.
+    pub fn is_begun(any: &Any) -> bool {
+        matches!(any, Any::Sequence(sequence) if !sequence.schedules.is_empty())
+    }
+
     /// `next` after `any`, which may be a sequence already.
     pub fn appended(any: Any, milestone: Length, next: Any) -> Self {
+        let is_begun = Self::is_begun(&any);
         let mut sequence = match any {
-            Any::Sequence(sequence) if !sequence.schedules.is_empty() => sequence,
+            Any::Sequence(sequence) if is_begun => sequence,
             any => Self {
                 schedules: vec![any],
                 ..Self::default()
@@ -197,6 +215,10 @@ impl SequenceConfig {
 }
 
 impl Shape for SequenceConfig {
+    fn depth(&self) -> usize {
+        1 + deepest(&self.schedules)
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         if self.schedules.is_empty() {
             return Err(at.conflict("`schedules` is empty"));
@@ -273,6 +295,11 @@ settings! {
 }
 
 impl ProductConfig {
+    /// Whether it is a product that has room for another multiplier.
+    pub fn is_begun(any: &Any) -> bool {
+        matches!(any, Any::Product(_))
+    }
+
     /// `any`, which may be a product already, times `multiplier`.
     pub fn appended(any: Any, multiplier: Any) -> Self {
         let mut product = match any {
@@ -288,6 +315,10 @@ impl ProductConfig {
 }
 
 impl Shape for ProductConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth().max(deepest(&self.multipliers))
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         if self.multipliers.is_empty() {
             return Err(at.conflict("`multipliers` is empty"));
@@ -336,6 +367,10 @@ impl ScaleConfig {
 }
 
 impl Shape for ScaleConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let factor = self.factor;
         at.check("factor", factor, NOT_NEGATIVE)?;
@@ -364,6 +399,10 @@ impl ClampConfig {
 }
 
 impl Shape for ClampConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let (min, max) = (self.min.as_mut(), self.max.as_mut());
         if min.is_none() && max.is_none() {
@@ -398,6 +437,10 @@ impl ShiftConfig {
 }
 
 impl Shape for ShiftConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let steps = self.steps;
         let later = u64::try_from(steps).unwrap_or(0);
@@ -434,6 +477,10 @@ impl RepeatConfig {
 }
 
 impl Shape for RepeatConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let period = at.period("period", &mut self.period)?;
         let Node { value, phases } = self.schedule.build(at, Some(period))?;
@@ -471,6 +518,10 @@ impl PerEpochConfig {
 }
 
 impl Shape for PerEpochConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let steps = self.steps_per_epoch;
         at.check("steps_per_epoch", steps as f64, AT_LEAST_ONE)?;
