@@ -10,7 +10,7 @@ use crate::config::{Shape, settings};
 use crate::quantity::{Length, Lengths, Value, list};
 use crate::registry::Any;
 use crate::scope::{
-    AT_LEAST_ONE, NOT_NEGATIVE, Node, Scope, half_cosine, mix, mix_by_factors, progress,
+    AT_LEAST_ONE, NOT_NEGATIVE, Node, Scope, finite, half_cosine, mix, mix_by_factors, progress,
 };
 use crate::shapes::ConstantConfig;
 
@@ -169,15 +169,13 @@ impl Shape for WarmupConfig {
                 WarmupShape::Cosine => mix(from, to, half_cosine(x)),
             }
         });
-        Ok(node.with_phases_by(move |until| {
-            let mut all = vec![steps];
-            all.extend(
-                phases(until.saturating_sub(steps))
-                    .into_iter()
-                    .map(|step| step + steps),
-            );
-            all.retain(|step| (1..until).contains(step));
-            all
+        Ok(node.with_phases_by(move |range| {
+            let inner = range.start.saturating_sub(steps)..range.end.saturating_sub(steps);
+            let inner = phases(inner).into_iter();
+            [steps]
+                .into_iter()
+                .chain(inner.map(|step| step + steps))
+                .collect()
         }))
     }
 }
@@ -248,15 +246,15 @@ impl Shape for SequenceConfig {
                 (node.value)(step - start)
             }
         });
-        Ok(node.with_phases_by(move |until| {
+        Ok(node.with_phases_by(move |range| {
             let mut all = Vec::new();
             for (i, (start, node)) in parts.iter().enumerate() {
-                let end = parts.get(i + 1).map_or(until, |next| next.0.min(until));
+                let next = parts.get(i + 1).map_or(range.end, |next| next.0);
+                let end = next.min(range.end).saturating_sub(*start);
                 all.push(*start);
-                let phases = (node.phases)(end.saturating_sub(*start));
+                let phases = (node.phases)(range.start.saturating_sub(*start)..end);
                 all.extend(phases.into_iter().map(|step| step + start));
             }
-            all.retain(|step| (1..until).contains(step));
             all
         }))
     }
@@ -335,18 +333,13 @@ impl Shape for ProductConfig {
                 values.fold(1.0, |product, value| finite(product * value))
             }
         });
-        Ok(node.with_phases_by(move |until| {
-            let mut all: Vec<u64> = nodes.iter().flat_map(|node| (node.phases)(until)).collect();
+        Ok(node.with_phases_by(move |range| {
+            let each = nodes.iter().flat_map(|node| (node.phases)(range.clone()));
+            let mut all: Vec<u64> = each.collect();
             all.sort_unstable();
-            all.dedup();
             all
         }))
     }
-}
-
-/// The largest number instead of infinity.
-fn finite(product: f64) -> f64 {
-    product.min(f64::MAX)
 }
 
 settings! {
@@ -449,12 +442,12 @@ impl Shape for ShiftConfig {
         let whole = at.whole.map(shifted);
         let Node { value, phases } = self.schedule.build(at, whole)?;
         let node = Node::new(move |step| value(shifted(step)));
-        Ok(node.with_phases_by(move |until| {
-            let inner = phases(shifted(until)).into_iter();
-            let outer = inner
-                .filter(|step| *step > earlier)
-                .map(|step| (step - earlier).saturating_add(later));
-            outer.filter(|step| *step < until).collect()
+        Ok(node.with_phases_by(move |range| {
+            let inner = phases(shifted(range.start)..shifted(range.end)).into_iter();
+            let inner = inner.filter(|step| *step > earlier);
+            inner
+                .map(|step| (step - earlier).saturating_add(later))
+                .collect()
         }))
     }
 }
@@ -485,14 +478,17 @@ impl Shape for RepeatConfig {
         let period = at.period("period", &mut self.period)?;
         let Node { value, phases } = self.schedule.build(at, Some(period))?;
         let node = Node::new(move |step| value(step % period));
-        Ok(node.with_phases_by(move |until| {
-            let inner = phases(period);
-            let starts = (0..until.div_ceil(period)).map(|n| n * period);
+        Ok(node.with_phases_by(move |range| {
+            let times = range.start / period..range.end.div_ceil(period);
+            let starts = times.map(|n| n * period);
             let all = starts.flat_map(|start| {
-                let inner = inner.iter().map(move |step| start.saturating_add(*step));
-                [start].into_iter().chain(inner)
+                let end = period.min(range.end - start);
+                let inner = phases(range.start.saturating_sub(start)..end).into_iter();
+                [start]
+                    .into_iter()
+                    .chain(inner.map(move |step| start + step))
             });
-            all.filter(|step| (1..until).contains(step)).collect()
+            all.collect()
         }))
     }
 }
@@ -528,9 +524,9 @@ impl Shape for PerEpochConfig {
         let epochs = at.whole.map(|whole| whole.div_ceil(steps));
         let Node { value, phases } = self.schedule.build(at, epochs)?;
         let node = Node::new(move |step| value(step / steps));
-        Ok(node.with_phases_by(move |until| {
-            let epochs = phases(until.div_ceil(steps)).into_iter();
-            epochs.map(|epoch| epoch * steps).collect()
+        Ok(node.with_phases_by(move |range| {
+            let epochs = phases(range.start.div_ceil(steps)..range.end.div_ceil(steps));
+            epochs.into_iter().map(|epoch| epoch * steps).collect()
         }))
     }
 }

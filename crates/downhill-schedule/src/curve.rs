@@ -60,7 +60,7 @@ impl<U> Curve<U> {
     /// The steps after 0 and below `until` at which another phase begins: the end of a warmup, a
     /// restart, a milestone, the end of a decay. Ascending.
     pub fn phases(&self, until: u64) -> Vec<u64> {
-        (self.node.phases)(until)
+        (self.node.phases)(1..until)
     }
 
     /// The settings, with every percentage replaced by what it came to.
