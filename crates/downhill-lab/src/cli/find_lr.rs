@@ -43,7 +43,7 @@ pub struct Args {
 
     /// Updates
     #[arg(long, value_name = "N", default_value_t = 100)]
-    #[arg(value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    #[arg(value_parser = clap::value_parser!(u64).range(RangeTestConfig::STEPS))]
     steps: u64,
 
     /// Time constant of the smoothing, as a part of the updates
