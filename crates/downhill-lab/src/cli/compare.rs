@@ -22,7 +22,7 @@ use downhill_schedule::ScheduleConfig;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, number, problem, table, usage};
+use super::{Failure, failed, json, number, printable, printable_path, problem, table, usage};
 use crate::plot::short;
 
 /// Compare optimizers fairly, and write a report
@@ -120,7 +120,7 @@ fn schedule(text: &str) -> Result<Scheduled, String> {
     } else {
         ScheduleConfig::by_name(text)
     };
-    let config = config.map_err(|error| error.to_string())?;
+    let config = config.map_err(|error| printable(&error.to_string()))?;
     let word = text.to_string();
     Ok(Scheduled { word, config })
 }
@@ -145,11 +145,11 @@ impl Chosen {
                 .file_stem()
                 .unwrap_or_default()
                 .to_string_lossy();
-            OptimizerConfig::from_json(&read(text)?).map(|config| vec![(name.into_owned(), config)])
+            OptimizerConfig::from_json(&read(text)?).map(|config| vec![(printable(&name), config)])
         } else {
             OptimizerConfig::by_name(text).map(|config| vec![(config.name().to_string(), config)])
         };
-        let optimizers = optimizers.map_err(|error| error.to_string())?;
+        let optimizers = optimizers.map_err(|error| printable(&error.to_string()))?;
         Ok(Self { word, optimizers })
     }
 }
@@ -242,11 +242,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
     let mut stdout = io::stdout().lock();
     if args.json {
-        writeln!(
-            stdout,
-            "{}",
-            serde_json::to_string(&comparison).map_err(io::Error::from)?
-        )?;
+        writeln!(stdout, "{}", json(&comparison)?)?;
         return Ok(());
     }
     for problem in &comparison.problems {
@@ -255,7 +251,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     writeln!(
         stdout,
         "The report is {}",
-        args.out.join("report.html").display()
+        printable_path(&args.out.join("report.html"))
     )?;
     Ok(())
 }

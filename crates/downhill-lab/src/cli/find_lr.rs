@@ -14,7 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, number, problem, table, usage};
+use super::{Failure, failed, json, number, problem, table, usage};
 use crate::plot::{Figure, PlotFile, color};
 
 /// Find a learning rate: the loss while the rate rises
@@ -135,7 +135,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             end: test.end,
             points: &test.points,
         };
-        let json = serde_json::to_string(&report).map_err(io::Error::from)?;
+        let json = json(&report)?;
         writeln!(stdout, "{json}")?;
     } else {
         print(&mut stdout, args, &test)?;

@@ -14,7 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
 use super::plot::{Grid, Levels, PictureFile, Region, animate, clip};
-use super::{Failure, failed, number, table, usage};
+use super::{Failure, failed, json, number, table, usage};
 use crate::plot::{Figure, color};
 
 /// More could not be told apart.
@@ -169,7 +169,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 points: &path.points,
                 values: &path.values,
             };
-            let json = serde_json::to_string(&report).map_err(io::Error::from)?;
+            let json = json(&report)?;
             writeln!(stdout, "{json}")?;
         }
     } else {
