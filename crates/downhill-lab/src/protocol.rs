@@ -146,7 +146,7 @@ impl Conduct<'_> {
         for candidate in &self.plan.candidates {
             let (entry, numbers) = self.candidate(subject, candidate)?;
             entries.push(entry);
-            parameters = numbers;
+            parameters = parameters.max(numbers);
         }
         let score = |entry: &Entry| Score {
             loss: entry.test_loss.map(|interval| interval.median),
@@ -209,9 +209,12 @@ impl Conduct<'_> {
         let mut grid = candidate.rates.clone();
         let mut waiting = grid.clone();
         let mut widenings = 0;
+        let mut parameters = 0;
         let best = loop {
             for lr in waiting.drain(..).map(rounded) {
                 let run = self.trial(subject, candidate, lr, Stage::Tune, TUNING_SEED)?;
+                // A run that diverges has a model too.
+                parameters = run.outcome.parameters;
                 let validation = last(&run).validation;
                 tried.push(Tried { lr, validation });
             }
@@ -244,7 +247,6 @@ impl Conduct<'_> {
             }
         }
         let lr = best.map(|best| tried[best].lr);
-        let parameters = runs.first().map_or(0, |run| run.outcome.parameters);
         Ok((entry(candidate, tried, lr, edge, &runs), parameters))
     }
 }

@@ -235,6 +235,19 @@ fn a_bad_line_is_reported_and_nothing_is_lost() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
+/// The model is the same for all, also for one whose every run diverges.
+#[test]
+fn parameters_are_counted_whoever_diverges() {
+    for (i, optimizers) in [&["good", "never"][..], &["never", "good"], &["never"]]
+        .into_iter()
+        .enumerate()
+    {
+        let mut store = Store::open(file(&format!("parameters-{i}.jsonl"))).unwrap();
+        let summary = carry_out(&plan(optimizers), &mut store, &mut Count::default());
+        assert_eq!(summary.parameters, 2, "{optimizers:?}");
+    }
+}
+
 /// Another setting is another trial: it is run, not looked up.
 #[test]
 fn runs_of_other_settings_are_not_taken() {
