@@ -13,6 +13,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
+use crate::VERSION;
 use crate::results::{
     Band, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Stage, Trial, Tried,
 };
@@ -182,6 +183,7 @@ impl Conduct<'_> {
             seed,
             steps: subject.steps,
             device: self.plan.device.clone(),
+            version: VERSION.to_string(),
         };
         let known = self.store.find(&trial).cloned();
         let is_known = known.is_some();

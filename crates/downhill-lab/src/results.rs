@@ -32,6 +32,10 @@ pub struct Trial {
     pub steps: u64,
     /// The backend that it runs on.
     pub device: String,
+    /// The version of this library that makes it, [`VERSION`](crate::VERSION). Empty in a file that does
+    /// not say it, whose runs are therefore not taken for this version's.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// A loss, and what else is measured. Nothing is known after a divergence.

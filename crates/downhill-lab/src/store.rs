@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::VERSION;
 use crate::results::{Run, Trial};
 
 /// What can be wrong with a file of runs.
@@ -101,6 +102,12 @@ impl Store {
     /// All runs, in the order of the file.
     pub fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// How many runs are of another version of this library than this one, which are not reused.
+    pub fn of_other_versions(&self) -> usize {
+        let others = |run: &&Run| run.trial.version != VERSION;
+        self.runs.iter().filter(others).count()
     }
 
     /// The run of this trial, if it is there.

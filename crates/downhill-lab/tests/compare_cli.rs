@@ -264,6 +264,29 @@ fn a_bad_line_is_an_error_and_stays() {
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
 }
 
+#[test]
+fn runs_of_another_version_are_left_alone_and_told() {
+    let out = folder("version");
+    let first = compare(&out, &[]);
+    success(&first);
+    assert_eq!(stderr(&first), "");
+    let made = runs(&out).len();
+    let file = out.join("runs.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    fs::write(&file, text.replace(&version, "\"version\":\"0.0.1\"")).unwrap();
+    let again = compare(&out, &[]);
+    success(&again);
+    let note = format!("note: {made} runs in ");
+    assert!(stderr(&again).starts_with(&note), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("are left alone"),
+        "{}",
+        stderr(&again)
+    );
+    assert_eq!(runs(&out).len(), 2 * made);
+}
+
 /// What a file says cannot act on the terminal.
 #[test]
 fn control_characters_of_files_are_escaped() {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use downhill_lab::VERSION;
 use downhill_lab::protocol::{
     Candidate, Observer, Plan, Stopped, Subject, TUNING_SEED, compare, rates_around, rates_between,
 };
@@ -245,6 +246,38 @@ fn parameters_are_counted_whoever_diverges() {
         let mut store = Store::open(file(&format!("parameters-{i}.jsonl"))).unwrap();
         let summary = carry_out(&plan(optimizers), &mut store, &mut Count::default());
         assert_eq!(summary.parameters, 2, "{optimizers:?}");
+    }
+}
+
+/// Numbers may change from version to version.
+#[test]
+fn runs_of_another_version_are_made_anew() {
+    let path = file("version.jsonl");
+    let plan = plan(&["good"]);
+    let whole = carry_out(
+        &plan,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    let said = format!(",\"version\":\"{VERSION}\"");
+    assert!(text.contains(&said), "{text}");
+    // Files of the first version do not say it.
+    for other in ["", ",\"version\":\"0.0.1\""] {
+        let old = text.replace(&said, other);
+        std::fs::write(&path, &old).unwrap();
+        let mut store = Store::open(&path).unwrap();
+        let runs = store.runs().len();
+        assert_eq!(store.of_other_versions(), runs);
+        let mut count = Count::default();
+        assert_eq!(carry_out(&plan, &mut store, &mut count), whole);
+        assert_eq!((count.known, count.made), (0, runs));
+        assert_eq!(store.of_other_versions(), runs);
+        // They stay, and what was made now is known from now on.
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), old + &text);
+        let mut count = Count::default();
+        carry_out(&plan, &mut Store::open(&path).unwrap(), &mut count);
+        assert_eq!((count.known, count.made), (runs, 0));
     }
 }
 

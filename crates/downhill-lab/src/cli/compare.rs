@@ -12,10 +12,10 @@ use comfy_table::CellAlignment;
 use downhill_lab::protocol::{
     Candidate, Observer, Plan, Stopped, Subject, rates_around, rates_between,
 };
-use downhill_lab::report;
 use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, Run, Stage, Trial};
 use downhill_lab::run::{run as make_run, target_in_words};
 use downhill_lab::store::Store;
+use downhill_lab::{VERSION, report};
 use downhill_optim::OptimizerConfig;
 use downhill_problems::AnyProblem;
 use downhill_schedule::ScheduleConfig;
@@ -197,6 +197,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let note = "note: the last run had not been written to its end; it is made again";
         let _ = writeln!(io::stderr(), "{note}");
     }
+    match store.of_other_versions() {
+        0 => {}
+        runs => {
+            let note = format!(
+                "note: {runs} runs in {} are not of version {VERSION}, and are left alone",
+                printable_path(&args.out)
+            );
+            let _ = writeln!(io::stderr(), "{note}");
+        }
+    }
 
     let interrupted = Arc::new(AtomicBool::new(false));
     let handler = Arc::clone(&interrupted);
@@ -224,7 +234,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let comparison = Comparison {
         command: command(args, &plan),
-        version: env!("CARGO_PKG_VERSION").to_string(),
+        version: VERSION.to_string(),
         burn: downhill_lab::BURN_VERSION.to_string(),
         device: plan.device.clone(),
         machine: machine(),
