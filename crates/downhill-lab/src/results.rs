@@ -99,6 +99,18 @@ pub struct Run {
     pub cost: Cost,
 }
 
+impl Run {
+    /// What cannot be in a run, in words. A file may have been edited.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let mut pairs = self.outcome.curve.windows(2);
+        let fall = pairs.find(|pair| pair[0].step >= pair[1].step)?;
+        Some(format!(
+            "the steps of its curve must ascend, and {} comes after {}",
+            fall[1].step, fall[0].step
+        ))
+    }
+}
+
 /// A median with a bootstrap interval of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {

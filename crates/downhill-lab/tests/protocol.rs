@@ -249,6 +249,64 @@ fn parameters_are_counted_whoever_diverges() {
     }
 }
 
+/// A crash may end a line within a character.
+#[test]
+fn a_last_line_is_dropped_wherever_it_ends() {
+    let path = file("torn.jsonl");
+    let mut plan = plan(&["good"]);
+    plan.device = "größte Maschine".to_string();
+    carry_out(
+        &plan,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    let whole = std::fs::read(&path).unwrap();
+    let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let last = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .unwrap()
+        + 1;
+    for end in last..=whole.len() {
+        std::fs::write(&path, &whole[..end]).unwrap();
+        let store = Store::open(&path).unwrap_or_else(|error| panic!("at {end}: {error}"));
+        assert_eq!(store.runs().len(), lines(&whole[..end]));
+        assert_eq!(store.dropped_a_line(), ![last, whole.len()].contains(&end));
+        let kept = if end == whole.len() { end } else { last };
+        assert_eq!(std::fs::read(&path).unwrap(), whole[..kept]);
+    }
+    // Whole lines must be text.
+    let mut bytes = whole.clone();
+    bytes[last + 5] = 0xc3;
+    std::fs::write(&path, &bytes).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("this is not a run"), "{error}");
+}
+
+#[test]
+fn a_run_whose_curve_goes_back_is_reported() {
+    let path = file("back.jsonl");
+    let plan = plan(&["good"]);
+    carry_out(
+        &plan,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (step, words) in [("20000", "100 comes after 20000"), ("0", "0 comes after 0")] {
+        let edited = text.replacen("\"step\":50", &format!("\"step\":{step}"), 1);
+        assert_ne!(edited, text);
+        std::fs::write(&path, &edited).unwrap();
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("back.jsonl, line 1: this is not a run"),
+            "{error}"
+        );
+        assert!(error.contains(words), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), edited);
+    }
+}
+
 /// Numbers may change from version to version.
 #[test]
 fn runs_of_another_version_are_made_anew() {
