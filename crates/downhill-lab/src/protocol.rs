@@ -10,6 +10,7 @@
 //!    counted, on test samples that nothing was chosen by.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
@@ -23,6 +24,16 @@ use crate::store::{Store, StoreError};
 /// The seed of the runs that find the learning rate.
 pub const TUNING_SEED: u32 = 0;
 
+/// The learning rates that a comparison begins with. Nothing is trained with any beyond them, and a grid
+/// that is widened [twice](WIDENING) stays within what a number can be.
+pub const RATES: RangeInclusive<f64> = 1e-30..=1e30;
+
+/// Why a comparison does not begin with a rate, in words.
+pub(crate) fn beyond_rates(lr: f64) -> String {
+    let (low, high) = (RATES.start(), RATES.end());
+    format!("a learning rate must be from {low:e} to {high:e}, got {lr:e}")
+}
+
 /// An optimizer with the rates that it is tuned with.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -30,7 +41,7 @@ pub struct Candidate {
     pub name: String,
     /// The settings, with the name.
     pub config: Value,
-    /// Ascending, in equal ratios.
+    /// Ascending, in equal ratios, within [`RATES`].
     pub rates: Vec<f64>,
 }
 
@@ -111,13 +122,21 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Stopped`], with everything that was finished in the store.
+    /// [`Stopped`], with everything that was finished in the store; before anything is run if a rate is
+    /// outside of [`RATES`].
     pub fn carry_out(
         &self,
         store: &mut Store,
         observer: &mut dyn Observer,
         run: &mut dyn FnMut(&Trial) -> Result<Run, Stopped>,
     ) -> Result<Vec<ProblemSummary>, Stopped> {
+        for candidate in &self.candidates {
+            let mut rates = candidate.rates.iter();
+            if let Some(lr) = rates.find(|lr| !RATES.contains(lr)) {
+                let name = &candidate.name;
+                return Err(Stopped::Failed(format!("{name}: {}", beyond_rates(*lr))));
+            }
+        }
         let mut conduct = Conduct {
             plan: self,
             store,
@@ -389,8 +408,12 @@ pub fn rates_around(center: f64, count: usize) -> Vec<f64> {
 
 /// `count` rates from `low` to `high`, in equal ratios.
 pub fn rates_between(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let ratio = (high / low).ln() / count.saturating_sub(1).max(1) as f64;
-    (0..count).map(|i| low * (ratio * i as f64).exp()).collect()
+    // Powers of the ends, since their quotient may be more than a number can be.
+    let last = count.saturating_sub(1).max(1) as f64;
+    let parts = (0..count).map(|i| i as f64 / last);
+    parts
+        .map(|part| low.powf(1.0 - part) * high.powf(part))
+        .collect()
 }
 
 /// To four digits: rates are to be repeated by hand.

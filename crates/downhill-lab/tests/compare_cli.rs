@@ -375,6 +375,11 @@ fn what_is_wrong_is_said_before_anything_runs() {
         ),
         (vec!["--lr-grid", "2:1:3"], "begins at its lowest rate"),
         (vec!["--lr-grid", "1e-3:1:0"], "1 to 99 rates"),
+        (
+            vec!["--lr-grid", "1e-3:1e308:3"],
+            "a learning rate must be from 1e-30 to 1e30, got 1e308",
+        ),
+        (vec!["--lr-grid", "1e-300:1:3"], "got 1e-300"),
         (vec!["--schedule", "cosin"], "did you mean `cosine`?"),
         (
             vec!["--schedule", file.to_str().unwrap()],

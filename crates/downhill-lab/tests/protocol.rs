@@ -339,6 +339,36 @@ fn runs_of_another_version_are_made_anew() {
     }
 }
 
+#[test]
+fn rates_that_nothing_is_trained_with_are_refused_before_anything_runs() {
+    for lr in [1e308, f64::INFINITY, f64::NAN, 0.0, -1e-3, 1e-320] {
+        let mut plan = plan(&["good", "fair"]);
+        plan.candidates[1].rates.push(lr);
+        let mut store = Store::open(file("rates-refused.jsonl")).unwrap();
+        let mut made = 0;
+        let stopped = plan.carry_out(&mut store, &mut Count::default(), &mut |trial| {
+            made += 1;
+            Ok(run(trial))
+        });
+        let message = stopped.unwrap_err().to_string();
+        let expected = format!("fair: a learning rate must be from 1e-30 to 1e30, got {lr:e}");
+        assert_eq!(message, expected);
+        assert_eq!(made, 0);
+    }
+    // The widest grid there is stays within numbers when it is widened.
+    let mut plan = plan(&["beyond"]);
+    plan.candidates[0].rates = rates_between(1e-30, 1e30, 2);
+    let mut store = Store::open(file("widest.jsonl")).unwrap();
+    let summary = carry_out(&plan, &mut store, &mut Count::default());
+    let tried = &summary.entries[0].tried;
+    assert!(
+        tried
+            .iter()
+            .all(|tried| tried.lr.is_finite() && tried.lr > 0.0),
+        "{tried:?}"
+    );
+}
+
 /// Another setting is another trial: it is run, not looked up.
 #[test]
 fn runs_of_other_settings_are_not_taken() {
@@ -389,6 +419,9 @@ fn grids() {
         &[1e-4, 1e-3, 1e-2, 1e-1, 1.0]
     ));
     assert!(close(&rates_between(0.3, 0.3, 1), &[0.3]));
+    let wide = rates_between(1e-300, 1e300, 3);
+    assert!(wide.iter().all(|lr| lr.is_finite()), "{wide:?}");
+    assert!((wide[1].ln()).abs() < 1e-9, "{wide:?}");
 }
 
 /// A grid is widened in its own ratio, and rates have four digits at most.

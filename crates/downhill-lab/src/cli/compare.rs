@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use comfy_table::CellAlignment;
 use downhill_lab::protocol::{
-    Candidate, Observer, Plan, Stopped, Subject, rates_around, rates_between,
+    Candidate, Observer, Plan, RATES, Stopped, Subject, beyond_rates, rates_around, rates_between,
 };
 use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, Run, Stage, Trial};
 use downhill_lab::run::{run as make_run, target_in_words};
@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=99))]
     tune: u32,
 
-    /// The same learning rates for all: N of them from A to B, in equal ratios
+    /// The same learning rates for all: N of them from A to B, in equal ratios, within 1e-30 and 1e30
     #[arg(long, value_name = "A:B:N", value_parser = grid)]
     lr_grid: Option<Grid>,
 
@@ -161,11 +161,11 @@ struct Grid {
     count: usize,
 }
 
-fn grid(text: &str) -> Result<Grid, &'static str> {
+fn grid(text: &str) -> Result<Grid, String> {
     const FORM: &str = "a grid is two rates above 0 and a count, for example 1e-4:1e-1:7";
     let parts: Vec<&str> = text.split(':').collect();
     let [low, high, count] = parts[..] else {
-        return Err(FORM);
+        return Err(FORM.to_string());
     };
     let rate = |text: &str| {
         text.parse::<f64>()
@@ -173,14 +173,18 @@ fn grid(text: &str) -> Result<Grid, &'static str> {
             .filter(|lr| lr.is_finite() && *lr > 0.0)
     };
     let (Some(low), Some(high), Ok(count)) = (rate(low), rate(high), count.parse()) else {
-        return Err(FORM);
+        return Err(FORM.to_string());
     };
-    match count {
-        0 | 100.. => Err("a grid has 1 to 99 rates"),
-        1 if low != high => Err("a grid of one rate begins and ends at it"),
-        2.. if low >= high => Err("a grid begins at its lowest rate and ends at its highest"),
-        _ => Ok(Grid { low, high, count }),
+    if let Some(lr) = [low, high].into_iter().find(|lr| !RATES.contains(lr)) {
+        return Err(beyond_rates(lr));
     }
+    let wrong = match count {
+        0 | 100.. => "a grid has 1 to 99 rates",
+        1 if low != high => "a grid of one rate begins and ends at it",
+        2.. if low >= high => "a grid begins at its lowest rate and ends at its highest",
+        _ => return Ok(Grid { low, high, count }),
+    };
+    Err(wrong.to_string())
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
