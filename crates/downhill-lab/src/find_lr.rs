@@ -20,6 +20,8 @@
 //! [`range_test`] tests any module of Burn's; [`sweep`] is for what trains in another way, such as
 //! [`Training`](downhill_problems::Training).
 
+use std::ops::RangeInclusive;
+
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
@@ -45,7 +47,7 @@ pub struct RangeTestConfig {
     pub from: f64,
     /// The last rate, above the first one. Default: 10.
     pub to: f64,
-    /// Updates, at least 10. Default: 100.
+    /// Updates, from 10 to a million. Default: 100.
     pub steps: u64,
     /// The smoothing's time constant as a part of the steps, at least 0: so many steps away, a loss has
     /// `1/e` of the weight. Default: 0.03.
@@ -78,8 +80,8 @@ pub enum RangeTestError {
         /// The last one.
         to: f64,
     },
-    /// Too few to see anything.
-    #[error("expected at least 10 steps, got {0}")]
+    /// Too few to see anything, or more than anybody waits for.
+    #[error("expected 10 to 1000000 steps, got {0}")]
     Steps(u64),
     /// A weight that grows with the distance.
     #[error("the smoothing must be a number of at least 0, got {0}")]
@@ -93,6 +95,9 @@ pub enum RangeTestError {
 }
 
 impl RangeTestConfig {
+    /// How many updates a test may have.
+    pub const STEPS: RangeInclusive<u64> = 10..=1_000_000;
+
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
@@ -138,7 +143,7 @@ impl RangeTestConfig {
         if !(from > 0.0 && from < to && to.is_finite()) {
             return Err(RangeTestError::Range { from, to });
         }
-        if self.steps < 10 {
+        if !Self::STEPS.contains(&self.steps) {
             return Err(RangeTestError::Steps(self.steps));
         }
         if !(self.smoothing >= 0.0 && self.smoothing.is_finite()) {

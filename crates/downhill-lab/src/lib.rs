@@ -21,6 +21,7 @@
 //!     seed: 1,
 //!     steps: 200,
 //!     device: "flex".into(),
+//!     version: downhill_lab::VERSION.into(),
 //! };
 //! let run = run(&problem, &trial, &Device::flex(), &AtomicBool::new(false), &mut |_| ())?;
 //! assert!(run.outcome.test.loss < run.outcome.curve[0].train.loss);
@@ -60,6 +61,9 @@ pub mod run;
 pub mod stats;
 pub mod store;
 pub mod trace;
+
+/// The version of this library, which decides what a run computes as much as its settings do.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version of Burn that this library is made for, for reports.
 pub const BURN_VERSION: &str = "0.22.1";

@@ -10,9 +10,11 @@
 //!    counted, on test samples that nothing was chosen by.
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use crate::VERSION;
 use crate::results::{
     Band, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Stage, Trial, Tried,
 };
@@ -22,6 +24,16 @@ use crate::store::{Store, StoreError};
 /// The seed of the runs that find the learning rate.
 pub const TUNING_SEED: u32 = 0;
 
+/// The learning rates that a comparison begins with. Nothing is trained with any beyond them, and a grid
+/// that is widened [twice](WIDENING) stays within what a number can be.
+pub const RATES: RangeInclusive<f64> = 1e-30..=1e30;
+
+/// Why a comparison does not begin with a rate, in words.
+pub(crate) fn beyond_rates(lr: f64) -> String {
+    let (low, high) = (RATES.start(), RATES.end());
+    format!("a learning rate must be from {low:e} to {high:e}, got {lr:e}")
+}
+
 /// An optimizer with the rates that it is tuned with.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -29,7 +41,7 @@ pub struct Candidate {
     pub name: String,
     /// The settings, with the name.
     pub config: Value,
-    /// Ascending, in equal ratios.
+    /// Ascending, in equal ratios, within [`RATES`].
     pub rates: Vec<f64>,
 }
 
@@ -110,13 +122,21 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Stopped`], with everything that was finished in the store.
+    /// [`Stopped`], with everything that was finished in the store; before anything is run if a rate is
+    /// outside of [`RATES`].
     pub fn carry_out(
         &self,
         store: &mut Store,
         observer: &mut dyn Observer,
         run: &mut dyn FnMut(&Trial) -> Result<Run, Stopped>,
     ) -> Result<Vec<ProblemSummary>, Stopped> {
+        for candidate in &self.candidates {
+            let mut rates = candidate.rates.iter();
+            if let Some(lr) = rates.find(|lr| !RATES.contains(lr)) {
+                let name = &candidate.name;
+                return Err(Stopped::Failed(format!("{name}: {}", beyond_rates(*lr))));
+            }
+        }
         let mut conduct = Conduct {
             plan: self,
             store,
@@ -146,7 +166,7 @@ impl Conduct<'_> {
         for candidate in &self.plan.candidates {
             let (entry, numbers) = self.candidate(subject, candidate)?;
             entries.push(entry);
-            parameters = numbers;
+            parameters = parameters.max(numbers);
         }
         let score = |entry: &Entry| Score {
             loss: entry.test_loss.map(|interval| interval.median),
@@ -182,6 +202,7 @@ impl Conduct<'_> {
             seed,
             steps: subject.steps,
             device: self.plan.device.clone(),
+            version: VERSION.to_string(),
         };
         let known = self.store.find(&trial).cloned();
         let is_known = known.is_some();
@@ -209,9 +230,12 @@ impl Conduct<'_> {
         let mut grid = candidate.rates.clone();
         let mut waiting = grid.clone();
         let mut widenings = 0;
+        let mut parameters = 0;
         let best = loop {
             for lr in waiting.drain(..).map(rounded) {
                 let run = self.trial(subject, candidate, lr, Stage::Tune, TUNING_SEED)?;
+                // A run that diverges has a model too.
+                parameters = run.outcome.parameters;
                 let validation = last(&run).validation;
                 tried.push(Tried { lr, validation });
             }
@@ -244,7 +268,6 @@ impl Conduct<'_> {
             }
         }
         let lr = best.map(|best| tried[best].lr);
-        let parameters = runs.first().map_or(0, |run| run.outcome.parameters);
         Ok((entry(candidate, tried, lr, edge, &runs), parameters))
     }
 }
@@ -385,8 +408,12 @@ pub fn rates_around(center: f64, count: usize) -> Vec<f64> {
 
 /// `count` rates from `low` to `high`, in equal ratios.
 pub fn rates_between(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let ratio = (high / low).ln() / count.saturating_sub(1).max(1) as f64;
-    (0..count).map(|i| low * (ratio * i as f64).exp()).collect()
+    // Powers of the ends, since their quotient may be more than a number can be.
+    let last = count.saturating_sub(1).max(1) as f64;
+    let parts = (0..count).map(|i| i as f64 / last);
+    parts
+        .map(|part| low.powf(1.0 - part) * high.powf(part))
+        .collect()
 }
 
 /// To four digits: rates are to be repeated by hand.

@@ -358,7 +358,8 @@ fn problem_context(i: usize, problem: &ProblemSummary, drawings: &ProblemDrawing
 /// How many updates apart the target is looked for.
 fn check_interval(problem: &ProblemSummary) -> Option<String> {
     let curves = problem.entries.iter().map(|entry| &entry.curve);
-    let steps = curves.flat_map(|curve| curve.windows(2).map(|ends| ends[1].step - ends[0].step));
+    let pairs = curves.flat_map(|curve| curve.windows(2));
+    let steps = pairs.filter_map(|ends| ends[1].step.checked_sub(ends[0].step));
     steps.max().map(|steps| count(steps as f64))
 }
 

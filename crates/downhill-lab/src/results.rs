@@ -32,6 +32,10 @@ pub struct Trial {
     pub steps: u64,
     /// The backend that it runs on.
     pub device: String,
+    /// The version of this library that makes it, [`VERSION`](crate::VERSION). Empty in a file that does
+    /// not say it, whose runs are therefore not taken for this version's.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// A loss, and what else is measured. Nothing is known after a divergence.
@@ -93,6 +97,18 @@ pub struct Run {
     pub outcome: Outcome,
     /// What it took.
     pub cost: Cost,
+}
+
+impl Run {
+    /// What cannot be in a run, in words. A file may have been edited.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let mut pairs = self.outcome.curve.windows(2);
+        let fall = pairs.find(|pair| pair[0].step >= pair[1].step)?;
+        Some(format!(
+            "the steps of its curve must ascend, and {} comes after {}",
+            fall[1].step, fall[0].step
+        ))
+    }
 }
 
 /// A median with a bootstrap interval of it.

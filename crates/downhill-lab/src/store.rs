@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use crate::VERSION;
 use crate::results::{Run, Trial};
 
 /// What can be wrong with a file of runs.
@@ -53,7 +54,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the file cannot be opened, or one of its lines is no run: then it stays as it is.
+    /// If the file cannot be opened, or one of its lines is no run or one that cannot be: then it stays as
+    /// it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_path_buf();
         let fail = |action| {
@@ -67,20 +69,27 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         let mut file = options.open(&path).map_err(fail("open"))?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(fail("read"))?;
+        // Bytes, because a crash may leave a part of a character.
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(fail("read"))?;
 
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        let unfinished = lines.pop().unwrap_or_default();
         let mut runs = Vec::new();
-        for (i, line) in text[..whole].lines().enumerate() {
-            let run = serde_json::from_str(line).map_err(|error| StoreError::BadLine {
+        for (i, line) in lines.into_iter().enumerate() {
+            let bad = |reason| StoreError::BadLine {
                 path: path.clone(),
                 line: i + 1,
-                reason: error.to_string(),
-            })?;
+                reason,
+            };
+            let run: Run = serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
+            if let Some(fault) = run.fault() {
+                return Err(bad(fault));
+            }
             runs.push(run);
         }
-        let dropped = whole < text.len();
+        let whole = bytes.len() - unfinished.len();
+        let dropped = !unfinished.is_empty();
         if dropped {
             file.set_len(whole as u64).map_err(fail("shorten"))?;
             file.seek(SeekFrom::End(0)).map_err(fail("shorten"))?;
@@ -101,6 +110,12 @@ impl Store {
     /// All runs, in the order of the file.
     pub fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// How many runs are of another version of this library than this one, which are not reused.
+    pub fn of_other_versions(&self) -> usize {
+        let others = |run: &&Run| run.trial.version != VERSION;
+        self.runs.iter().filter(others).count()
     }
 
     /// The run of this trial, if it is there.

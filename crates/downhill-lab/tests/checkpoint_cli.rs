@@ -9,12 +9,12 @@ use std::process::{Command, Output, Stdio};
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bytes, Device, Tensor};
 use downhill_optim::{AdamConfig, OptimizerConfig, SgdConfig};
 use downhill_schedule::CosineConfig;
 use downhill_train::checkpoint::{Checkpoints, Goal};
 use downhill_train::{Accumulation, Averaging, Clipping, Driver, Group, Select};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_downhill"));
@@ -197,7 +197,7 @@ fn inspect_prints_json_for_machines() {
             .unwrap()
     };
     let moment = named("optimizer/hidden.weight/state.exp_avg");
-    assert_eq!(moment["shape"], serde_json::json!([3, 8]));
+    assert_eq!(moment["shape"], json!([3, 8]));
     assert_eq!(moment["dtype"], "f32");
     assert_eq!(moment["bytes"], 96);
     let checksums = json["checksums"].as_object().unwrap();
@@ -228,6 +228,131 @@ fn what_is_not_an_intact_checkpoint_is_named() {
     let none = folder.path("none.ckpt");
     assert_complains(2, &["inspect", &none], &["none.ckpt: cannot be read"]);
     assert_complains(2, &["inspect"], &["FILE", "Usage"]);
+}
+
+/// A checkpoint whose header says what no driver would have written, under checksums that fit.
+fn forged(folder: &Folder, name: &str, forge: impl FnOnce(&mut Value)) -> String {
+    const TRAILER: usize = 20;
+    let bytes = fs::read(checkpoint(folder)).unwrap();
+    let packed = Bytes::from_bytes_vec(bytes[..bytes.len() - TRAILER].to_vec());
+    let reader = burn_pack::Reader::from_bytes(packed).unwrap();
+    let mut header: Value = serde_json::from_str(&reader.metadata()["downhill"]).unwrap();
+    forge(&mut header);
+    let scalars = reader.scalars().clone();
+    let mut writer = burn_pack::Writer::new(reader.into_tensors().unwrap())
+        .with_metadata("downhill", &header.to_string());
+    for (name, value) in &scalars {
+        writer = writer.with_scalar(name, *value);
+    }
+    let mut bytes = writer.into_bytes().unwrap().to_vec();
+    let (checksum, length) = (crc32fast::hash(&bytes), bytes.len() as u64);
+    bytes.extend(b"DOWNHILL");
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(checksum.to_le_bytes());
+    let file = folder.path(name);
+    fs::write(&file, bytes).unwrap();
+    file
+}
+
+/// Shown, or refused in words: a shape that no tensor has may be either.
+#[test]
+fn a_shape_beyond_all_numbers_is_no_panic() {
+    let folder = Folder::new("shape");
+    let mut shown = 0;
+    for (i, shape) in [
+        json!([u64::MAX, 3]),
+        json!([u64::MAX]),
+        json!([u64::MAX, 0]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = forged(&folder, &format!("{i}.ckpt"), |header| {
+            header["parameters"][0]["shape"] = shape.clone();
+            header["parameters"][0]["optimizer"] = json!(u64::MAX);
+        });
+        for args in [&["inspect", &file][..], &["inspect", &file, "--json"]] {
+            let output = run(args);
+            let message = text(&output.stderr);
+            match output.status.code() {
+                Some(0) => shown += 1,
+                code => assert_eq!(code, Some(1), "{message}"),
+            }
+            assert!(!message.contains("panicked"), "{message}");
+        }
+    }
+    println!("{shown} shown");
+}
+
+/// What a file says cannot act on the terminal.
+#[test]
+fn control_characters_of_a_checkpoint_are_escaped() {
+    let folder = Folder::new("escapes");
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}2J\u{7f}\r\u{202e}hello";
+    let acts = |text: &str| {
+        text.chars()
+            .any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
+    };
+    type Forge<'a> = &'a dyn Fn(&mut Value);
+    let places: [(&str, Forge); 7] = [
+        ("note", &|header| header["notes"]["epoch"] = json!(evil)),
+        ("key of a note", &|header| {
+            header["notes"][evil] = json!("1")
+        }),
+        ("version", &|header| header["version"] = json!(evil)),
+        ("optimizer", &|header| {
+            header["optimizers"][0]["name"] = json!(evil)
+        }),
+        ("settings", &|header| {
+            header["optimizers"][0]["settings"] = json!(evil)
+        }),
+        ("setting", &|header| {
+            header["settings"][evil] = json!({ evil: evil })
+        }),
+        ("group", &|header| {
+            header["parameters"][0]["groups"] = json!([evil])
+        }),
+    ];
+    for (i, (place, forge)) in places.into_iter().enumerate() {
+        let file = forged(&folder, &format!("{i}.ckpt"), forge);
+        let output = run(&["inspect", &file]);
+        let (printed, message) = (text(&output.stdout), text(&output.stderr));
+        assert!(!acts(printed), "{place}: {printed:?}");
+        assert!(!acts(message), "{place}: {message:?}");
+        let words = [printed, message].concat();
+        assert!(words.contains("1b}"), "{place}: {words}");
+        let output = run(&["inspect", &file, "--json"]);
+        let printed = text(&output.stdout);
+        assert!(!acts(printed), "{place}: {printed:?}");
+        if output.status.success() {
+            let json: Value = serde_json::from_str(printed).unwrap();
+            assert!(json.to_string().contains('\u{202e}'), "{place}");
+        }
+    }
+}
+
+/// A record would be gone for a checkpoint of it.
+#[test]
+fn convert_does_not_write_over_its_records() {
+    let folder = Folder::new("over");
+    records(&folder, burn::optim::AdamConfig::new().init(), 2);
+    let [model, optimizer, _] = paths(&folder);
+    let around = folder.path("./model.bpk");
+    let mut outs = vec![model.clone(), optimizer.clone(), around];
+    #[cfg(unix)]
+    {
+        let (soft, hard) = (folder.path("soft.bpk"), folder.path("hard.bpk"));
+        std::os::unix::fs::symlink(&model, &soft).unwrap();
+        fs::hard_link(&optimizer, &hard).unwrap();
+        outs.extend([soft, hard]);
+    }
+    let before = [&model, &optimizer].map(|file| fs::read(file).unwrap());
+    for out in outs {
+        let paths = [model.clone(), optimizer.clone(), out.clone()];
+        assert_complains(2, &convert(&paths, &[]), &[&out, "which it would replace"]);
+        let after = [&model, &optimizer].map(|file| fs::read(file).unwrap());
+        assert!(after == before, "{out}");
+    }
 }
 
 #[test]
@@ -329,7 +454,7 @@ fn convert_takes_the_number_of_updates_and_keeps_foreign_states() {
     printed(&convert(&paths, &["--updates", "1000"]));
     let converted = json(&paths[2]);
     assert_eq!(converted["updates"], 1000);
-    assert_eq!(converted["optimizers"], serde_json::json!([]));
+    assert_eq!(converted["optimizers"], json!([]));
     let tensors = converted["tensors"].as_array().unwrap();
     let name = "optimizer/hidden.bias/momentum.moment_1";
     assert!(tensors.iter().any(|tensor| tensor["name"] == name));

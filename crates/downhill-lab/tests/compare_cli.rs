@@ -264,6 +264,67 @@ fn a_bad_line_is_an_error_and_stays() {
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
 }
 
+#[test]
+fn runs_of_another_version_are_left_alone_and_told() {
+    let out = folder("version");
+    let first = compare(&out, &[]);
+    success(&first);
+    assert_eq!(stderr(&first), "");
+    let made = runs(&out).len();
+    let file = out.join("runs.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    fs::write(&file, text.replace(&version, "\"version\":\"0.0.1\"")).unwrap();
+    let again = compare(&out, &[]);
+    success(&again);
+    let note = format!("note: {made} runs in ");
+    assert!(stderr(&again).starts_with(&note), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("are left alone"),
+        "{}",
+        stderr(&again)
+    );
+    assert_eq!(runs(&out).len(), 2 * made);
+}
+
+/// What a file says cannot act on the terminal.
+#[test]
+fn control_characters_of_files_are_escaped() {
+    let out = folder("escapes");
+    fs::create_dir_all(&out).unwrap();
+    let escape = "\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}";
+    let acts = |text: &str| {
+        text.chars()
+            .any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
+    };
+    let settings = out.join("settings.json");
+    let json = serde_json::json!({"name": "adam", escape: 1});
+    fs::write(&settings, json.to_string()).unwrap();
+    let schedule = out.join(format!("schedule{escape}.json"));
+    fs::write(&schedule, r#"{"name": "cosine"}"#).unwrap();
+    let bad = out.join("bad.json");
+    fs::write(&bad, serde_json::json!({"name": escape}).to_string()).unwrap();
+    let lines = out.join("lines");
+    fs::create_dir(&lines).unwrap();
+    let line = serde_json::json!({"trial": escape}).to_string();
+    fs::write(lines.join("runs.jsonl"), line + "\n").unwrap();
+
+    let path = |path: &Path| path.to_str().unwrap().to_string();
+    let (settings, schedule, bad) = (path(&settings), path(&schedule), path(&bad));
+    let compared = compare(&lines, &["--optimizer", &settings]);
+    for output in [
+        compared,
+        compare(&lines, &[]),
+        downhill(&["schedule", &schedule, "--steps", "9"]),
+        downhill(&["schedule", &schedule, "--steps", "9", "--json"]),
+        downhill(&["schedule", &bad]),
+    ] {
+        let text = stdout(&output) + &stderr(&output);
+        assert!(text.contains("1b"), "{text:?}");
+        assert!(!acts(&text), "{text:?}");
+    }
+}
+
 /// A limit on the size of files is as good as a full disk.
 #[cfg(target_os = "linux")]
 #[test]
@@ -314,6 +375,11 @@ fn what_is_wrong_is_said_before_anything_runs() {
         ),
         (vec!["--lr-grid", "2:1:3"], "begins at its lowest rate"),
         (vec!["--lr-grid", "1e-3:1:0"], "1 to 99 rates"),
+        (
+            vec!["--lr-grid", "1e-3:1e308:3"],
+            "a learning rate must be from 1e-30 to 1e30, got 1e308",
+        ),
+        (vec!["--lr-grid", "1e-300:1:3"], "got 1e-300"),
         (vec!["--schedule", "cosin"], "did you mean `cosine`?"),
         (
             vec!["--schedule", file.to_str().unwrap()],

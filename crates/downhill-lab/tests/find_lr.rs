@@ -407,12 +407,29 @@ fn assert_complains(args: &[&str], expected: &[&str]) {
 }
 
 #[test]
+fn a_number_of_steps_that_nobody_waits_for_is_refused() {
+    let rates = |steps| RangeTestConfig::new().with_steps(steps).rates();
+    for steps in [0, 9, 1_000_001, u64::MAX] {
+        let error = rates(steps).unwrap_err();
+        assert_eq!(error, RangeTestError::Steps(steps));
+        let (least, most) = RangeTestConfig::STEPS.into_inner();
+        let expected = format!("expected {least} to {most} steps, got {steps}");
+        assert_eq!(error.to_string(), expected);
+        let test = sweep(&RangeTestConfig::new().with_steps(steps), |_| 1.0);
+        assert_eq!(test, Err(RangeTestError::Steps(steps)));
+    }
+    assert_eq!(rates(1_000_000).unwrap().len(), 1_000_000);
+}
+
+#[test]
 fn wrong_options_are_usage_errors() {
     let with = |args: &[&'static str]| [&LINEAR[..], args].concat();
     assert_complains(&with(&["--from", "2", "--to", "1"]), &["from 2 to 1"]);
     assert_complains(&with(&["--from", "0"]), &["0 < from < to"]);
     assert_complains(&with(&["--from", "-1"]), &["0 < from < to"]);
     assert_complains(&with(&["--steps", "3"]), &["3 is not in 10.."]);
+    let most = "18446744073709551615";
+    assert_complains(&with(&["--steps", most]), &["is not in 10..=1000000"]);
     assert_complains(&with(&["--smoothing", "-1"]), &["smoothing"]);
     assert_complains(&with(&["--plot", "lr.gif"]), &[".svg or .png"]);
     assert_complains(

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use downhill_lab::VERSION;
 use downhill_lab::protocol::{
     Candidate, Observer, Plan, Stopped, Subject, TUNING_SEED, compare, rates_around, rates_between,
 };
@@ -235,6 +236,139 @@ fn a_bad_line_is_reported_and_nothing_is_lost() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }
 
+/// The model is the same for all, also for one whose every run diverges.
+#[test]
+fn parameters_are_counted_whoever_diverges() {
+    for (i, optimizers) in [&["good", "never"][..], &["never", "good"], &["never"]]
+        .into_iter()
+        .enumerate()
+    {
+        let mut store = Store::open(file(&format!("parameters-{i}.jsonl"))).unwrap();
+        let summary = carry_out(&plan(optimizers), &mut store, &mut Count::default());
+        assert_eq!(summary.parameters, 2, "{optimizers:?}");
+    }
+}
+
+/// A crash may end a line within a character.
+#[test]
+fn a_last_line_is_dropped_wherever_it_ends() {
+    let path = file("torn.jsonl");
+    let mut plan = plan(&["good"]);
+    plan.device = "größte Maschine".to_string();
+    carry_out(
+        &plan,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    let whole = std::fs::read(&path).unwrap();
+    let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let last = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .unwrap()
+        + 1;
+    for end in last..=whole.len() {
+        std::fs::write(&path, &whole[..end]).unwrap();
+        let store = Store::open(&path).unwrap_or_else(|error| panic!("at {end}: {error}"));
+        assert_eq!(store.runs().len(), lines(&whole[..end]));
+        assert_eq!(store.dropped_a_line(), ![last, whole.len()].contains(&end));
+        let kept = if end == whole.len() { end } else { last };
+        assert_eq!(std::fs::read(&path).unwrap(), whole[..kept]);
+    }
+    // Whole lines must be text.
+    let mut bytes = whole.clone();
+    bytes[last + 5] = 0xc3;
+    std::fs::write(&path, &bytes).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("this is not a run"), "{error}");
+}
+
+#[test]
+fn a_run_whose_curve_goes_back_is_reported() {
+    let path = file("back.jsonl");
+    let plan = plan(&["good"]);
+    carry_out(
+        &plan,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (step, words) in [("20000", "100 comes after 20000"), ("0", "0 comes after 0")] {
+        let edited = text.replacen("\"step\":50", &format!("\"step\":{step}"), 1);
+        assert_ne!(edited, text);
+        std::fs::write(&path, &edited).unwrap();
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("back.jsonl, line 1: this is not a run"),
+            "{error}"
+        );
+        assert!(error.contains(words), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), edited);
+    }
+}
+
+/// Numbers may change from version to version.
+#[test]
+fn runs_of_another_version_are_made_anew() {
+    let path = file("version.jsonl");
+    let plan = plan(&["good"]);
+    let whole = carry_out(
+        &plan,
+        &mut Store::open(&path).unwrap(),
+        &mut Count::default(),
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    let said = format!(",\"version\":\"{VERSION}\"");
+    assert!(text.contains(&said), "{text}");
+    // Files of the first version do not say it.
+    for other in ["", ",\"version\":\"0.0.1\""] {
+        let old = text.replace(&said, other);
+        std::fs::write(&path, &old).unwrap();
+        let mut store = Store::open(&path).unwrap();
+        let runs = store.runs().len();
+        assert_eq!(store.of_other_versions(), runs);
+        let mut count = Count::default();
+        assert_eq!(carry_out(&plan, &mut store, &mut count), whole);
+        assert_eq!((count.known, count.made), (0, runs));
+        assert_eq!(store.of_other_versions(), runs);
+        // They stay, and what was made now is known from now on.
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), old + &text);
+        let mut count = Count::default();
+        carry_out(&plan, &mut Store::open(&path).unwrap(), &mut count);
+        assert_eq!((count.known, count.made), (runs, 0));
+    }
+}
+
+#[test]
+fn rates_that_nothing_is_trained_with_are_refused_before_anything_runs() {
+    for lr in [1e308, f64::INFINITY, f64::NAN, 0.0, -1e-3, 1e-320] {
+        let mut plan = plan(&["good", "fair"]);
+        plan.candidates[1].rates.push(lr);
+        let mut store = Store::open(file("rates-refused.jsonl")).unwrap();
+        let mut made = 0;
+        let stopped = plan.carry_out(&mut store, &mut Count::default(), &mut |trial| {
+            made += 1;
+            Ok(run(trial))
+        });
+        let message = stopped.unwrap_err().to_string();
+        let expected = format!("fair: a learning rate must be from 1e-30 to 1e30, got {lr:e}");
+        assert_eq!(message, expected);
+        assert_eq!(made, 0);
+    }
+    // The widest grid there is stays within numbers when it is widened.
+    let mut plan = plan(&["beyond"]);
+    plan.candidates[0].rates = rates_between(1e-30, 1e30, 2);
+    let mut store = Store::open(file("widest.jsonl")).unwrap();
+    let summary = carry_out(&plan, &mut store, &mut Count::default());
+    let tried = &summary.entries[0].tried;
+    assert!(
+        tried
+            .iter()
+            .all(|tried| tried.lr.is_finite() && tried.lr > 0.0),
+        "{tried:?}"
+    );
+}
+
 /// Another setting is another trial: it is run, not looked up.
 #[test]
 fn runs_of_other_settings_are_not_taken() {
@@ -285,6 +419,9 @@ fn grids() {
         &[1e-4, 1e-3, 1e-2, 1e-1, 1.0]
     ));
     assert!(close(&rates_between(0.3, 0.3, 1), &[0.3]));
+    let wide = rates_between(1e-300, 1e300, 3);
+    assert!(wide.iter().all(|lr| lr.is_finite()), "{wide:?}");
+    assert!((wide[1].ln()).abs() < 1e-9, "{wide:?}");
 }
 
 /// A grid is widened in its own ratio, and rates have four digits at most.

@@ -598,6 +598,27 @@ for (const source of pictures) {
 }
 </script>"##;
 
+/// A comparison need not come from runs.
+#[test]
+fn steps_that_fall_are_no_reason_to_panic() {
+    let mut comparison = comparison();
+    for entry in comparison
+        .problems
+        .iter_mut()
+        .flat_map(|problem| &mut problem.entries)
+    {
+        for (band, step) in entry
+            .curve
+            .iter_mut()
+            .zip([u64::MAX, 40, 0].into_iter().cycle())
+        {
+            band.step = step;
+        }
+    }
+    let written = write(&comparison, &folder("falling")).unwrap();
+    assert!(written.report.is_file());
+}
+
 /// A browser finds nothing to complain of, and no width at which the page itself scrolls sideways.
 #[test]
 fn a_browser_shows_it() {

@@ -238,6 +238,39 @@ fn a_divergence_is_told_and_marked() {
     assert!(report["left_at"].as_u64().unwrap() >= 1);
 }
 
+/// A step beyond all coordinates is drawn as far as the picture goes.
+#[test]
+fn a_step_far_out_of_the_picture_is_drawn_to_its_edge() {
+    let folder = TempDir::new("far");
+    for (lr, name) in [
+        ("1e10", "1e10.svg"),
+        ("1e30", "1e30.svg"),
+        ("1e38", "1e38.svg"),
+        ("1e300", "1e300.svg"),
+        ("1e30", "1e30.png"),
+        ("1e30", "1e30.gif"),
+    ] {
+        let file = folder.path(name);
+        let args = ["--function", "rosenbrock", "--optimizer", "sgd,adam"];
+        let more = ["--steps", "20", "--lr", lr, "--out", &file];
+        let output = run(&[&args[..], &more].concat());
+        assert_eq!(text(&output.stderr), "", "{name}");
+        assert_eq!(output.status.code(), Some(0), "{name}");
+        assert!(text(&output.stdout).contains("left the domain at step 1"));
+        if !name.ends_with("svg") {
+            continue;
+        }
+        let svg = fs::read_to_string(&file).unwrap();
+        assert!(svg.contains("left at step 1"), "{name}");
+        let points = svg.split("points=\"").skip(1);
+        let points = points.flat_map(|rest| rest.split('"').next().unwrap().split([' ', ',']));
+        for x in points.filter(|x| !x.is_empty()) {
+            let x: f64 = x.parse().unwrap();
+            assert!((0.0..=8160.0).contains(&x), "{name}: {x}");
+        }
+    }
+}
+
 #[test]
 fn the_svg_has_contours_paths_and_a_legend() {
     let folder = TempDir::new("svg");

@@ -10,7 +10,7 @@ use crate::config::{Shape, settings};
 use crate::quantity::{Length, Lengths, Value, list};
 use crate::registry::Any;
 use crate::scope::{
-    AT_LEAST_ONE, NOT_NEGATIVE, Node, Scope, half_cosine, mix, mix_by_factors, progress,
+    AT_LEAST_ONE, NOT_NEGATIVE, Node, Scope, finite, half_cosine, mix, mix_by_factors, progress,
 };
 use crate::shapes::ConstantConfig;
 
@@ -26,6 +26,10 @@ impl Inner {
         Self(Some(Box::new(any)))
     }
 
+    fn depth(&self) -> usize {
+        self.0.as_ref().map_or(0, |any| any.depth())
+    }
+
     /// `whole` is what the percentages of lengths refer to.
     fn build(&mut self, at: &Scope, whole: Option<u64>) -> Result<Node, ScheduleError> {
         match &mut self.0 {
@@ -33,6 +37,10 @@ impl Inner {
             None => Err(at.conflict("it needs a `schedule` to work on")),
         }
     }
+}
+
+fn deepest(all: &[Any]) -> usize {
+    all.iter().map(Any::depth).max().unwrap_or(0)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +141,10 @@ impl WarmupConfig {
 }
 
 impl Shape for WarmupConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let steps = at.length("steps", &mut self.steps)?;
         let from = at.value("from", &mut self.from)?;
@@ -157,15 +169,13 @@ impl Shape for WarmupConfig {
                 WarmupShape::Cosine => mix(from, to, half_cosine(x)),
             }
         });
-        Ok(node.with_phases_by(move |until| {
-            let mut all = vec![steps];
-            all.extend(
-                phases(until.saturating_sub(steps))
-                    .into_iter()
-                    .map(|step| step + steps),
-            );
-            all.retain(|step| (1..until).contains(step));
-            all
+        Ok(node.with_phases_by(move |range| {
+            let inner = range.start.saturating_sub(steps)..range.end.saturating_sub(steps);
+            let inner = phases(inner).into_iter();
+            [steps]
+                .into_iter()
+                .chain(inner.map(|step| step + steps))
+                .collect()
         }))
     }
 }
@@ -181,10 +191,16 @@ settings! {
 }
 
 impl SequenceConfig {
+    /// Whether it is a sequence that another schedule can come behind.
+    pub fn is_begun(any: &Any) -> bool {
+        matches!(any, Any::Sequence(sequence) if !sequence.schedules.is_empty())
+    }
+
     /// `next` after `any`, which may be a sequence already.
     pub fn appended(any: Any, milestone: Length, next: Any) -> Self {
+        let is_begun = Self::is_begun(&any);
         let mut sequence = match any {
-            Any::Sequence(sequence) if !sequence.schedules.is_empty() => sequence,
+            Any::Sequence(sequence) if is_begun => sequence,
             any => Self {
                 schedules: vec![any],
                 ..Self::default()
@@ -197,6 +213,10 @@ impl SequenceConfig {
 }
 
 impl Shape for SequenceConfig {
+    fn depth(&self) -> usize {
+        1 + deepest(&self.schedules)
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         if self.schedules.is_empty() {
             return Err(at.conflict("`schedules` is empty"));
@@ -226,15 +246,15 @@ impl Shape for SequenceConfig {
                 (node.value)(step - start)
             }
         });
-        Ok(node.with_phases_by(move |until| {
+        Ok(node.with_phases_by(move |range| {
             let mut all = Vec::new();
             for (i, (start, node)) in parts.iter().enumerate() {
-                let end = parts.get(i + 1).map_or(until, |next| next.0.min(until));
+                let next = parts.get(i + 1).map_or(range.end, |next| next.0);
+                let end = next.min(range.end).saturating_sub(*start);
                 all.push(*start);
-                let phases = (node.phases)(end.saturating_sub(*start));
+                let phases = (node.phases)(range.start.saturating_sub(*start)..end);
                 all.extend(phases.into_iter().map(|step| step + start));
             }
-            all.retain(|step| (1..until).contains(step));
             all
         }))
     }
@@ -273,6 +293,11 @@ settings! {
 }
 
 impl ProductConfig {
+    /// Whether it is a product that has room for another multiplier.
+    pub fn is_begun(any: &Any) -> bool {
+        matches!(any, Any::Product(_))
+    }
+
     /// `any`, which may be a product already, times `multiplier`.
     pub fn appended(any: Any, multiplier: Any) -> Self {
         let mut product = match any {
@@ -288,6 +313,10 @@ impl ProductConfig {
 }
 
 impl Shape for ProductConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth().max(deepest(&self.multipliers))
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         if self.multipliers.is_empty() {
             return Err(at.conflict("`multipliers` is empty"));
@@ -304,18 +333,13 @@ impl Shape for ProductConfig {
                 values.fold(1.0, |product, value| finite(product * value))
             }
         });
-        Ok(node.with_phases_by(move |until| {
-            let mut all: Vec<u64> = nodes.iter().flat_map(|node| (node.phases)(until)).collect();
+        Ok(node.with_phases_by(move |range| {
+            let each = nodes.iter().flat_map(|node| (node.phases)(range.clone()));
+            let mut all: Vec<u64> = each.collect();
             all.sort_unstable();
-            all.dedup();
             all
         }))
     }
-}
-
-/// The largest number instead of infinity.
-fn finite(product: f64) -> f64 {
-    product.min(f64::MAX)
 }
 
 settings! {
@@ -336,6 +360,10 @@ impl ScaleConfig {
 }
 
 impl Shape for ScaleConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let factor = self.factor;
         at.check("factor", factor, NOT_NEGATIVE)?;
@@ -364,6 +392,10 @@ impl ClampConfig {
 }
 
 impl Shape for ClampConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let (min, max) = (self.min.as_mut(), self.max.as_mut());
         if min.is_none() && max.is_none() {
@@ -398,6 +430,10 @@ impl ShiftConfig {
 }
 
 impl Shape for ShiftConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let steps = self.steps;
         let later = u64::try_from(steps).unwrap_or(0);
@@ -406,12 +442,12 @@ impl Shape for ShiftConfig {
         let whole = at.whole.map(shifted);
         let Node { value, phases } = self.schedule.build(at, whole)?;
         let node = Node::new(move |step| value(shifted(step)));
-        Ok(node.with_phases_by(move |until| {
-            let inner = phases(shifted(until)).into_iter();
-            let outer = inner
-                .filter(|step| *step > earlier)
-                .map(|step| (step - earlier).saturating_add(later));
-            outer.filter(|step| *step < until).collect()
+        Ok(node.with_phases_by(move |range| {
+            let inner = phases(shifted(range.start)..shifted(range.end)).into_iter();
+            let inner = inner.filter(|step| *step > earlier);
+            inner
+                .map(|step| (step - earlier).saturating_add(later))
+                .collect()
         }))
     }
 }
@@ -434,18 +470,25 @@ impl RepeatConfig {
 }
 
 impl Shape for RepeatConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let period = at.period("period", &mut self.period)?;
         let Node { value, phases } = self.schedule.build(at, Some(period))?;
         let node = Node::new(move |step| value(step % period));
-        Ok(node.with_phases_by(move |until| {
-            let inner = phases(period);
-            let starts = (0..until.div_ceil(period)).map(|n| n * period);
+        Ok(node.with_phases_by(move |range| {
+            let times = range.start / period..range.end.div_ceil(period);
+            let starts = times.map(|n| n * period);
             let all = starts.flat_map(|start| {
-                let inner = inner.iter().map(move |step| start.saturating_add(*step));
-                [start].into_iter().chain(inner)
+                let end = period.min(range.end - start);
+                let inner = phases(range.start.saturating_sub(start)..end).into_iter();
+                [start]
+                    .into_iter()
+                    .chain(inner.map(move |step| start + step))
             });
-            all.filter(|step| (1..until).contains(step)).collect()
+            all.collect()
         }))
     }
 }
@@ -471,15 +514,19 @@ impl PerEpochConfig {
 }
 
 impl Shape for PerEpochConfig {
+    fn depth(&self) -> usize {
+        1 + self.schedule.depth()
+    }
+
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let steps = self.steps_per_epoch;
         at.check("steps_per_epoch", steps as f64, AT_LEAST_ONE)?;
         let epochs = at.whole.map(|whole| whole.div_ceil(steps));
         let Node { value, phases } = self.schedule.build(at, epochs)?;
         let node = Node::new(move |step| value(step / steps));
-        Ok(node.with_phases_by(move |until| {
-            let epochs = phases(until.div_ceil(steps)).into_iter();
-            epochs.map(|epoch| epoch * steps).collect()
+        Ok(node.with_phases_by(move |range| {
+            let epochs = phases(range.start.div_ceil(steps)..range.end.div_ceil(steps));
+            epochs.into_iter().map(|epoch| epoch * steps).collect()
         }))
     }
 }

@@ -16,6 +16,11 @@ pub struct ScheduleInfo {
 
 /// Settings that a schedule can be built from.
 pub(crate) trait Shape {
+    /// How many schedules are inside one another, this one counted.
+    fn depth(&self) -> usize {
+        1
+    }
+
     /// Checks the settings, replaces each percentage by what it comes to, and returns the schedule.
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError>;
 }

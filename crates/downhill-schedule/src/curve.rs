@@ -60,7 +60,7 @@ impl<U> Curve<U> {
     /// The steps after 0 and below `until` at which another phase begins: the end of a warmup, a
     /// restart, a milestone, the end of a decay. Ascending.
     pub fn phases(&self, until: u64) -> Vec<u64> {
-        (self.node.phases)(until)
+        (self.node.phases)(1..until)
     }
 
     /// The settings, with every percentage replaced by what it came to.
@@ -113,19 +113,70 @@ pub(crate) fn hash(settings: &impl ToString) -> u64 {
 /// ```
 ///
 /// Names of PyTorch, optax and Transformers are understood too: `StepLR`, `cosine_with_restarts`.
+///
+/// # Depth
+///
+/// At most [`MAX_DEPTH`](Self::MAX_DEPTH) schedules may be inside one another; more are an error when
+/// they are built. Settings that are too deep already are not made any deeper: what is put around them
+/// is left out.
 pub struct CurveConfig<U> {
     any: Any,
+    /// How many schedules are inside one another, the outermost counted.
+    depth: usize,
     unit: PhantomData<fn() -> U>,
 }
 
 impl<U> From<Any> for CurveConfig<U> {
     fn from(any: Any) -> Self {
-        let unit = PhantomData;
-        Self { any, unit }
+        let depth = any.depth();
+        Self::of_depth(any, depth)
     }
 }
 
 impl<U> CurveConfig<U> {
+    /// The most schedules that may be inside one another: 32. `cosine` is one, and with a warmup it is
+    /// two; schedules [after](Self::then) one another, or multiplied with one another, are one more
+    /// than the deepest of them.
+    pub const MAX_DEPTH: usize = 32;
+
+    fn of_depth(any: Any, depth: usize) -> Self {
+        let unit = PhantomData;
+        Self { any, depth, unit }
+    }
+
+    /// Everything that is done with settings (they are built, written, compared, dropped) goes through
+    /// them by recursion, for which a thread has only so much room. So nothing is made that is more
+    /// than one too deep, which is what building refuses.
+    fn is_too_deep(&self) -> bool {
+        self.depth > Self::MAX_DEPTH
+    }
+
+    /// Inside another schedule.
+    fn inside<C: Into<Any>>(self, around: impl FnOnce(Any) -> C) -> Self {
+        if self.is_too_deep() {
+            return self;
+        }
+        Self::of_depth(around(self.any).into(), self.depth + 1)
+    }
+
+    /// Inside another schedule together with `other`, which comes behind those that are there if it is
+    /// such a schedule already.
+    fn together<V, C: Into<Any>>(
+        self,
+        other: CurveConfig<V>,
+        is_list: fn(&Any) -> bool,
+        join: impl FnOnce(Any, Any) -> C,
+    ) -> Self {
+        if self.is_too_deep() {
+            return self;
+        }
+        if other.is_too_deep() {
+            return Self::of_depth(other.any, other.depth);
+        }
+        let own = self.depth + usize::from(!is_list(&self.any));
+        Self::of_depth(join(self.any, other.any).into(), own.max(other.depth + 1))
+    }
+
     /// Every schedule, with a line about it.
     pub fn all() -> Vec<ScheduleInfo> {
         Any::all()
@@ -158,6 +209,9 @@ impl<U> CurveConfig<U> {
     }
 
     fn build_in(&self, scope: &Scope) -> Result<Curve<U>, ScheduleError> {
+        if self.is_too_deep() {
+            return Err(ScheduleError::TooDeep);
+        }
         let mut config = self.clone();
         let node = config.any.build(scope)?;
         let node = Arc::new(node);
@@ -203,7 +257,7 @@ impl<U> CurveConfig<U> {
     /// ```
     #[must_use]
     pub fn warmup(self, warmup: impl Into<Warmup>) -> Self {
-        WarmupConfig::new(warmup.into(), self.any).into()
+        self.inside(|any| WarmupConfig::new(warmup.into(), any))
     }
 
     /// Goes over to `next` at the step `milestone`, counted from the beginning of the whole. `next`
@@ -223,7 +277,9 @@ impl<U> CurveConfig<U> {
     /// ```
     #[must_use]
     pub fn then(self, milestone: impl Into<Length>, next: Self) -> Self {
-        SequenceConfig::appended(self.any, milestone.into(), next.any).into()
+        self.together(next, SequenceConfig::is_begun, |any, next| {
+            SequenceConfig::appended(any, milestone.into(), next)
+        })
     }
 
     /// The values times `factor`, at least 0.
@@ -231,7 +287,7 @@ impl<U> CurveConfig<U> {
     #[doc = include_str!("../docs/scale.svg")]
     #[must_use]
     pub fn scale(self, factor: f64) -> Self {
-        ScaleConfig::new(factor, self.any).into()
+        self.inside(|any| ScaleConfig::new(factor, any))
     }
 
     /// The values, but never below `min` nor above `max`.
@@ -239,19 +295,19 @@ impl<U> CurveConfig<U> {
     #[doc = include_str!("../docs/clamp.svg")]
     #[must_use]
     pub fn clamp(self, min: impl Into<Value>, max: impl Into<Value>) -> Self {
-        ClampConfig::new(Some(min.into()), Some(max.into()), self.any).into()
+        self.inside(|any| ClampConfig::new(Some(min.into()), Some(max.into()), any))
     }
 
     /// The values, but never below `min`.
     #[must_use]
     pub fn at_least(self, min: impl Into<Value>) -> Self {
-        ClampConfig::new(Some(min.into()), None, self.any).into()
+        self.inside(|any| ClampConfig::new(Some(min.into()), None, any))
     }
 
     /// The values, but never above `max`.
     #[must_use]
     pub fn at_most(self, max: impl Into<Value>) -> Self {
-        ClampConfig::new(None, Some(max.into()), self.any).into()
+        self.inside(|any| ClampConfig::new(None, Some(max.into()), any))
     }
 
     /// Begins `steps` later, with the first value until then; or, where `steps` is negative, so many
@@ -260,7 +316,7 @@ impl<U> CurveConfig<U> {
     #[doc = include_str!("../docs/shift.svg")]
     #[must_use]
     pub fn shift(self, steps: i64) -> Self {
-        ShiftConfig::new(steps, self.any).into()
+        self.inside(|any| ShiftConfig::new(steps, any))
     }
 
     /// Begins anew after each `period` of steps.
@@ -268,7 +324,7 @@ impl<U> CurveConfig<U> {
     #[doc = include_str!("../docs/repeat.svg")]
     #[must_use]
     pub fn repeat(self, period: impl Into<Length>) -> Self {
-        RepeatConfig::new(period.into(), self.any).into()
+        self.inside(|any| RepeatConfig::new(period.into(), any))
     }
 
     /// Counts epochs of so many steps instead of steps: the value changes where an epoch begins.
@@ -287,7 +343,7 @@ impl<U> CurveConfig<U> {
     /// ```
     #[must_use]
     pub fn per_epoch(self, steps_per_epoch: u64) -> Self {
-        PerEpochConfig::new(steps_per_epoch, self.any).into()
+        self.inside(|any| PerEpochConfig::new(steps_per_epoch, any))
     }
 }
 
@@ -360,7 +416,7 @@ impl<U> Mul<MultiplierConfig> for CurveConfig<U> {
     type Output = Self;
 
     fn mul(self, multiplier: MultiplierConfig) -> Self {
-        ProductConfig::appended(self.any, multiplier.any).into()
+        self.together(multiplier, ProductConfig::is_begun, ProductConfig::appended)
     }
 }
 

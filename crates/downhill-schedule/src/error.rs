@@ -39,6 +39,13 @@ pub enum ScheduleError {
         /// What it is a part of.
         whole: &'static str,
     },
+    /// More schedules inside one another than [`MAX_DEPTH`](crate::ScheduleConfig::MAX_DEPTH).
+    #[error(
+        "more than {} schedules are inside one another; combine fewer, or compute the value in a \
+         function (`ScheduleConfig::custom`)",
+        crate::ScheduleConfig::MAX_DEPTH
+    )]
+    TooDeep,
     /// A name that no schedule has.
     #[error("there is no schedule `{name}`{}", suggestion(nearest.as_deref()))]
     UnknownName {

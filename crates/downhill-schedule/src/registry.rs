@@ -37,6 +37,13 @@ macro_rules! registry {
                 }
             }
 
+            /// How many schedules are inside one another, this one counted.
+            pub fn depth(&self) -> usize {
+                match self {
+                    $(Self::$variant(config) => config.depth(),)*
+                }
+            }
+
             pub fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
                 let at = at.named(self.info().name);
                 match self {
@@ -94,9 +101,15 @@ macro_rules! registry {
         }
 
         $(
+            impl From<$config> for Any {
+                fn from(config: $config) -> Self {
+                    Self::$variant(config)
+                }
+            }
+
             impl<U> From<$config> for CurveConfig<U> {
                 fn from(config: $config) -> Self {
-                    Any::$variant(config).into()
+                    Any::from(config).into()
                 }
             }
         )*

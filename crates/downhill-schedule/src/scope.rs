@@ -1,5 +1,5 @@
 use alloc::{boxed::Box, format, string::String, string::ToString, vec::Vec};
-use core::fmt;
+use core::{fmt, ops};
 
 use crate::ScheduleError;
 use crate::quantity::{Length, Value};
@@ -7,8 +7,9 @@ use crate::quantity::{Length, Value};
 /// What a built schedule consists of.
 pub(crate) struct Node {
     pub value: Box<dyn Fn(u64) -> f64 + Send + Sync>,
-    /// The steps below the argument, after step 0, at which another phase begins; ascending.
-    pub phases: Box<dyn Fn(u64) -> Vec<u64> + Send + Sync>,
+    /// The steps in the argument, except step 0, at which another phase begins; ascending. A range,
+    /// because what is asked for as part of another schedule may be far from the beginning.
+    pub phases: Box<dyn Fn(ops::Range<u64>) -> Vec<u64> + Send + Sync>,
 }
 
 impl Node {
@@ -21,16 +22,29 @@ impl Node {
 
     /// The phases begin at these steps, given in ascending order.
     pub fn with_phases(self, steps: impl Into<Vec<u64>>) -> Self {
-        let mut steps = steps.into();
-        steps.dedup();
-        steps.retain(|step| *step > 0);
-        self.with_phases_by(move |until| {
-            let below = steps.partition_point(|step| *step < until);
-            steps[..below].to_vec()
+        let steps = steps.into();
+        self.with_phases_by(move |range| {
+            let first = steps.partition_point(|step| *step < range.start);
+            let end = steps.partition_point(|step| *step < range.end);
+            steps[first..end].to_vec()
         })
     }
 
-    pub fn with_phases_by(self, phases: impl Fn(u64) -> Vec<u64> + Send + Sync + 'static) -> Self {
+    /// `phases` may be off at both ends of the range, and may say a step more than once.
+    pub fn with_phases_by(
+        self,
+        phases: impl Fn(ops::Range<u64>) -> Vec<u64> + Send + Sync + 'static,
+    ) -> Self {
+        let phases = move |range: ops::Range<u64>| {
+            let range = range.start.max(1)..range.end;
+            if range.is_empty() {
+                return Vec::new();
+            }
+            let mut steps = phases(range.clone());
+            steps.retain(|step| range.contains(step));
+            steps.dedup();
+            steps
+        };
         Self {
             phases: Box::new(phases),
             ..self
@@ -228,6 +242,19 @@ pub(crate) fn mix(a: f64, b: f64, weight: f64) -> f64 {
 pub(crate) fn mix_by_factors(a: f64, b: f64, weight: f64) -> f64 {
     let product = libm::pow(a, 1.0 - weight) * libm::pow(b, weight);
     product.clamp(a.min(b), a.max(b))
+}
+
+/// The largest number instead of infinity.
+pub(crate) fn finite(product: f64) -> f64 {
+    product.min(f64::MAX)
+}
+
+/// `initial·gamma^exponent`, and the largest number instead of infinity.
+pub(crate) fn scaled(initial: f64, gamma: f64, exponent: f64) -> f64 {
+    if initial == 0.0 {
+        return 0.0;
+    }
+    finite(initial * libm::pow(gamma, exponent))
 }
 
 /// From 0 to 1 along half a cosine.

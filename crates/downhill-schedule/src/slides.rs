@@ -15,11 +15,12 @@
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{NOT_NEGATIVE, Node, POSITIVE, Range, Scope, UP_TO_ONE};
+use crate::scope::{NOT_NEGATIVE, Node, POSITIVE, Range, Scope, UP_TO_ONE, scaled};
 
-const ABOVE_ONE: Range = Range {
-    allowed: "finite and above 1 (at 1 the deck divides zero by zero)",
-    contains: |x| x.is_finite() && x > 1.0,
+/// Far above the upper end the deck's powers overflow before the steps do.
+const T_MUL: Range = Range {
+    allowed: "above 1 (at 1 the deck divides zero by zero) and at most 1000",
+    contains: |x| x > 1.0 && x <= 1000.0,
 };
 
 shape! {
@@ -63,7 +64,8 @@ impl Shape for StepConfig {
         at.check("drop", drop, NOT_NEGATIVE)?;
         let epochs_drop = at.period("epochs_drop", &mut self.epochs_drop)? as f64;
         Ok(Node::new(move |epoch| {
-            initial * libm::pow(drop, libm::floor((1.0 + epoch as f64) / epochs_drop))
+            let drops = libm::floor((1.0 + epoch as f64) / epochs_drop);
+            scaled(initial, drop, drops)
         }))
     }
 }
@@ -241,7 +243,7 @@ shape! {
     min, with_min(impl Into<Value>): Value = Value::Absolute(1e-6);
     /// Steps of the first cycle; 0 counts as 1. Default: 5000.
     first_decay_steps, with_first_decay_steps(impl Into<Length>): Length = Length::Steps(5000);
-    /// Factor of the cycles' lengths, above 1. Default: 2.
+    /// Factor of the cycles' lengths, above 1 and at most 1000. Default: 2.
     t_mul, with_t_mul(f64): f64 = 2.0;
     /// Factor of the cycles' heights, from 0 to 1. Default: 0.5.
     m_mul, with_m_mul(f64): f64 = 0.5;
@@ -258,7 +260,7 @@ impl Shape for RestartsConfig {
             .length("first_decay_steps", &mut self.first_decay_steps)?
             .max(1) as f64;
         let (t_mul, m_mul) = (self.t_mul, self.m_mul);
-        at.check("t_mul", t_mul, ABOVE_ONE)?;
+        at.check("t_mul", t_mul, T_MUL)?;
         at.check("m_mul", m_mul, UP_TO_ONE)?;
         let alpha = min / initial;
         Ok(Node::new(move |step| {

@@ -207,8 +207,8 @@ fn restarts_of_equal_length() {
     let message = deck.unwrap_err().to_string();
     assert_eq!(
         message,
-        "slides_restarts: `t_mul` must be finite and above 1 (at 1 the deck divides zero by zero), \
-         got 1"
+        "slides_restarts: `t_mul` must be above 1 (at 1 the deck divides zero by zero) and at \
+         most 1000, got 1"
     );
     let right = built(CosineRestartsConfig::new(1.0, 10).with_t_mul(1.0));
     assert_eq!(right.phases(35), [10, 20, 30]);

@@ -230,12 +230,19 @@ fn steps() -> impl Strategy<Value = u64> {
 
 const HORIZON: u64 = 6000;
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 400,
+/// So many cases, or as many as the environment variable `PROPTEST_CASES` says.
+fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let is_set = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig {
+        cases: if is_set { default.cases } else { cases },
         failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+        ..default
+    }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
 
     #[test]
     fn every_value_is_between_floor_and_peak(subject in subject(), steps in prop::collection::vec(steps(), 20)) {
@@ -346,6 +353,245 @@ proptest! {
                 "{} at {}, {} before", at, restart, schedule.value(restart - 1));
         }
     }
+}
+
+/// Numbers that something overflows, cancels or is lost at, as JSON.
+const EXTREMES: [&str; 16] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "7",
+    "0.5",
+    "0.999",
+    "1e-5",
+    "1e-320",
+    "1000",
+    "1e5",
+    "1e19",
+    "1e300",
+    "1e308",
+    "1.7976931348623157e308",
+    "-1",
+];
+
+/// Lengths of the same kind, ascending.
+const LENGTHS: [u64; 12] = [
+    0,
+    1,
+    2,
+    3,
+    10,
+    1000,
+    1 << 32,
+    (1 << 53) + 1,
+    (1 << 53) + 3,
+    1 << 63,
+    u64::MAX - 1,
+    u64::MAX,
+];
+
+fn extreme_number() -> impl Strategy<Value = Value> {
+    let number = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    prop_oneof![
+        4 => prop::sample::select(&EXTREMES[..]).prop_map(number),
+        2 => extreme_length(),
+        1 => (0..10u64, -9..9i32).prop_map(|(digit, power)| json!(digit as f64 * 10f64.powi(power))),
+        1 => prop::sample::select(vec!["0%", "1%", "50%", "99.9%", "100%", "1e300%"])
+            .prop_map(|text| json!(text)),
+    ]
+}
+
+fn extreme_length() -> impl Strategy<Value = Value> {
+    prop::sample::select(&LENGTHS[..]).prop_map(|steps| json!(steps))
+}
+
+fn ascending_lengths(count: usize) -> impl Strategy<Value = Vec<u64>> {
+    prop::sample::subsequence(&LENGTHS[..], count)
+}
+
+/// Any schedule that is not made of others, with some of its settings replaced.
+fn extreme_shape() -> impl Strategy<Value = Value> {
+    let shapes: Vec<Value> = ScheduleConfig::all()
+        .iter()
+        .map(|info| ScheduleConfig::by_name(info.name).unwrap())
+        .map(|config| serde_json::to_value(config).unwrap())
+        .filter(|json| json.get("schedule").is_none() && json.get("schedules").is_none())
+        .collect();
+    let word = prop::sample::select(vec![
+        json!("linear"),
+        json!("cosine"),
+        json!("1-sqrt"),
+        json!("exponential"),
+        json!("constant"),
+        json!("triangular2"),
+        json!("exp_range"),
+        json!("optax"),
+        json!(true),
+        Value::Null,
+    ]);
+    let replaced = (any::<u8>(), extreme_number(), word);
+    let lists = (ascending_lengths(3), extreme_number(), extreme_number());
+    let replaced = prop::collection::vec(replaced, 10);
+    (prop::sample::select(shapes), replaced, lists).prop_map(|(mut json, replaced, lists)| {
+        let (steps, low, high) = lists;
+        let settings = json.as_object_mut().unwrap().iter_mut();
+        for ((name, value), (kind, number, word)) in settings.zip(replaced) {
+            match (name.as_str(), kind) {
+                ("name" | "function", _) => {}
+                ("milestones", _) => *value = json!(steps),
+                ("points", _) => {
+                    *value = json!([[steps[0], low], [steps[1], high], [steps[2], low]])
+                }
+                (_, 128..) => {}
+                (_, 0..10) => *value = word,
+                ("mode" | "decay_shape" | "interpolation" | "anneal" | "boundaries", _) => {
+                    *value = word
+                }
+                ("periodic" | "three_phase", _) => *value = json!(kind % 2 == 0),
+                _ => *value = number,
+            }
+        }
+        json
+    })
+}
+
+/// Such schedules combined with extreme settings. Not all of them can be built.
+fn extreme() -> impl Strategy<Value = Value> {
+    extreme_shape().prop_recursive(3, 8, 2, |inner| {
+        let numbers = (extreme_number(), extreme_number(), ascending_lengths(1));
+        let shift = prop::sample::select(vec![i64::MIN, -1, 0, 1, 1 << 53, i64::MAX]);
+        (inner.clone(), inner, numbers, shift, 0..8usize).prop_map(
+            |(one, two, (a, b, milestone), shift, kind)| match kind {
+                0 => json!({"name": "scale", "factor": a, "schedule": one}),
+                1 => json!({"name": "clamp", "min": a, "max": b, "schedule": one}),
+                2 => json!({"name": "shift", "steps": shift, "schedule": one}),
+                3 => json!({"name": "repeat", "period": a, "schedule": one}),
+                4 => json!({"name": "per_epoch", "steps_per_epoch": a, "schedule": one}),
+                5 => json!({"name": "sequence", "schedules": [one, two], "milestones": milestone}),
+                6 => {
+                    let shape = ["linear", "cosine", "exponential"][shift.rem_euclid(3) as usize];
+                    json!({
+                        "name": "warmup", "steps": a, "from": b, "shape": shape, "schedule": one
+                    })
+                }
+                _ => json!({"name": "product", "schedule": one, "multipliers": [two]}),
+            },
+        )
+    })
+}
+
+/// How many of [`extreme`] must build at the least, so that the test is about something.
+const BUILT: f64 = 0.2;
+
+/// Whatever can be built is finite and not negative at every step, and what cannot is refused in words.
+#[test]
+fn what_builds_is_finite_and_not_negative_everywhere() {
+    use proptest::test_runner::TestRunner;
+    use std::cell::Cell;
+
+    let wholes = vec![0, 1, 10, 1000, (1 << 53) + 3, u64::MAX];
+    let rates = vec![0.0, 1e-320, 1e-3, 1.0, 1e300, f64::MAX];
+    let of = (prop::sample::select(rates), prop::sample::select(wholes));
+    let probes = prop::collection::vec(steps(), 10);
+    let (tried, built) = (Cell::new(0.0), Cell::new(0.0));
+    let mut runner = TestRunner::new(config(2_000));
+    let result = runner.run(&(extreme(), of, probes), |(json, (lr, whole), probes)| {
+        tried.set(tried.get() + 1.0);
+        let config = ScheduleConfig::from_json(&json.to_string());
+        let schedule = match config.and_then(|config| config.try_build_for(lr, whole)) {
+            Ok(schedule) => schedule,
+            Err(error) => {
+                prop_assert!(!error.to_string().is_empty());
+                return Ok(());
+            }
+        };
+        built.set(built.get() + 1.0);
+        let phases = schedule.phases(1000);
+        let around = phases.iter().flat_map(|step| [step - 1, *step]);
+        for step in LENGTHS.into_iter().chain(probes).chain(around) {
+            let value = schedule.value(step);
+            prop_assert!(value.is_finite() && value >= 0.0, "{value} at step {step}");
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+    assert!(
+        built.get() >= BUILT * tried.get(),
+        "{} of {}",
+        built.get(),
+        tried.get()
+    );
+}
+
+/// Phases are looked for where they are asked for, and not from the beginning of all schedules inside.
+#[test]
+fn phases_far_from_the_beginning_are_found_at_once() {
+    let far = 1i64 << 53;
+    let later = (far as u64).div_ceil(7) * 7 - far as u64;
+    for inner in [
+        json!({"name": "step", "step_size": 7, "initial": 1}),
+        json!({"name": "cosine", "peak": 1, "steps": 7, "periodic": true}),
+        json!({"name": "cosine_restarts", "peak": 1, "period": 7}),
+        json!({"name": "cyclic", "floor": 0, "peak": 1, "step_size_up": 3, "step_size_down": 4}),
+        json!({"name": "wsd_repeated", "peak": 1, "warmup": 0, "period": 7, "decay": 2}),
+        json!({"name": "repeat", "period": 7, "schedule": {"name": "constant", "value": 1}}),
+        json!({"name": "per_epoch", "steps_per_epoch": 7, "schedule":
+            {"name": "step", "step_size": 1, "initial": 1}}),
+        json!({"name": "sequence", "milestones": [1], "schedules": [
+            {"name": "constant", "value": 1},
+            {"name": "shift", "steps": 6, "schedule": {"name": "step", "step_size": 7, "initial": 1}}
+        ]}),
+    ] {
+        let json = json!({"name": "shift", "steps": -far, "schedule": inner});
+        let schedule: Schedule = serde_json::from_value(json).unwrap();
+        let phases = schedule.phases(30);
+        let period = |n: u64| later + 7 * n;
+        assert!(
+            (0..3).all(|n| phases.contains(&period(n))),
+            "{inner}: {phases:?}"
+        );
+        assert!(
+            phases.iter().all(|step| (1..30).contains(step)),
+            "{inner}: {phases:?}"
+        );
+        let json = json!({"name": "repeat", "period": u64::MAX, "schedule": inner});
+        let schedule: Schedule = serde_json::from_value(json).unwrap();
+        assert!(schedule.phases(30).contains(&14), "{inner}");
+    }
+}
+
+/// Settings that overflow somewhere on the way, or would.
+#[test]
+fn extreme_settings_have_values_or_are_refused() {
+    let value = |json: Value, step: u64| {
+        let schedule: Schedule = serde_json::from_value(json).unwrap();
+        schedule.value(step)
+    };
+    // The second cycle begins after the first and never ends.
+    let restarts = json!({"name": "cosine_restarts", "peak": 1.0, "period": 10, "t_mul": 1e308});
+    assert!(value(restarts.clone(), 9) < 0.03);
+    for step in [10, 1000, 1 << 53, u64::MAX] {
+        assert_eq!(value(restarts.clone(), step), 1.0, "at {step}");
+    }
+    // The boundaries, where the logarithm of the cycle overflows.
+    let restarts = json!({"name": "cosine_restarts", "peak": 1.0, "period": 1, "t_mul": 1e290});
+    assert_eq!(value(restarts, u64::MAX), 1.0);
+
+    let step = json!({"name": "slides_step", "initial": 1.0, "drop": 2.0, "epochs_drop": 1});
+    assert_eq!(value(step.clone(), 9), 1024.0);
+    assert_eq!(value(step, u64::MAX), f64::MAX);
+    let step = json!({"name": "slides_step", "initial": 0.0, "drop": 2.0, "epochs_drop": 1});
+    assert_eq!(value(step, u64::MAX), 0.0);
+
+    let restarts = |t_mul: f64| {
+        let config = json!({"name": "slides_restarts", "initial": 1.0, "t_mul": t_mul});
+        serde_json::from_value::<Schedule>(config)
+    };
+    assert!(restarts(1000.0).unwrap().value(u64::MAX).is_finite());
+    let error = restarts(1e308).unwrap_err().to_string();
+    assert!(error.contains("`t_mul` must be above 1"), "{error}");
+    assert!(error.contains("at most 1000"), "{error}");
 }
 
 fn floor_of(lr: f64, percent: u32) -> f64 {

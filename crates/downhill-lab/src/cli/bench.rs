@@ -8,7 +8,7 @@ use downhill_lab::bench::{Pair, WARM_UP, pair, pairs, step_time};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, table};
+use super::{Failure, failed, json, table};
 
 /// Measure how long things take
 #[derive(clap::Args)]
@@ -126,7 +126,7 @@ fn step(args: &StepArgs) -> Result<(), Failure> {
                 failed(format!("{}: {error}", pair.name))
             })?;
             if args.json {
-                let json = serde_json::to_string(&time).map_err(io::Error::from)?;
+                let json = json(&time)?;
                 bar.suspend(|| writeln!(stdout, "{json}"))?;
                 continue;
             }

@@ -12,7 +12,7 @@ use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Failure, failed, number, table, usage};
+use super::{Failure, failed, json, number, printable, printable_path, table, usage};
 
 /// Look into checkpoints, and make them of Burn's records
 #[derive(clap::Args)]
@@ -79,7 +79,7 @@ struct ConvertArgs {
     #[arg(long, value_name = "N")]
     updates: Option<u64>,
 
-    /// The checkpoint; a file that is there is replaced
+    /// The checkpoint; a file that is there is replaced, unless it is one of the records
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -115,6 +115,14 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn convert(args: &ConvertArgs) -> Result<(), Failure> {
+    for (option, input) in [("--model", &args.model), ("--optimizer", &args.optimizer)] {
+        if is_one_file(&args.out, input) {
+            return Err(usage(format!(
+                "--out {}: this is the file of {option}, which it would replace; name another one",
+                args.out.display()
+            )));
+        }
+    }
     let (model, optimizer) = (read(&args.model)?, read(&args.optimizer)?);
     let identity = args.config.clone();
     let checkpoint = Checkpoint::from_burn_records(model, optimizer, identity, args.updates)
@@ -127,12 +135,33 @@ fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     writeln!(
         io::stdout(),
         "{}: {}, {}, {} of optimizer state",
-        args.out.display(),
+        printable_path(&args.out),
         counted(checkpoint.header().updates, "update"),
         counted(checkpoint.header().parameters.len() as u64, "tensor"),
         DecimalBytes(sizes.states),
     )?;
     Ok(())
+}
+
+/// Whether two paths lead to the same file, be it by links: hard ones are known where the system tells.
+fn is_one_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b || is_hard_link(&a, &b),
+        // A file that is not there is not the same as any.
+        _ => false,
+    }
+}
+
+#[cfg(unix)]
+fn is_hard_link(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino()));
+    matches!((inode(a), inode(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(not(unix))]
+fn is_hard_link(_: &Path, _: &Path) -> bool {
+    false
 }
 
 fn counted(count: u64, what: &str) -> String {
@@ -147,7 +176,7 @@ fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         .map_err(|error| failed(format!("{}: {error}", args.file.display())))?;
     let mut stdout = io::stdout().lock();
     if args.json {
-        let json = Inspected::json(&args.file, size, &checkpoint)?;
+        let json = json(&Inspected::of(&args.file, size, &checkpoint))?;
         writeln!(stdout, "{json}")?;
         return Ok(());
     }
@@ -173,10 +202,10 @@ struct TensorEntry<'a> {
     bytes: usize,
 }
 
-impl Inspected<'_> {
-    fn json(file: &Path, bytes: u64, checkpoint: &Checkpoint) -> Result<String, Failure> {
+impl<'a> Inspected<'a> {
+    fn of(file: &Path, bytes: u64, checkpoint: &'a Checkpoint) -> Self {
         let tensors = checkpoint.tensors();
-        let inspected = Inspected {
+        Self {
             file: file.display().to_string(),
             bytes,
             header: checkpoint.header(),
@@ -188,8 +217,7 @@ impl Inspected<'_> {
                     bytes,
                 })
                 .collect(),
-        };
-        Ok(serde_json::to_string(&inspected).map_err(io::Error::from)?)
+        }
     }
 }
 
@@ -227,9 +255,9 @@ fn is_state(name: &str) -> bool {
 fn summary(file: &Path, size: u64, checkpoint: &Checkpoint) -> Table {
     let header = checkpoint.header();
     let sizes = Sizes::of(checkpoint);
-    let mut table = table(["Checkpoint".to_string(), file.display().to_string()]);
+    let mut table = table(["Checkpoint".to_string(), printable_path(file)]);
     let mut row = |what: &str, value: String| {
-        table.add_row([what.to_string(), value]);
+        table.add_row([printable(what), printable(&value)]);
     };
     row("size", DecimalBytes(size).to_string());
     let version = &header.version;
@@ -335,25 +363,34 @@ fn parameters(checkpoint: &Checkpoint) -> Table {
     names.push("State");
     let columns = names.len();
     let mut table = table(names);
-    let row =
-        |path: &str, shape: String, dtype: &str, elements: u64, of: [String; 2], state: u64| {
-            let mut cells = vec![path.to_string(), shape, dtype.to_string()];
-            cells.push(HumanCount(elements).to_string());
-            let [optimizer, names] = of;
-            cells.extend(optimizers.then_some(optimizer));
-            cells.extend(groups.then_some(names));
-            // A narrow terminal must not part a number from its unit.
-            cells.push(DecimalBytes(state).to_string().replace(' ', "\u{a0}"));
-            cells
-        };
-    let mut total = (0, 0);
+    let row = |path: &str,
+               shape: String,
+               dtype: &str,
+               elements: Option<u64>,
+               of: [String; 2],
+               state: u64| {
+        let mut cells = vec![printable(path), shape, dtype.to_string()];
+        let elements = elements.map(|count| HumanCount(count).to_string());
+        cells.push(elements.unwrap_or("too many to count".to_string()));
+        let [optimizer, names] = of;
+        cells.extend(optimizers.then_some(optimizer));
+        cells.extend(groups.then_some(printable(&names)));
+        // A narrow terminal must not part a number from its unit.
+        cells.push(DecimalBytes(state).to_string().replace(' ', "\u{a0}"));
+        cells
+    };
+    let mut total = (Some(0), 0);
     for entry in &header.parameters {
-        let elements = entry.shape.iter().product::<usize>() as u64;
+        let elements = elements(&entry.shape);
         let state = state_bytes(checkpoint, entry);
-        total = (total.0 + elements, total.1 + state);
+        let sum = total.0.zip(elements);
+        total = (
+            sum.and_then(|(a, b): (u64, u64)| a.checked_add(b)),
+            total.1 + state,
+        );
         let optimizer = entry
             .optimizer
-            .map_or("-".to_string(), |at| (at + 1).to_string());
+            .map_or("-".to_string(), |at| at.saturating_add(1).to_string());
         let groups = match entry.groups.as_slice() {
             [] => "-".to_string(),
             groups => groups.join(", "),
@@ -378,6 +415,12 @@ fn parameters(checkpoint: &Checkpoint) -> Table {
         }
     }
     table
+}
+
+/// What a header says of a shape need not be one that a tensor can have.
+fn elements(shape: &[usize]) -> Option<u64> {
+    let mut sizes = shape.iter().map(|size| *size as u64);
+    sizes.try_fold(1, u64::checked_mul)
 }
 
 fn state_bytes(checkpoint: &Checkpoint, entry: &ParameterEntry) -> u64 {

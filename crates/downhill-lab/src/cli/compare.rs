@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use comfy_table::CellAlignment;
 use downhill_lab::protocol::{
-    Candidate, Observer, Plan, Stopped, Subject, rates_around, rates_between,
+    Candidate, Observer, Plan, RATES, Stopped, Subject, beyond_rates, rates_around, rates_between,
 };
-use downhill_lab::report;
 use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, Run, Stage, Trial};
 use downhill_lab::run::{run as make_run, target_in_words};
 use downhill_lab::store::Store;
+use downhill_lab::{VERSION, report};
 use downhill_optim::OptimizerConfig;
 use downhill_problems::AnyProblem;
 use downhill_schedule::ScheduleConfig;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, number, problem, table, usage};
+use super::{Failure, failed, json, number, printable, printable_path, problem, table, usage};
 use crate::plot::short;
 
 /// Compare optimizers fairly, and write a report
@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=99))]
     tune: u32,
 
-    /// The same learning rates for all: N of them from A to B, in equal ratios
+    /// The same learning rates for all: N of them from A to B, in equal ratios, within 1e-30 and 1e30
     #[arg(long, value_name = "A:B:N", value_parser = grid)]
     lr_grid: Option<Grid>,
 
@@ -120,7 +120,7 @@ fn schedule(text: &str) -> Result<Scheduled, String> {
     } else {
         ScheduleConfig::by_name(text)
     };
-    let config = config.map_err(|error| error.to_string())?;
+    let config = config.map_err(|error| printable(&error.to_string()))?;
     let word = text.to_string();
     Ok(Scheduled { word, config })
 }
@@ -145,11 +145,11 @@ impl Chosen {
                 .file_stem()
                 .unwrap_or_default()
                 .to_string_lossy();
-            OptimizerConfig::from_json(&read(text)?).map(|config| vec![(name.into_owned(), config)])
+            OptimizerConfig::from_json(&read(text)?).map(|config| vec![(printable(&name), config)])
         } else {
             OptimizerConfig::by_name(text).map(|config| vec![(config.name().to_string(), config)])
         };
-        let optimizers = optimizers.map_err(|error| error.to_string())?;
+        let optimizers = optimizers.map_err(|error| printable(&error.to_string()))?;
         Ok(Self { word, optimizers })
     }
 }
@@ -161,11 +161,11 @@ struct Grid {
     count: usize,
 }
 
-fn grid(text: &str) -> Result<Grid, &'static str> {
+fn grid(text: &str) -> Result<Grid, String> {
     const FORM: &str = "a grid is two rates above 0 and a count, for example 1e-4:1e-1:7";
     let parts: Vec<&str> = text.split(':').collect();
     let [low, high, count] = parts[..] else {
-        return Err(FORM);
+        return Err(FORM.to_string());
     };
     let rate = |text: &str| {
         text.parse::<f64>()
@@ -173,14 +173,18 @@ fn grid(text: &str) -> Result<Grid, &'static str> {
             .filter(|lr| lr.is_finite() && *lr > 0.0)
     };
     let (Some(low), Some(high), Ok(count)) = (rate(low), rate(high), count.parse()) else {
-        return Err(FORM);
+        return Err(FORM.to_string());
     };
-    match count {
-        0 | 100.. => Err("a grid has 1 to 99 rates"),
-        1 if low != high => Err("a grid of one rate begins and ends at it"),
-        2.. if low >= high => Err("a grid begins at its lowest rate and ends at its highest"),
-        _ => Ok(Grid { low, high, count }),
+    if let Some(lr) = [low, high].into_iter().find(|lr| !RATES.contains(lr)) {
+        return Err(beyond_rates(lr));
     }
+    let wrong = match count {
+        0 | 100.. => "a grid has 1 to 99 rates",
+        1 if low != high => "a grid of one rate begins and ends at it",
+        2.. if low >= high => "a grid begins at its lowest rate and ends at its highest",
+        _ => return Ok(Grid { low, high, count }),
+    };
+    Err(wrong.to_string())
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -196,6 +200,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if store.dropped_a_line() {
         let note = "note: the last run had not been written to its end; it is made again";
         let _ = writeln!(io::stderr(), "{note}");
+    }
+    match store.of_other_versions() {
+        0 => {}
+        runs => {
+            let note = format!(
+                "note: {runs} runs in {} are not of version {VERSION}, and are left alone",
+                printable_path(&args.out)
+            );
+            let _ = writeln!(io::stderr(), "{note}");
+        }
     }
 
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -224,7 +238,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let comparison = Comparison {
         command: command(args, &plan),
-        version: env!("CARGO_PKG_VERSION").to_string(),
+        version: VERSION.to_string(),
         burn: downhill_lab::BURN_VERSION.to_string(),
         device: plan.device.clone(),
         machine: machine(),
@@ -242,11 +256,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
     let mut stdout = io::stdout().lock();
     if args.json {
-        writeln!(
-            stdout,
-            "{}",
-            serde_json::to_string(&comparison).map_err(io::Error::from)?
-        )?;
+        writeln!(stdout, "{}", json(&comparison)?)?;
         return Ok(());
     }
     for problem in &comparison.problems {
@@ -255,7 +265,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     writeln!(
         stdout,
         "The report is {}",
-        args.out.join("report.html").display()
+        printable_path(&args.out.join("report.html"))
     )?;
     Ok(())
 }

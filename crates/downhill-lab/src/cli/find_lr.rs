@@ -14,7 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, number, problem, table, usage};
+use super::{Failure, failed, json, number, problem, table, usage};
 use crate::plot::{Figure, PlotFile, color};
 
 /// Find a learning rate: the loss while the rate rises
@@ -43,7 +43,7 @@ pub struct Args {
 
     /// Updates
     #[arg(long, value_name = "N", default_value_t = 100)]
-    #[arg(value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    #[arg(value_parser = clap::value_parser!(u64).range(RangeTestConfig::STEPS))]
     steps: u64,
 
     /// Time constant of the smoothing, as a part of the updates
@@ -135,7 +135,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             end: test.end,
             points: &test.points,
         };
-        let json = serde_json::to_string(&report).map_err(io::Error::from)?;
+        let json = json(&report)?;
         writeln!(stdout, "{json}")?;
     } else {
         print(&mut stdout, args, &test)?;

@@ -8,7 +8,7 @@ use downhill_problems as problems;
 use downhill_schedule::ScheduleConfig;
 use serde::Serialize;
 
-use super::{Failure, number, table, usage};
+use super::{Failure, json, number, table, usage};
 
 /// List optimizers, schedules and problems
 #[derive(clap::Args)]
@@ -193,11 +193,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     if args.json {
         for item in &items {
-            writeln!(
-                stdout,
-                "{}",
-                serde_json::to_string(item).map_err(io::Error::from)?
-            )?;
+            writeln!(stdout, "{}", json(item)?)?;
         }
         return Ok(());
     }

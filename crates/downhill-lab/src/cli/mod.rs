@@ -13,11 +13,13 @@ mod trace;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind as UsageError};
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use downhill_problems::{self as problems, AnyProblem};
+use serde::Serialize;
 
 use crate::plot::significant;
 
@@ -108,7 +110,7 @@ fn end<C: CommandFactory>(result: Result<(), Failure>) -> ExitCode {
     let (code, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => C::command()
-            .error(UsageError::ValueValidation, message)
+            .error(UsageError::ValueValidation, printable_lines(&message))
             .exit(),
         // Whoever read the output, `head` for one, has seen enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
@@ -119,8 +121,52 @@ fn end<C: CommandFactory>(result: Result<(), Failure>) -> ExitCode {
         Err(Failure::Interrupted(message)) => (130, message),
     };
     // `eprintln!` would panic if standard error is closed.
-    let _ = writeln!(io::stderr(), "error: {message}");
+    let _ = writeln!(io::stderr(), "error: {}", printable_lines(&message));
     ExitCode::from(code)
+}
+
+/// A text from a file, in which nothing acts on the terminal: control characters, and those that turn the
+/// direction of what follows, are written as escapes.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}
+
+/// The same of several lines.
+fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    lines.join("\n")
+}
+
+/// The same of a file's name.
+pub fn printable_path(path: &Path) -> String {
+    printable(&path.display().to_string())
+}
+
+/// JSON in one line, with the escapes of JSON for the same characters: those after ASCII it may have as
+/// they are.
+pub fn json(value: &impl Serialize) -> io::Result<String> {
+    let mut json = String::new();
+    for c in serde_json::to_string(value)?.chars() {
+        if acts(c) {
+            json += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            json.push(c);
+        }
+    }
+    Ok(json)
+}
+
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

@@ -316,10 +316,11 @@ pub fn clip(from: [f64; 2], to: [f64; 2], x: [f64; 2], y: [f64; 2]) -> Option<[(
         enter = enter.max(a.min(b));
         leave = leave.min(a.max(b));
     }
+    // Where the ends are far away, rounding alone would leave the rectangle.
     let at = |part: f64| {
         (
-            from[0] + part * (to[0] - from[0]),
-            from[1] + part * (to[1] - from[1]),
+            (from[0] + part * (to[0] - from[0])).clamp(x[0], x[1]),
+            (from[1] + part * (to[1] - from[1])).clamp(y[0], y[1]),
         )
     };
     (enter <= leave).then(|| [at(enter), at(leave)])

@@ -13,7 +13,7 @@ use downhill_schedule::{
 };
 use serde::{Serialize, Serializer};
 
-use super::{Failure, end, failed, terminal, usage};
+use super::{Failure, end, failed, printable, terminal, usage};
 use crate::figure::{self, Line, Mark, Page, Panel};
 use crate::plot::PlotFile;
 
@@ -107,13 +107,13 @@ impl Source {
             let json =
                 fs::read_to_string(path).map_err(|error| format!("cannot read it: {error}"))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            (name.into_owned(), ScheduleConfig::from_json(&json))
+            (printable(&name), ScheduleConfig::from_json(&json))
         } else {
             let config = ScheduleConfig::by_name(text);
             let name = config.as_ref().map(|config| config.name().to_string());
             (name.unwrap_or_default(), config)
         };
-        let config = config.map_err(|error| error.to_string())?;
+        let config = config.map_err(|error| printable(&error.to_string()))?;
         Ok(Self {
             name,
             config,

@@ -14,7 +14,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use serde::Serialize;
 
 use super::plot::{Grid, Levels, PictureFile, Region, animate, clip};
-use super::{Failure, failed, number, table, usage};
+use super::{Failure, failed, json, number, table, usage};
 use crate::plot::{Figure, color};
 
 /// More could not be told apart.
@@ -169,7 +169,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 points: &path.points,
                 values: &path.values,
             };
-            let json = serde_json::to_string(&report).map_err(io::Error::from)?;
+            let json = json(&report)?;
             writeln!(stdout, "{json}")?;
         }
     } else {
@@ -567,12 +567,14 @@ impl Print<'_> {
         let View { x, y } = self.page.map.view;
         let (points, has_left) = self.reached(path);
         let [u, v] = points[points.len() - 1];
-        let at = chart.backend_coord(&(u, v));
+        // What is far beyond the picture has no coordinates in it.
+        let nearest = (u.clamp(x[0], x[1]), v.clamp(y[0], y[1]));
+        let at = chart.backend_coord(&nearest);
         if has_left {
             let crossing = self.lines(points).pop().and_then(|mut line| line.pop());
             let at = crossing.map_or(at, |crossing| chart.backend_coord(&crossing));
             self.cross(root, at, color)?;
-        } else if (x[0]..=x[1]).contains(&u) && (y[0]..=y[1]).contains(&v) {
+        } else if nearest == (u, v) {
             root.draw(&Circle::new(at, self.px(5.0), WHITE.filled()))?;
             root.draw(&Circle::new(at, self.px(3.8), color.filled()))?;
         }

@@ -61,7 +61,7 @@ impl Shape for CosineConfig {
                 let left = if falls { position } else { steps - position };
                 mix(peak, floor, half_cosine(progress(left, steps)))
             });
-            return Ok(node.with_phases_by(move |until| multiples(steps, until)));
+            return Ok(node.with_phases_by(move |range| multiples(steps, range)));
         }
         let steps = at.length("steps", &mut self.steps)?;
         let node = Node::new(move |step| mix(peak, floor, half_cosine(progress(step, steps))));

@@ -1,9 +1,8 @@
-use alloc::vec::Vec;
-
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{AT_LEAST_ONE, Node, Scope, UP_TO_ONE, half_cosine, mix};
+use crate::scope::{AT_LEAST_ONE, Node, Scope, UP_TO_ONE, finite, half_cosine, mix};
+use crate::shapes::step::multiples;
 
 shape! {
     /// Half cosines from the peak to the floor, one after another (SGDR).
@@ -69,14 +68,14 @@ impl Shape for CosineRestartsConfig {
                 libm::pow(m_mul, cycle) * (1.0 - half_cosine(x)),
             )
         });
-        Ok(node.with_phases_by(move |until| {
-            let starts = (1..).map(|cycle| libm::ceil(start(f64::from(cycle), period, t_mul)));
-            let mut starts: Vec<u64> = starts
-                .map(|step| step as u64)
-                .take_while(|step| *step < until)
-                .collect();
-            starts.dedup();
-            starts
+        Ok(node.with_phases_by(move |range| {
+            if t_mul == 1.0 {
+                return multiples(period, range);
+            }
+            let (first, _) = cycle_of(range.start, period, t_mul);
+            let cycles = (first as u64)..;
+            let starts = cycles.map(|cycle| libm::ceil(start(cycle as f64, period, t_mul)) as u64);
+            starts.take_while(|step| *step < range.end).collect()
         }))
     }
 }
@@ -99,10 +98,11 @@ fn cycle_of(step: u64, period: u64, t_mul: f64) -> (f64, f64) {
         }
         return (cycle, rest as f64 / length as f64);
     }
-    // The logarithm may be off by one at a boundary; the boundaries decide.
+    // The logarithm may be off by one at a boundary; the boundaries decide. It is off by less where
+    // the largest number stands for a product that is larger.
     let step = step as f64;
-    let cycles = step / period as f64;
-    let mut cycle = libm::floor(libm::log1p(cycles * (t_mul - 1.0)) / libm::log1p(t_mul - 1.0));
+    let growth = finite(step / period as f64 * (t_mul - 1.0));
+    let mut cycle = libm::floor(libm::log1p(growth) / libm::log1p(t_mul - 1.0));
     if start(cycle + 1.0, period, t_mul) <= step {
         cycle += 1.0;
     } else if start(cycle, period, t_mul) > step {

@@ -93,12 +93,11 @@ impl Shape for CyclicConfig {
             };
             mix(floor, peak, x * height)
         });
-        Ok(node.with_phases_by(move |until| {
-            let tops = (0..).map(move |cycle: u128| cycle * period);
-            let turns = tops
-                .flat_map(|start| [start, start + u128::from(up)])
-                .skip(1);
-            let steps = turns.take_while(|step| *step < u128::from(until));
+        Ok(node.with_phases_by(move |range| {
+            let first = u128::from(range.start) / period;
+            let floors = (first..).map(move |cycle| cycle * period);
+            let turns = floors.flat_map(|start| [start, start + u128::from(up)]);
+            let steps = turns.take_while(|step| *step < u128::from(range.end));
             steps.map(|step| step as u64).collect::<Vec<u64>>()
         }))
     }

@@ -1,8 +1,7 @@
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{NOT_NEGATIVE, Node, Scope};
-use crate::shapes::step::scaled;
+use crate::scope::{NOT_NEGATIVE, Node, Scope, scaled};
 
 shape! {
     /// Falls by the same factor at every step.

@@ -2,8 +2,7 @@ use crate::ScheduleError;
 use crate::combine::ascending;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Lengths, Value};
-use crate::scope::{NOT_NEGATIVE, Node, Scope};
-use crate::shapes::step::scaled;
+use crate::scope::{NOT_NEGATIVE, Node, Scope, scaled};
 
 shape! {
     /// Falls by the same factor at each milestone.

@@ -129,7 +129,9 @@ impl Shape for OneCycleConfig {
         let starts = phases
             .iter()
             .map(|(end, ..)| libm::ceil(end.max(0.0)) as u64);
-        let starts: vec::Vec<u64> = starts.collect();
+        let mut starts: vec::Vec<u64> = starts.collect();
+        // A phase without length may end before the one before it.
+        starts.sort_unstable();
         let anneal = self.anneal;
         let node = Node::new(move |step| {
             let step = step as f64;

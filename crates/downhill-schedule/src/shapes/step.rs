@@ -1,9 +1,10 @@
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{NOT_NEGATIVE, Node, Scope};
+use crate::scope::{NOT_NEGATIVE, Node, Scope, scaled};
 
 shape! {
     /// Falls by the same factor after each `step_size` steps.
@@ -46,19 +47,12 @@ impl Shape for StepConfig {
         at.check("gamma", gamma, NOT_NEGATIVE)?;
         let step_size = at.period("step_size", &mut self.step_size)?;
         let node = Node::new(move |step| scaled(initial, gamma, (step / step_size) as f64));
-        Ok(node.with_phases_by(move |until| multiples(step_size, until)))
+        Ok(node.with_phases_by(move |range| multiples(step_size, range)))
     }
 }
 
-/// `initial·gamma^exponent`, and the largest number instead of infinity.
-pub(super) fn scaled(initial: f64, gamma: f64, exponent: f64) -> f64 {
-    if initial == 0.0 {
-        return 0.0;
-    }
-    (initial * libm::pow(gamma, exponent)).min(f64::MAX)
-}
-
-/// The multiples of `period` from 1 up to, but not including, `until`.
-pub(super) fn multiples(period: u64, until: u64) -> Vec<u64> {
-    (1..until.div_ceil(period)).map(|n| n * period).collect()
+/// The multiples of `period` in a range.
+pub(super) fn multiples(period: u64, range: Range<u64>) -> Vec<u64> {
+    let numbers = range.start.div_ceil(period)..range.end.div_ceil(period);
+    numbers.map(|n| n * period).collect()
 }

@@ -187,15 +187,13 @@ impl Shape for WsdRepeatedConfig {
             Some(step) if step % period < start => peak,
             Some(step) => decay(step % period - start),
         });
-        Ok(node.with_phases_by(move |until| {
+        Ok(node.with_phases_by(move |range| {
+            let first = u128::from(range.start.saturating_sub(warmup) / period);
             let (warmup, start) = (u128::from(warmup), u128::from(start));
-            let periods = (0..).map(|n: u128| warmup + n * u128::from(period));
+            let periods = (first..).map(|n| warmup + n * u128::from(period));
             let steps = periods.flat_map(|begin| [begin, begin + start]);
-            let steps = steps.take_while(|step| *step < u128::from(until));
-            let mut steps: alloc::vec::Vec<u64> = steps.map(|step| step as u64).collect();
-            steps.dedup();
-            steps.retain(|step| *step > 0);
-            steps
+            let steps = steps.take_while(|step| *step < u128::from(range.end));
+            steps.map(|step| step as u64).collect()
         }))
     }
 }
