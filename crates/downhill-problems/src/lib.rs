@@ -95,6 +95,7 @@ mod names;
 pub mod numpy;
 mod problem;
 mod problems;
+mod slopes;
 mod weights;
 
 pub use problem::{

@@ -3,13 +3,14 @@
 use burn::{
     config::Config,
     module::{Module, Param},
-    nn::{Linear, loss::CrossEntropyLossConfig},
-    tensor::{Device, Int, Tensor, TensorData, activation::tanh},
+    nn::Linear,
+    tensor::{Device, Tensor, TensorData},
 };
 
 use crate::{
     data::{Batch, Classification},
     numpy::RandomState,
+    slopes::{cross_entropy, tanh},
     weights::Weights,
 };
 
@@ -147,9 +148,4 @@ impl Mlp {
             accuracy: right as f64 / data.samples() as f64,
         }
     }
-}
-
-pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-    let loss = CrossEntropyLossConfig::new().init(&logits.device());
-    loss.forward(logits, targets)
 }

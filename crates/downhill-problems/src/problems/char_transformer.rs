@@ -11,8 +11,8 @@ use burn::{
 use flate2::read::GzDecoder;
 
 use crate::{
-    mlp::cross_entropy,
     problem::{Evaluation, Info, Measure, Metric, Part, Problem, ProblemError, Target},
+    slopes::cross_entropy,
     weights::Weights,
 };
 

@@ -6,8 +6,9 @@ use burn::{
 
 use crate::{
     data::{Batch, Classification, DataError, Split},
-    mlp::{Mlp, MlpConfig, cross_entropy},
+    mlp::{Mlp, MlpConfig},
     problem::{Evaluation, Info, Metric, Part, Problem},
+    slopes::cross_entropy,
     weights::Weights,
 };
 
