@@ -356,7 +356,7 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         })
         .collect();
     if let Some(saves) = Saves::of(args) {
-        let names: Vec<&str> = optimizers.iter().map(OptimizerConfig::name).collect();
+        let names: Vec<&'static str> = optimizers.iter().map(OptimizerConfig::name).collect();
         saves.check(&names).unwrap_or_else(|error| usage(error));
     }
 
@@ -551,10 +551,10 @@ impl Experiment<'_> {
             mut driver,
             plateau,
         } = self.driver(&candidate, &model)?;
-        let saves = Saves::of(args);
+        let saves = Saves::of(args).map(|saves| saves.of_optimizer(optimizer.name()));
         let mut done = 0;
         if let Some(saves) = &saves {
-            (model, done) = saves.resume(optimizer.name(), &mut driver, model, history)?;
+            (model, done) = saves.resume(&mut driver, model, history)?;
         }
         // The order of an epoch's samples depends on the seed and on how many epochs came before.
         let mut random = RandomState::new(args.seed);
@@ -600,7 +600,7 @@ impl Experiment<'_> {
                 plateau.observe(train_loss);
             }
             if let Some(saves) = &saves {
-                saves.save(optimizer.name(), &mut driver, &model, epoch, history)?;
+                saves.save(&mut driver, &model, epoch, history)?;
             }
             progress.set_message(format!("loss {}", number(train_loss)));
             progress.inc(1);

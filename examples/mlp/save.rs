@@ -30,17 +30,21 @@ impl<'a> Saves<'a> {
         Some(Self { folder, args })
     }
 
-    fn of_optimizer(&self, name: &str) -> Checkpoints {
-        Checkpoints::new(self.folder.join(name))
-            .keep_last(2)
-            .keep_best(1, Goal::Lowest)
+    /// Those of one optimizer.
+    pub fn of_optimizer(&self, name: &'static str) -> OptimizerSaves<'a> {
+        let folder = Checkpoints::new(self.folder.join(name));
+        OptimizerSaves {
+            optimizer: name,
+            folder: folder.keep_last(2).keep_best(1, Goal::Lowest),
+            args: self.args,
+        }
     }
 
     /// Whether there are checkpoints where some have to be, and none where they would be mixed up.
-    pub fn check(&self, optimizers: &[&str]) -> Result<(), String> {
+    pub fn check(&self, optimizers: &[&'static str]) -> Result<(), String> {
         let mut found = None;
         for name in optimizers {
-            let folder = self.of_optimizer(name);
+            let folder = self.of_optimizer(name).folder;
             if folder
                 .latest()
                 .map_err(|error| error.to_string())?
@@ -63,7 +67,16 @@ impl<'a> Saves<'a> {
             _ => Ok(()),
         }
     }
+}
 
+/// The checkpoints of one optimizer's training. While it lives, no other training saves into its folder.
+pub struct OptimizerSaves<'a> {
+    optimizer: &'static str,
+    folder: Checkpoints,
+    args: &'a Args,
+}
+
+impl OptimizerSaves<'_> {
     /// What else decides a training, and a driver does not know; by option.
     fn options(&self) -> [(&'static str, String); 3] {
         [
@@ -76,7 +89,6 @@ impl<'a> Saves<'a> {
     /// The model to go on with, and how many epochs it has been trained.
     pub fn resume(
         &self,
-        optimizer: &str,
         driver: &mut Driver,
         model: Mlp,
         history: &mut History,
@@ -84,9 +96,9 @@ impl<'a> Saves<'a> {
         if !self.args.resume {
             return Ok((model, 0));
         }
-        let folder = self.of_optimizer(optimizer);
-        let Some(file) = folder.latest().map_err(|error| error.to_string())? else {
-            let folder = folder.folder().display();
+        let latest = self.folder.latest();
+        let Some(file) = latest.map_err(|error| error.to_string())? else {
+            let (optimizer, folder) = (self.optimizer, self.folder.folder().display());
             let _ = writeln!(
                 io::stderr(),
                 "note: {optimizer} starts from the beginning: there is no checkpoint in {folder}"
@@ -122,7 +134,6 @@ impl<'a> Saves<'a> {
     /// Saves the end of an epoch.
     pub fn save(
         &self,
-        optimizer: &str,
         driver: &mut Driver,
         model: &Mlp,
         epoch: u32,
@@ -137,7 +148,7 @@ impl<'a> Saves<'a> {
         notes.insert(EPOCH.to_string(), epoch.to_string());
         notes.insert(HISTORY.to_string(), json);
         let loss = history.losses.last().copied();
-        let saved = self.of_optimizer(optimizer).save(driver, model, loss);
+        let saved = self.folder.save(driver, model, loss);
         saved.map_err(|error| error.to_string()).map(drop)
     }
 }

@@ -226,6 +226,27 @@ fn each_setting_that_is_changed_is_refused_and_named() {
     }
 }
 
+#[test]
+fn every_setting_in_a_header_has_a_change() {
+    let (saved, _) = started(|| grouped(|group| group));
+    let settings = saved.header().settings.clone().unwrap();
+    let mut names = Vec::new();
+    for (name, value) in settings.as_object().unwrap() {
+        match name.as_str() {
+            "groups" => {
+                let fields = value["w"].as_object().unwrap().keys();
+                names.extend(fields.map(|field| format!("{field} of the group `w`")));
+            }
+            name => names.push(name.to_string()),
+        }
+    }
+    assert_eq!(names.len(), 6 + 5);
+    for name in names {
+        let has_one = CHANGES.iter().any(|(what, ..)| *what == name);
+        assert!(has_one, "no change of {name}");
+    }
+}
+
 /// Schedulers that say in their records where they are, and not what they are.
 #[test]
 fn a_scheduler_of_burns_with_other_settings_is_refused() {
