@@ -1039,7 +1039,7 @@ fn save_keeps_the_last_two_checkpoints_and_the_best_of_each_optimizer() {
     let last = ["step-000000000180.ckpt", "step-000000000225.ckpt"];
     assert_eq!(
         files(&Path::new(&saved).join("adam")),
-        [&["step-000000000090.ckpt"], &last[..]].concat()
+        [&[".lock", "step-000000000090.ckpt"], &last[..]].concat()
     );
 }
 
@@ -1181,7 +1181,11 @@ fn resume_says_what_it_cannot_go_on_from() {
     let last = Path::new(&saved).join("adam/step-000000000090.ckpt");
     let bytes = fs::read(&last).unwrap();
     fs::write(&last, &bytes[..bytes.len() / 2]).unwrap();
-    assert_complains(1, &with(&["--optimizer", "adam", "--resume"]), &["cut off"]);
+    assert_complains(
+        2,
+        &with(&["--optimizer", "adam", "--resume"]),
+        &["step-000000000090.ckpt may be the last", "cut off"],
+    );
 }
 
 #[test]

@@ -20,18 +20,15 @@ enum Form {
     Turned,
     /// The left columns of a wider matrix.
     Cut,
-    /// Every second column.
-    Spread,
     Lora,
     QLora,
 }
 
-const FORMS: [Form; 7] = [
+const FORMS: [Form; 6] = [
     Form::Plain,
     Form::Columns,
     Form::Turned,
     Form::Cut,
-    Form::Spread,
     Form::Lora,
     Form::QLora,
 ];
@@ -76,10 +73,6 @@ impl Stack {
                         Form::Cut => {
                             let wide = column(&[WIDTH, WIDTH + 3], seed, &plain);
                             wide.slice([0..WIDTH, 0..WIDTH])
-                        }
-                        Form::Spread => {
-                            let wide = column(&[WIDTH, 2 * WIDTH], seed, &plain);
-                            wide.slice(burn::tensor::s![.., ..;2])
                         }
                         _ => column(&shape, seed, &plain),
                     };

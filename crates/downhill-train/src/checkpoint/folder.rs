@@ -1,5 +1,4 @@
 use std::fs::{self, File, TryLockError};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -167,7 +166,7 @@ impl Checkpoints {
         {
             if let Err(error) = saved
                 && Some(of) > step
-                && begins_as_a_checkpoint(&path)
+                && !matches!(error, CheckpointError::NotACheckpoint { .. })
             {
                 let reason = format!(
                     "may be the last checkpoint, and cannot be read: {error}; remove it to go on from an \
@@ -300,14 +299,6 @@ fn peek(path: &Path) -> Result<format::Header, CheckpointError> {
         }),
         Err(error) => Err(io(path, "read", &error)),
     }
-}
-
-/// Whether it is a file that was meant to be one.
-fn begins_as_a_checkpoint(path: &Path) -> bool {
-    let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let mut start = [0; 4];
-    let begins = |mut file: File| file.read_exact(&mut start).is_ok();
-    is_file && File::open(path).is_ok_and(begins) && start == burn_pack::MAGIC_NUMBER.to_le_bytes()
 }
 
 /// The files that have a metric, from the best to the worst.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use burn::tensor::{Bytes, DType, TensorData};
@@ -315,11 +315,32 @@ fn unlabelled(bytes: &[u8]) -> Option<CheckpointError> {
     }
 }
 
-/// The header of a file, which is not checked: enough to list what is in a folder.
+/// The header of a file, of which no more is checked than that the file has its end: enough to list what is in a
+/// folder.
 pub(crate) fn peek(path: &Path) -> Result<Header, CheckpointError> {
-    let reader =
-        Reader::from_file_exact(path).map_err(|error| CheckpointError::NotACheckpoint {
-            reason: error.to_string(),
-        })?;
+    check_ends(path)?;
+    let reader = Reader::from_file_exact(path).map_err(|error| CheckpointError::Damaged {
+        what: error.to_string(),
+    })?;
     header(&reader)
+}
+
+/// Whether a file begins as a burnpack file does, and has a trailer at its end.
+fn check_ends(path: &Path) -> Result<(), CheckpointError> {
+    let failed = |error: std::io::Error| io(path, "read", &error);
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    let mut start = [0; 4];
+    if file.read_exact(&mut start).is_err() || start != burn_pack::MAGIC_NUMBER.to_le_bytes() {
+        return Err(CheckpointError::NotACheckpoint {
+            reason: "it does not begin as a burnpack file does".to_string(),
+        });
+    }
+    let mut magic = [0; MAGIC.len()];
+    let trailer = SeekFrom::Start(bytes.saturating_sub(TRAILER as u64));
+    file.seek(trailer).map_err(failed)?;
+    match file.read_exact(&mut magic).is_ok() && magic == *MAGIC {
+        true => Ok(()),
+        false => Err(CheckpointError::Truncated { bytes }),
+    }
 }
