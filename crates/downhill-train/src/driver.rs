@@ -173,6 +173,10 @@ impl DriverBuilder {
 ///
 /// An optimizer of a user's own that panics in its step loses the model, as in Burn: the model is moved
 /// into it.
+///
+/// Where Burn has no other way to say no than a panic (an optimizer that refuses a parameter, a state or a
+/// scheduler's record that cannot be loaded, a gradient of another rank), that is caught and becomes an error. Its
+/// message is printed all the same, and a program that is built with `panic = "abort"` ends.
 pub struct Driver {
     pub(crate) optim: ModuleOptimizer,
     pub(crate) rate: Rate,
