@@ -127,6 +127,11 @@ pub(super) fn escaped(path: &str) -> String {
     path.replace('%', "%25").replace('/', "%2F")
 }
 
+/// The path in `PATH/NAME`, as a state is called; all of it where there is no name.
+pub(super) fn path_of_state(rest: &str) -> String {
+    unescaped(rest.split_once('/').map_or(rest, |(path, _)| path))
+}
+
 pub(super) fn unescaped(path: &str) -> String {
     path.replace("%2F", "/").replace("%25", "%")
 }

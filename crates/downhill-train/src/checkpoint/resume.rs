@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::contents::{
     AVERAGE_PRODUCT, CONSECUTIVE, CONSECUTIVE_WINDOWS, WINDOW_LOSS, WINDOW_LOSS_WEIGHT,
-    WINDOW_WEIGHT, unescaped,
+    WINDOW_WEIGHT, path_of_state, unescaped,
 };
 use super::format::Contents;
 use super::optimizer::States;
@@ -498,10 +498,7 @@ pub(super) fn partially<M: Module>(
             return true;
         };
         match kind {
-            "optimizer" => {
-                let path = rest.split_once('/').map_or(rest, |(path, _)| path);
-                !paths.contains(unescaped(path).as_str())
-            }
+            "optimizer" => !paths.contains(path_of_state(rest).as_str()),
             "average" => !averaged.contains(rest),
             // What is missing of the model is in the report already.
             "model" => false,

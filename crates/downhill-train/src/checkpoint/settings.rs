@@ -6,7 +6,7 @@ use burn::module::Module;
 use serde_json::{Value, json};
 
 use super::CheckpointError;
-use super::contents::unescaped;
+use super::contents::path_of_state;
 use super::format::{Contents, Header, OptimizerEntry, ParameterEntry};
 use crate::groups::GroupSettings;
 use crate::update::{Bound, Core};
@@ -191,10 +191,7 @@ pub(super) fn check_settings<M: Module>(
                 return false;
             };
             match kind {
-                "optimizer" => {
-                    let path = rest.split_once('/').map_or(rest, |(path, _)| path);
-                    !paths.contains(unescaped(path).as_str())
-                }
+                "optimizer" => !paths.contains(path_of_state(rest).as_str()),
                 "average" | "window" => !paths.contains(rest),
                 _ => false,
             }
