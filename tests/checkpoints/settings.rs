@@ -264,13 +264,7 @@ fn a_scheduler_of_burns_with_other_settings_is_refused() {
         ModuleLrScheduler::new(0.1).with_group(group, rate)
     };
     // For 40 updates they are the same.
-    let late = |last: f64| {
-        let values = move |step: u64| if step < 40 { 0.1 } else { last };
-        ModuleLrScheduler::new(Late {
-            step: 0,
-            values: std::sync::Arc::new(values),
-        })
-    };
+    let late = |last: f64| own(move |step| if step < 40 { 0.1 } else { last });
     let pairs: [(ModuleLrScheduler, ModuleLrScheduler, &str); 6] = [
         (
             burns_cosine(0.1, 100),
@@ -338,6 +332,31 @@ impl LrScheduler for Late {
 
     fn load_record(&mut self, record: LrSchedulerRecord) {
         self.step = record.scalar("step").unwrap_or(0);
+    }
+}
+
+fn own(values: impl Fn(u64) -> f64 + Send + Sync + 'static) -> ModuleLrScheduler {
+    ModuleLrScheduler::new(Late {
+        step: 0,
+        values: std::sync::Arc::new(values),
+    })
+}
+
+/// JSON has no infinity, and no NaN.
+#[test]
+fn rates_to_come_that_are_not_finite_are_saved_and_compared() {
+    let ending_in = |last: f64| own(move |step| if step < 5 { 0.1 } else { last });
+    for last in [f64::INFINITY, f64::NAN] {
+        let build = |last: f64, net: &Net| under(ending_in(last)).bind(net).unwrap();
+        let net = Net::new(1, &device(), DType::F32);
+        let mut driver = build(last, &net);
+        let net = train(&mut driver, net, 0..2, &device(), DType::F32);
+        let saved = Checkpoint::from_bytes(bytes(&driver, &net)).unwrap();
+        let other = Net::new(2, &device(), DType::F32);
+        build(last, &other).resume(other, &saved).unwrap();
+        let other = Net::new(2, &device(), DType::F32);
+        let text = refused(&mut build(0.1, &other), other, &saved);
+        assert!(text.contains("it has other settings"), "{text}");
     }
 }
 
@@ -507,6 +526,15 @@ fn paths_with_a_slash_go_on() {
         model = step(&mut driver, model, t);
     }
     let saved = Checkpoint::from_bytes(bytes(&driver, &model)).unwrap();
+    for entry in &saved.header().parameters {
+        let elements: usize = entry.shape.iter().product();
+        assert_eq!(
+            saved.state_bytes(&entry.path),
+            2 * 4 * elements,
+            "{}",
+            entry.path
+        );
+    }
     let (mut resumed, other) = build(2);
     let mut other = resumed.resume(other, &saved).unwrap();
     for t in 3..6 {

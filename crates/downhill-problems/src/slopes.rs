@@ -4,12 +4,38 @@
 //! keeps its input and not its result. In the step of a small model that is most of the work. Here the
 //! function and its slope are computed without autodiff, which then sees a straight line.
 
+#[cfg(feature = "flex")]
+mod flex;
+
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation::log_softmax};
 
-/// Zeros, whose derivative by `x` is `slope`: the straight line through `x`.
-fn line<const D: usize>(x: Tensor<D>, slope: Tensor<D>) -> Tensor<D> {
+/// `value`, whose derivative by `x` is `slope`. It has the shape of `x`, or is one number.
+fn with_slope<const D: usize, const E: usize>(
+    value: Tensor<E>,
+    x: Tensor<D>,
+    slope: Tensor<D>,
+) -> Tensor<E> {
+    #[cfg(feature = "flex")]
+    if let Some(value) = flex::with_slope(&value, &x, &slope) {
+        return value;
+    }
+    straight_line(value, x, slope)
+}
+
+/// [`with_slope`] from Burn's own operations. Where `x` is infinite it gives NaN.
+fn straight_line<const D: usize, const E: usize>(
+    value: Tensor<E>,
+    x: Tensor<D>,
+    slope: Tensor<D>,
+) -> Tensor<E> {
     let origin = x.clone().without_autodiff();
-    (x - origin) * slope
+    let zeros = (x - origin) * slope;
+    let is_one_number = value.shape().num_elements() == 1;
+    let zeros = match is_one_number {
+        true => zeros.sum().reshape(value.dims()),
+        false => zeros.reshape(value.dims()),
+    };
+    zeros + value
 }
 
 /// The hyperbolic tangent, as `1 - 2 / (exp(2 x) + 1)`.
@@ -23,7 +49,7 @@ pub(crate) fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         return value;
     }
     let slope = -value.clone().square() + 1;
-    line(x, slope) + value
+    with_slope(value, x, slope)
 }
 
 /// Mean cross-entropy in nats, shape `[1]`, of logits of shape `[samples, classes]`. Its slope is the
@@ -39,7 +65,7 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tenso
     let samples = plain.dims()[0];
     let minus_one = Tensor::full([samples, 1], -1, &plain.device());
     let slope = logs.exp().scatter(1, own, minus_one, IndexingUpdateOp::Add) / samples as f64;
-    line(logits, slope).sum() + value
+    with_slope(value, logits, slope)
 }
 
 #[cfg(test)]
@@ -50,6 +76,21 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn the_way_without_an_operation_of_its_own_is_the_same() {
+        let device = Device::flex();
+        let random = || Tensor::<2>::random([3, 4], Distribution::Normal(0.0, 1.0), &device);
+        let (x, value, slope) = (random(), random(), random());
+        let [own, straight] = [with_slope::<2, 2>, straight_line]
+            .map(|f| both(|x| f(value.clone(), x, slope.clone()), &x));
+        assert_eq!(own.0.into_data(), straight.0.into_data());
+        assert_eq!(own.1.into_data(), straight.1.into_data());
+        let [own, straight] = [with_slope::<2, 1>, straight_line]
+            .map(|f| both(|x| f(value.clone().mean(), x, slope.clone()), &x));
+        assert_eq!(own.0.into_data(), straight.0.into_data());
+        assert_eq!(own.1.into_data(), straight.1.into_data());
+    }
 
     /// What a function gives, and its gradient.
     fn both<const D: usize>(
@@ -81,6 +122,15 @@ mod tests {
             .into_data()
             .assert_approx_eq(&slope_burn.into_data(), near);
         assert_eq!(tanh(x).into_data(), y.into_data(), "without autodiff");
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn tanh_of_the_infinite_is_one_and_flat() {
+        let x = Tensor::<2>::from_floats([[f32::INFINITY, -f32::INFINITY]], &Device::flex());
+        let (y, slope) = both(tanh, &x);
+        assert_eq!(y.into_data().to_vec::<f32>().unwrap(), [1.0, -1.0]);
+        assert_eq!(slope.into_data().to_vec::<f32>().unwrap(), [0.0, 0.0]);
     }
 
     #[test]

@@ -382,7 +382,7 @@ fn parameters(checkpoint: &Checkpoint) -> Table {
     let mut total = (Some(0), 0);
     for entry in &header.parameters {
         let elements = elements(&entry.shape);
-        let state = state_bytes(checkpoint, entry);
+        let state = checkpoint.state_bytes(&entry.path) as u64;
         let sum = total.0.zip(elements);
         total = (
             sum.and_then(|(a, b): (u64, u64)| a.checked_add(b)),
@@ -421,11 +421,4 @@ fn parameters(checkpoint: &Checkpoint) -> Table {
 fn elements(shape: &[usize]) -> Option<u64> {
     let mut sizes = shape.iter().map(|size| *size as u64);
     sizes.try_fold(1, u64::checked_mul)
-}
-
-fn state_bytes(checkpoint: &Checkpoint, entry: &ParameterEntry) -> u64 {
-    let prefix = format!("optimizer/{}/", entry.path);
-    let tensors = checkpoint.tensors();
-    let own = tensors.filter(|(name, ..)| name.starts_with(&prefix) && is_state(name));
-    own.map(|(_, _, _, bytes)| bytes as u64).sum()
 }

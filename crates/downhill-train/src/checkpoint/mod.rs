@@ -339,6 +339,18 @@ impl Checkpoint {
         })
     }
 
+    /// Bytes of what the optimizer keeps for the parameter at `path`.
+    pub fn state_bytes(&self, path: &str) -> usize {
+        let states = self.contents.tensors.iter().filter(|(name, _)| {
+            let state = name.strip_prefix("optimizer/");
+            // The layout is a list of names.
+            state.is_some_and(|state| {
+                !state.ends_with("/layout") && contents::path_of_state(state) == path
+            })
+        });
+        states.map(|(_, data)| data.as_bytes().len()).sum()
+    }
+
     /// A model with the parameters of the checkpoint, for inference or another training.
     ///
     /// # Errors
