@@ -5,6 +5,7 @@ mod common;
 mod folders;
 mod forged;
 mod layouts;
+mod old_files;
 mod settings;
 
 use std::path::{Path, PathBuf};

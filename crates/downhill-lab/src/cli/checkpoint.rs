@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use comfy_table::{CellAlignment, Table};
 use downhill_optim::{Identity, OptimizerConfig};
-use downhill_train::checkpoint::{Checkpoint, CheckpointError, Header, ParameterEntry};
+use downhill_train::checkpoint::{Checkpoint, CheckpointError, Header};
 use indicatif::{DecimalBytes, HumanCount};
 use serde::Serialize;
 use serde_json::Value;
