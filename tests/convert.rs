@@ -64,7 +64,7 @@ fn identity(config: &OptimizerConfig) -> Option<Identity> {
 fn a_record_of_this_library_goes_on_bit_for_bit() {
     for device in devices() {
         for &dtype in device.dtypes {
-            for row in ROWS {
+            for row in ROWS.iter() {
                 for (label, config) in row.configs() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     let on = (&device.device, dtype);
@@ -105,7 +105,7 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, OptimizerConfig, bool)> {
         (
             "adam",
             theirs::AdamConfig::new().init(),
-            OptimizerConfig::Adam(AdamConfig::burn()),
+            OptimizerConfig::from(AdamConfig::burn()),
             true,
         ),
         (
@@ -114,25 +114,25 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, OptimizerConfig, bool)> {
                 .with_amsgrad(true)
                 .with_weight_decay(decay())
                 .init(),
-            OptimizerConfig::Adam(AdamConfig::burn().with_amsgrad(true).with_weight_decay(0.1)),
+            OptimizerConfig::from(AdamConfig::burn().with_amsgrad(true).with_weight_decay(0.1)),
             true,
         ),
         (
             "adamw",
             theirs::AdamWConfig::new().init(),
-            OptimizerConfig::AdamW(AdamWConfig::burn()),
+            OptimizerConfig::from(AdamWConfig::burn()),
             true,
         ),
         (
             "adagrad",
             theirs::AdaGradConfig::new().with_lr_decay(0.1).init(),
-            OptimizerConfig::AdaGrad(AdaGradConfig::burn().with_lr_decay(0.1)),
+            OptimizerConfig::from(AdaGradConfig::burn().with_lr_decay(0.1)),
             true,
         ),
         (
             "rmsprop",
             theirs::RmsPropConfig::new().init(),
-            OptimizerConfig::RmsProp(RmsPropConfig::burn()),
+            OptimizerConfig::from(RmsPropConfig::burn()),
             false,
         ),
         (
@@ -141,7 +141,7 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, OptimizerConfig, bool)> {
                 .with_centered(true)
                 .with_momentum(0.0)
                 .init(),
-            OptimizerConfig::RmsProp(RmsPropConfig::burn().with_centered(true).with_momentum(0.0)),
+            OptimizerConfig::from(RmsPropConfig::burn().with_centered(true).with_momentum(0.0)),
             false,
         ),
         (
@@ -149,7 +149,7 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, OptimizerConfig, bool)> {
             theirs::SgdConfig::new()
                 .with_momentum(momentum(false, 0.1))
                 .init(),
-            OptimizerConfig::Sgd(SgdConfig::burn()),
+            OptimizerConfig::from(SgdConfig::burn()),
             false,
         ),
         (
@@ -157,7 +157,7 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, OptimizerConfig, bool)> {
             theirs::SgdConfig::new()
                 .with_momentum(momentum(true, 0.0))
                 .init(),
-            OptimizerConfig::Sgd(SgdConfig::new().with_momentum(0.9).with_nesterov(true)),
+            OptimizerConfig::from(SgdConfig::new().with_momentum(0.9).with_nesterov(true)),
             false,
         ),
     ]
@@ -241,7 +241,7 @@ fn the_state_of_burn_s_own_optimizer_stays_as_it_is() {
 fn a_parameter_without_a_state_is_no_mismatch() {
     let (device, dtype) = cpu();
     let on = (&device, dtype);
-    let config = OptimizerConfig::Adam(AdamConfig::new());
+    let config = OptimizerConfig::from(AdamConfig::new());
     let mut optim = config.try_init().unwrap();
     let net = train(&mut optim, Net::new(1, on.0, dtype), LR, 0..3, &[0, 2], on);
     let (model, record) = records(&net, &optim);
@@ -381,7 +381,7 @@ fn damaged_records_are_an_error_or_go_on_and_never_a_panic() {
     let (device, dtype) = cpu();
     let on = (&device, dtype);
     for own in [true, false] {
-        let config = OptimizerConfig::Adam(AdamConfig::new());
+        let config = OptimizerConfig::from(AdamConfig::new());
         let make = || match own {
             true => config.try_init().unwrap(),
             false => theirs::AdamConfig::new().init(),
@@ -443,7 +443,7 @@ fn damaged_records_are_an_error_or_go_on_and_never_a_panic() {
 #[test]
 fn states_of_parameters_that_are_no_more_are_left_behind() {
     let on = (&devices()[0].device, DType::F32);
-    let adam = OptimizerConfig::Adam(AdamConfig::burn());
+    let adam = OptimizerConfig::from(AdamConfig::burn());
     for round in 0..20 {
         let mut optim = theirs::AdamConfig::new().init();
         let old = Net::new(1, on.0, on.1);

@@ -116,7 +116,7 @@ proptest! {
         let (device, row) = (&device.device, &ROWS[row]);
         let net = Net::new(1, device, dtype);
         let bind = || {
-            Driver::builder(row.config(row.configs[0]).try_init().unwrap(), row.lr)
+            Driver::builder(row.config(&row.configs[0]).try_init().unwrap(), row.lr)
                 .with_clipping(Clipping::global_norm(0.5))
                 .with_accumulation(Accumulation::mean(of))
                 .with_averaging(Averaging::ema(0.5))

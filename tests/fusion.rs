@@ -8,8 +8,9 @@ use burn::tensor::{DType, DeviceKind, StreamId, Tensor, TensorData};
 use burn_fusion::inspect::{BlockKind, FusionInspector};
 use common::SignDescent;
 use common::rows::ROWS;
+use downhill::optim::Adam;
 use downhill::optim::RuleOptimizer;
-use downhill::rule::{Adam, Adjusted, Cautious, HeavyBall, WeightDecay};
+use downhill::rule::{Adjusted, Cautious, HeavyBall, WeightDecay};
 
 /// Kernels of one step after the first, which also makes the state.
 fn kernels(optim: &RuleOptimizer) -> Vec<String> {
@@ -51,7 +52,7 @@ fn kernels(optim: &RuleOptimizer) -> Vec<String> {
 /// Run with `--nocapture` to see the table.
 #[test]
 fn an_elementwise_step_is_one_kernel() {
-    for row in ROWS {
+    for row in ROWS.iter() {
         for (label, optim) in row.optimizers() {
             let kernels = kernels(&optim);
             println!("{label}: {}", kernels.len());

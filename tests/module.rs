@@ -14,13 +14,13 @@ use common::rows::ROWS;
 use common::{devices, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
 use downhill::problems::mlp::MlpConfig;
-use downhill::rule::{Clock, Rule, Slot, Step, Value};
+use downhill::rule::{Clock, Rule, Scalar, Slot, Step, Value};
 
 /// Runs every configuration on every device and precision.
 fn for_all(mut test: impl FnMut(&str, f64, &dyn Fn() -> ModuleOptimizer, &Device, DType)) {
     for device in devices() {
         for dtype in device.dtypes {
-            for row in ROWS {
+            for row in ROWS.iter() {
                 for (label, config) in row.configs() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     let make = || config.try_init().unwrap();
@@ -89,8 +89,8 @@ fn resume_in_this_process() {
         return;
     };
     let device = &devices()[0].device;
-    for row in ROWS {
-        let mut optim = row.config(row.configs[0]).try_init().unwrap();
+    for row in ROWS.iter() {
+        let mut optim = row.config(&row.configs[0]).try_init().unwrap();
         let path = |what: &str| format!("{folder}/{}-{what}", row.name);
         optim = optim.load(path("optim")).unwrap();
         // Other values and other identities, until the record is loaded.
@@ -112,8 +112,8 @@ fn a_run_is_resumed_in_a_fresh_process() {
     let folder = std::env::temp_dir().join(format!("downhill-resume-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let device = &devices()[0].device;
-    for row in ROWS {
-        let mut optim = row.config(row.configs[0]).try_init().unwrap();
+    for row in ROWS.iter() {
+        let mut optim = row.config(&row.configs[0]).try_init().unwrap();
         let path = |what: &str| folder.join(format!("{}-{what}", row.name));
         let mut net = Net::new(1, device, DType::F32);
         for t in 0..6 {
@@ -181,8 +181,8 @@ fn a_missing_gradient_leaves_its_parameter_alone() {
 #[test]
 fn frozen_parameters_stay_and_go_on_where_they_were() {
     for device in devices() {
-        for row in ROWS {
-            let mut optim = row.config(row.configs[0]).try_init().unwrap();
+        for row in ROWS.iter() {
+            let mut optim = row.config(&row.configs[0]).try_init().unwrap();
             let mut net = Net::new(1, &device.device, DType::F32);
             let train = |net: &Net| {
                 let loss = net.weight.val().powi_scalar(2).sum()
@@ -217,14 +217,14 @@ fn the_state_of_another_optimizer_is_not_used() {
         let grads = net.grads(9, &ALL, device, DType::F32);
         optim.step(0.01, net, grads).values()
     };
-    for from in ROWS {
-        let mut source = from.config(from.configs[0]).try_init().unwrap();
+    for from in ROWS.iter() {
+        let mut source = from.config(&from.configs[0]).try_init().unwrap();
         let net = Net::new(1, device, DType::F32);
         let grads = net.grads(0, &ALL, device, DType::F32);
         let net = source.step(0.01, net, grads);
         let bytes = source.into_bytes().unwrap();
-        for to in ROWS {
-            let config = to.config(to.configs[0]);
+        for to in ROWS.iter() {
+            let config = to.config(&to.configs[0]);
             let mut loaded = config
                 .try_init()
                 .unwrap()
@@ -247,7 +247,7 @@ fn the_state_of_another_optimizer_is_not_used() {
 #[test]
 fn gradient_clipping_is_burns_and_is_applied() {
     let device = &devices()[0].device;
-    for row in ROWS {
+    for row in ROWS.iter() {
         let run = |clipping: Option<GradientClippingConfig>| {
             let mut json = serde_json::to_value(row.config("{}")).unwrap();
             json["grad_clipping"] = serde_json::to_value(clipping).unwrap();
@@ -407,9 +407,9 @@ fn the_state_is_as_large_as_the_table_says() {
 #[test]
 fn the_order_of_the_parameters_does_not_matter() {
     let device = &devices()[0].device;
-    for row in ROWS {
+    for row in ROWS.iter() {
         let alone = |index: usize| {
-            let mut optim = row.config(row.configs[0]).try_init().unwrap();
+            let mut optim = row.config(&row.configs[0]).try_init().unwrap();
             let mut net = Net::new(1, device, DType::F32);
             for t in 0..3 {
                 let grads = net.grads(t, &[index], device, DType::F32);
@@ -417,7 +417,7 @@ fn the_order_of_the_parameters_does_not_matter() {
             }
             net.values()[index].clone()
         };
-        let mut optim = row.config(row.configs[0]).try_init().unwrap();
+        let mut optim = row.config(&row.configs[0]).try_init().unwrap();
         let mut net = Net::new(1, device, DType::F32);
         for t in 0..3 {
             let grads = net.grads(t, &ALL, device, DType::F32);
@@ -471,8 +471,9 @@ impl Rule for Counting {
     fn slots(&self) -> Vec<Slot> {
         Vec::new()
     }
-    fn memory(&self) -> Vec<Slot> {
-        vec![Slot::filled("step", 0.5)]
+    fn memory(&self) -> Vec<Scalar> {
+        let name = "step";
+        vec![Scalar { name, initial: 0.5 }]
     }
     fn prepare(&self, clock: &mut Clock) -> Step<()> {
         clock.memory[0] *= 2.0;

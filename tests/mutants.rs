@@ -5,11 +5,8 @@ mod common;
 use burn::tensor::DType;
 use common::devices_with;
 use common::golden::{Case, cases};
-use downhill::optim::{OptimizerConfig, RuleOptimizer};
-use downhill::rule::{
-    AdaGrad, Adam, Adjusted, Clock, Momentum, NAdam, RmsProp, Rule, Slot, Step, Value, WeightDecay,
-    ema,
-};
+use downhill::optim::{AdaGrad, Adam, NAdam, OptimizerConfig, RmsProp, RuleOptimizer, Sgd};
+use downhill::rule::{Adjusted, Clock, Rule, Scalar, Slot, Step, Value, WeightDecay, ema};
 use serde_json::Value as Json;
 
 /// Asserts that no case lets its mutant pass. `mutate` gives none where there is nothing to mutate.
@@ -84,7 +81,7 @@ impl<R: Rule> Rule for Mutant<R> {
     fn slots(&self) -> Vec<Slot> {
         self.rule.slots()
     }
-    fn memory(&self) -> Vec<Slot> {
+    fn memory(&self) -> Vec<Scalar> {
         self.rule.memory()
     }
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
@@ -136,7 +133,11 @@ const DECOUPLED: WeightDecay = WeightDecay::Decoupled(1e-2);
 fn a_wrong_sign_fails() {
     let none = WeightDecay::Coupled(0.0);
     always_fails("sgd", |case| {
-        (case.case == "momentum").then(|| RuleOptimizer::new(wrong_sign(Momentum::new(0.9))))
+        let momentum = Sgd {
+            momentum: 0.9,
+            ..Sgd::default()
+        };
+        (case.case == "momentum").then(|| RuleOptimizer::new(wrong_sign(momentum)))
     });
     always_fails("adagrad", |case| {
         is_default(case).then(|| RuleOptimizer::new(wrong_sign(AdaGrad::default())))

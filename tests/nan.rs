@@ -30,7 +30,7 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
                 if as_tensors {
                     subject = subject.with_tensor_operations();
                 }
-                subject.step(lr, &[0.5, f64::NAN, -0.5]);
+                subject.step(lr, &[0.7, f64::NAN, -0.7]);
                 let [a, b, c] = subject.param()[..] else {
                     panic!()
                 };

@@ -3,54 +3,122 @@
 
 mod common;
 
+use burn::tensor::DType;
 use common::rows::ROWS;
-use downhill::optim::{AdamConfig, ConfigError, OptimizerConfig, SgdConfig};
+use downhill::optim::{AdamConfig, ConfigError, OptimizerConfig, SettingKind, SgdConfig};
 use serde_json::{Value, json};
 
-/// What a number may be, by its name; every numeric setting of every optimizer is here.
-fn bad_values(field: &str) -> Option<&'static [f64]> {
-    const NAN: f64 = f64::NAN;
-    const INF: f64 = f64::INFINITY;
-    Some(match field {
-        "beta_1" | "beta_2" | "alpha" | "momentum" | "dampening" => &[1.0, 1.5, -0.1, NAN, INF],
-        "epsilon" | "epsilon_1" | "epsilon_2" | "clip_threshold" => &[0.0, -1e-8, NAN, INF],
-        "weight_decay" | "lr_decay" | "initial_accumulator_value" | "momentum_decay" => {
-            &[-0.1, NAN, INF]
-        }
-        "decay_rate" => &[0.0, 0.8, NAN, -INF],
-        "min_dim_size_to_factor" => &[0.0],
-        _ => return None,
-    })
-}
+/// Numbers on both sides of every range's ends.
+const NUMBERS: [f64; 8] = [-1e300, -0.5, -1e-300, 0.0, 1e-300, 0.5, 1.0, 1e300];
 
 #[test]
 fn every_numeric_setting_refuses_what_it_must() {
-    for row in ROWS {
-        let defaults = serde_json::to_value(row.config("{}")).unwrap();
-        for (field, default) in defaults.as_object().unwrap() {
-            let numeric = default.is_number() || bad_values(field).is_some();
-            if !numeric {
-                continue;
-            }
-            let bad = bad_values(field)
-                .unwrap_or_else(|| panic!("{}: `{field}` has no bad values here", row.name));
-            for value in bad.iter().filter(|value| value.is_finite()) {
+    for row in ROWS.iter() {
+        for setting in row.config("{}").settings() {
+            let bad: Vec<Value> = match setting.kind {
+                SettingKind::Number | SettingKind::OptionalNumber => {
+                    let bad = NUMBERS.iter().filter(|x| !setting.range.contains(**x));
+                    bad.map(|x| json!(x)).collect()
+                }
+                SettingKind::Count => vec![json!(0)],
+                _ => continue,
+            };
+            assert!(
+                !bad.is_empty(),
+                "{}: `{}` refuses nothing",
+                row.name,
+                setting.name
+            );
+            for value in bad {
                 let mut json = json!({"name": row.name});
-                json[field] = match field.as_str() {
-                    "min_dim_size_to_factor" => json!(*value as u64),
-                    _ => json!(value),
-                };
-                let error = OptimizerConfig::from_json(&json.to_string()).unwrap_err();
-                let message = error.to_string();
-                assert!(
-                    message.starts_with(row.name)
-                        && message.contains(&format!("`{field}` must be"))
-                        && message.ends_with(&format!("got {value}")),
-                    "{message}"
-                );
+                json[setting.name] = value.clone();
+                let message = OptimizerConfig::from_json(&json.to_string());
+                let message = message.unwrap_err().to_string();
+                let expected = format!("{}: `{}` must be", row.name, setting.name);
+                assert!(message.starts_with(&expected), "{message}");
+                assert!(message.contains(setting.range.allowed), "{message}");
+                let got = message.rsplit("got ").next().unwrap().parse::<f64>();
+                assert_eq!(got.ok(), value.as_f64(), "{message}");
             }
         }
     }
+}
+
+/// Each kind gives another trajectory, and is refused where there is nothing to choose.
+#[test]
+fn every_kind_of_weight_decay_of_every_optimizer_acts() {
+    let kinds = [
+        "coupled",
+        "decoupled",
+        "corrected",
+        "independent",
+        "cautious",
+    ];
+    let device = common::devices().remove(0);
+    for row in ROWS.iter() {
+        let settings = row.config("{}").settings();
+        let has = |name: &str| settings.iter().any(|setting| setting.name == name);
+        if !has("weight_decay_kind") {
+            let error = OptimizerConfig::from_json(
+                &json!({"name": row.name, "weight_decay_kind": "cautious"}).to_string(),
+            );
+            let error = error.unwrap_err().to_string();
+            assert!(
+                error.contains("there is no setting `weight_decay_kind`"),
+                "{error}"
+            );
+            continue;
+        }
+        let moved = kinds.map(|kind| {
+            let mut json = json!({"weight_decay": 0.1, "weight_decay_kind": kind});
+            if kind == "corrected" {
+                json["peak_learning_rate"] = json!(1.0);
+            }
+            // Without momentum, gradient descent has one kind of decay only.
+            if has("momentum") {
+                json["momentum"] = json!(0.5);
+            }
+            let optim = row.config(&json.to_string()).try_build().unwrap();
+            let start = [0.5, -1.0, 2.0, -0.25];
+            let mut subject = common::Subject::new(optim, &device.device, DType::F32, &[4], &start);
+            for t in 0..5 {
+                subject.step(0.05, &[0.1, -0.2, -0.3, 0.4].map(|g| g * f64::from(t - 1)));
+            }
+            subject.param()
+        });
+        for (i, a) in moved.iter().enumerate() {
+            for (j, b) in moved.iter().enumerate().skip(i + 1) {
+                assert_ne!(a, b, "{}: {} and {}", row.name, kinds[i], kinds[j]);
+            }
+        }
+        for (json, part) in [
+            (
+                json!({"weight_decay_kind": "corrected"}),
+                "needs a `peak_learning_rate`",
+            ),
+            (
+                json!({"peak_learning_rate": 0.1}),
+                "is for a corrected weight decay",
+            ),
+        ] {
+            let json = {
+                let mut named = json.clone();
+                named["name"] = json!(row.name);
+                named
+            };
+            let error = OptimizerConfig::from_json(&json.to_string()).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_bare_optimizer_does_not_drop_clipping_in_silence() {
+    let config = OptimizerConfig::from_json(r#"{"name": "adam", "grad_clipping": {"Norm": 1.0}}"#);
+    let config = config.unwrap();
+    let error = config.try_build().err().expect("refused");
+    assert!(error.to_string().contains("`grad_clipping`"), "{error}");
+    assert!(config.try_init().is_ok());
 }
 
 /// JSON has no NaN and no infinity; code has.
@@ -104,15 +172,15 @@ fn settings_that_exclude_each_other_are_refused() {
     for (json, part) in [
         (
             json!({"name": "sgd", "nesterov": true}),
-            "need a `momentum`",
+            "needs a `momentum`",
         ),
         (
             json!({"name": "sgd", "dampening": 0.5}),
-            "need a `momentum`",
+            "needs a `momentum`",
         ),
         (
             json!({"name": "sgd", "velocity": true}),
-            "need a `momentum`",
+            "needs a `momentum`",
         ),
         (
             json!({"name": "sgd", "momentum": 0.9, "nesterov": true, "dampening": 0.1}),
@@ -128,7 +196,7 @@ fn settings_that_exclude_each_other_are_refused() {
         ),
         (
             json!({"name": "adafactor", "clip_threshold": 0.5}),
-            "`clip_threshold` must be",
+            "a `clip_threshold` of at least 1",
         ),
     ] {
         let error = OptimizerConfig::from_json(&json.to_string()).unwrap_err();

@@ -62,7 +62,7 @@ fn file(name: &str) -> PathBuf {
 fn going_on_from_a_checkpoint_is_not_having_stopped() {
     for device in devices() {
         for &dtype in device.dtypes {
-            for row in ROWS {
+            for row in ROWS.iter() {
                 for (label, config) in row.configs() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     let device = &device.device;

@@ -1,206 +1,155 @@
 //! The table that every shared test runs on: one row per optimizer, with the configurations that
-//! between them use all of its code.
+//! between them use all of its code. It is made from the tables of the optimizers' settings; what they do not
+//! say stands here.
 
-use downhill::optim::{OptimizerConfig, RuleOptimizer};
+use std::sync::LazyLock;
+
+use downhill::optim::{OptimizerConfig, OptimizerInfo, RuleOptimizer, Setting, SettingKind};
+use serde_json::{Value, json};
 
 pub struct Row {
     /// The optimizer's name.
     pub name: &'static str,
-    /// Configurations as JSON, without the name.
-    pub configs: &'static [&'static str],
+    /// Configurations as JSON, without the name; the first is the default.
+    pub configs: Vec<String>,
     /// A learning rate at which it does something sensible.
     pub lr: f64,
     /// For each option, a value other than its default, and other settings that it needs to act.
-    pub options: &'static [(&'static str, &'static str, &'static str)],
+    pub options: Vec<(&'static str, Value, Value)>,
     /// How the first direction answers to a gradient `c` times as large: it grows as `c^scaling`.
     pub scaling: f64,
     /// Settings under which the guard against division by zero is out of the way of that.
-    pub scaling_config: &'static str,
+    pub scaling_config: String,
 }
 
-pub const ROWS: &[Row] = &[
-    Row {
-        name: "sgd",
-        configs: &[
-            "{}",
-            r#"{"momentum": 0.9}"#,
-            r#"{"momentum": 0.9, "nesterov": true, "weight_decay": 0.1}"#,
-            r#"{"momentum": 0.9, "velocity": true, "weight_decay": 0.1, "decoupled_weight_decay": true}"#,
-        ],
-        lr: 0.1,
-        options: &[
-            ("momentum", "0.5", "{}"),
-            ("dampening", "0.5", r#"{"momentum": 0.9}"#),
-            ("nesterov", "true", r#"{"momentum": 0.9}"#),
-            ("weight_decay", "0.1", "{}"),
-            (
-                "decoupled_weight_decay",
-                "true",
-                r#"{"momentum": 0.9, "weight_decay": 0.1}"#,
-            ),
-            ("maximize", "true", "{}"),
-            ("velocity", "true", r#"{"momentum": 0.9}"#),
-        ],
-        scaling: 1.0,
-        scaling_config: "{}",
-    },
-    Row {
-        name: "adagrad",
-        configs: &[
-            "{}",
-            r#"{"initial_accumulator_value": 0.1, "epsilon_inside_root": true, "epsilon": 1e-7}"#,
-            r#"{"lr_decay": 0.1, "weight_decay": 0.1}"#,
-        ],
-        lr: 0.1,
-        options: &[
-            ("lr_decay", "0.1", "{}"),
-            ("initial_accumulator_value", "0.5", "{}"),
-            ("epsilon", "0.1", "{}"),
-            ("epsilon_inside_root", "true", r#"{"epsilon": 0.1}"#),
-            ("weight_decay", "0.1", "{}"),
-            ("maximize", "true", "{}"),
-        ],
-        scaling: 0.0,
-        scaling_config: r#"{"epsilon": 1e-30}"#,
-    },
-    Row {
-        name: "rmsprop",
-        configs: &[
-            "{}",
-            r#"{"centered": true}"#,
-            r#"{"momentum": 0.9}"#,
-            r#"{"centered": true, "momentum": 0.9, "weight_decay": 0.1}"#,
-        ],
-        lr: 0.01,
-        options: &[
-            ("alpha", "0.9", "{}"),
-            ("epsilon", "0.1", "{}"),
-            ("epsilon_inside_root", "true", r#"{"epsilon": 0.1}"#),
-            ("centered", "true", "{}"),
-            ("momentum", "0.9", "{}"),
-            ("weight_decay", "0.1", "{}"),
-            ("maximize", "true", "{}"),
-        ],
-        scaling: 0.0,
-        scaling_config: r#"{"epsilon": 1e-30}"#,
-    },
-    Row {
-        name: "adam",
-        configs: &["{}", r#"{"amsgrad": true, "weight_decay": 0.1}"#],
-        lr: 0.01,
-        options: &[
-            ("beta_1", "0.5", "{}"),
-            ("beta_2", "0.9", "{}"),
-            ("epsilon", "0.1", "{}"),
-            ("weight_decay", "0.1", "{}"),
-            ("amsgrad", "true", r#"{"beta_2": 0.5}"#),
-            ("maximize", "true", "{}"),
-        ],
-        scaling: 0.0,
-        scaling_config: r#"{"epsilon": 1e-30}"#,
-    },
-    Row {
-        name: "adamw",
-        configs: &["{}", r#"{"amsgrad": true}"#],
-        lr: 0.01,
-        options: &[
-            ("beta_1", "0.5", "{}"),
-            ("beta_2", "0.9", "{}"),
-            ("epsilon", "0.1", "{}"),
-            ("weight_decay", "0.5", "{}"),
-            ("amsgrad", "true", r#"{"beta_2": 0.5}"#),
-            ("maximize", "true", "{}"),
-        ],
-        scaling: 0.0,
-        scaling_config: r#"{"epsilon": 1e-30, "weight_decay": 0}"#,
-    },
-    Row {
-        name: "nadam",
-        configs: &[
-            "{}",
-            r#"{"variant": "dozat", "weight_decay": 0.1}"#,
-            r#"{"variant": "optax", "weight_decay": 0.1, "decoupled_weight_decay": true}"#,
-        ],
-        lr: 0.01,
-        options: &[
-            ("beta_1", "0.5", "{}"),
-            ("beta_2", "0.9", "{}"),
-            ("epsilon", "0.1", "{}"),
-            ("momentum_decay", "1.0", "{}"),
-            ("variant", r#""dozat""#, "{}"),
-            ("variant", r#""optax""#, "{}"),
-            ("weight_decay", "0.1", "{}"),
-            ("decoupled_weight_decay", "true", r#"{"weight_decay": 0.1}"#),
-            ("maximize", "true", "{}"),
-        ],
-        scaling: 0.0,
-        scaling_config: r#"{"epsilon": 1e-30}"#,
-    },
-    Row {
-        name: "adafactor",
-        configs: &[
-            "{}",
-            r#"{"variant": "paper"}"#,
-            r#"{"variant": "hf", "relative_step": false, "beta_1": 0.9, "weight_decay": 0.1}"#,
-            r#"{"variant": "optax", "relative_step": false, "clip_threshold": null}"#,
-        ],
-        lr: 0.01,
-        options: &[
-            ("variant", r#""paper""#, r#"{"epsilon_1": 0.1}"#),
-            ("variant", r#""hf""#, r#"{"epsilon_1": 0.1}"#),
-            ("variant", r#""optax""#, r#"{"epsilon_1": 0.1}"#),
-            ("variant", r#""burn""#, r#"{"epsilon_1": 0.1}"#),
-            ("epsilon_1", "0.1", "{}"),
-            ("epsilon_2", "10.0", "{}"),
-            ("clip_threshold", "null", "{}"),
-            ("decay_rate", "-0.5", "{}"),
-            ("relative_step", "false", r#"{"variant": "paper"}"#),
-            ("scale_parameter", "false", "{}"),
-            ("warmup_init", "true", r#"{"variant": "hf"}"#),
-            ("beta_1", "0.9", "{}"),
-            ("weight_decay", "0.1", "{}"),
-            ("maximize", "true", "{}"),
-            ("min_dim_size_to_factor", "128", "{}"),
-        ],
-        scaling: 0.0,
-        scaling_config: r#"{"epsilon_1": 1e-30}"#,
-    },
-    Row {
-        name: "slides_momentum",
-        configs: &["{}"],
-        lr: 0.1,
-        options: &[("momentum", "0.5", "{}")],
-        scaling: 1.0,
-        scaling_config: "{}",
-    },
-    Row {
-        name: "slides_nadam",
-        configs: &["{}"],
-        lr: 0.01,
-        options: &[
-            ("beta_1", "0.5", "{}"),
-            ("beta_2", "0.9", "{}"),
-            ("epsilon", "0.1", "{}"),
-        ],
-        scaling: 0.0,
-        scaling_config: r#"{"epsilon": 1e-30}"#,
-    },
-    Row {
-        name: "slides_adafactor",
-        configs: &["{}"],
-        lr: 1e-4,
-        options: &[
-            ("beta_2", "0.9", "{}"),
-            ("epsilon_1", "0.1", "{}"),
-            ("epsilon_2", "0.1", "{}"),
-        ],
-        // The deck's mistake, which the table records and nothing hides.
-        scaling: -1.0,
-        scaling_config: "{}",
-    },
+pub static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let mut infos = OptimizerConfig::all();
+    infos.extend(OptimizerConfig::slides());
+    infos.iter().map(Row::new).collect()
+});
+
+/// Optimizers whose first direction does not keep its length: the exponent, and the settings for it.
+const SCALING: &[(&str, f64)] = &[
+    ("sgd", 1.0),
+    ("slides_momentum", 1.0),
+    // The deck's mistake, which the table records and nothing hides.
+    ("slides_adafactor", -1.0),
 ];
 
+/// Learning rates other than ten times the default.
+const RATES: &[(&str, f64)] = &[("adafactor", 0.01), ("slides_adafactor", 1e-4)];
+
+/// The value of a setting in `config`.
+fn value_of(config: &OptimizerConfig, name: &str) -> Value {
+    serde_json::to_value(config).unwrap()[name].clone()
+}
+
+/// Other values of a setting.
+fn others(setting: &Setting, default: &Value) -> Vec<Value> {
+    let number = || {
+        let candidates = [0.5, 0.25, 10.0, -0.5];
+        // A guard has to be large, and a factor must not make things larger.
+        let large = !setting.range.contains(0.0) && setting.range.contains(10.0);
+        let mut candidates: Vec<f64> = candidates.to_vec();
+        if large {
+            candidates.rotate_left(2);
+        }
+        let fits = |x: &f64| setting.range.contains(*x) && default.as_f64() != Some(*x);
+        json!(candidates.into_iter().find(fits).expect(setting.name))
+    };
+    match setting.kind {
+        SettingKind::Number => vec![number()],
+        SettingKind::OptionalNumber if default.is_null() => vec![number()],
+        SettingKind::OptionalNumber => vec![Value::Null],
+        SettingKind::Count => vec![json!(default.as_u64().unwrap() + 127)],
+        SettingKind::Flag => vec![json!(!default.as_bool().unwrap())],
+        SettingKind::Choice(names) => {
+            let names = names.iter().map(|name| json!(name));
+            names.filter(|name| name != default).collect()
+        }
+        SettingKind::Object => Vec::new(),
+    }
+}
+
+/// `base` with more settings.
+fn with(base: &Value, more: &Value) -> Value {
+    let mut all = base.clone();
+    for (key, value) in more.as_object().unwrap() {
+        all[key] = value.clone();
+    }
+    all
+}
+
 impl Row {
+    fn new(info: &OptimizerInfo) -> Self {
+        let name = info.name;
+        let default = OptimizerConfig::by_name(name).unwrap();
+        let mut configs = vec!["{}".to_string()];
+        let mut options = Vec::new();
+        let settings = default.settings();
+        for setting in &settings {
+            // The kinds of weight decay have a test of their own; Burn clips, not the optimizer.
+            if ["weight_decay_kind", "peak_learning_rate", "grad_clipping"].contains(&setting.name)
+            {
+                continue;
+            }
+            let mut base: Value = serde_json::from_str(setting.shown_with).unwrap();
+            // Without momentum, gradient descent has one kind of decay only.
+            let decoupled = setting.name == "decoupled_weight_decay";
+            let needed = setting.needs.or(decoupled.then_some("momentum"));
+            let needed = settings.iter().find(|other| Some(other.name) == needed);
+            if let Some(needed) = needed {
+                let value = others(needed, &value_of(&default, needed.name)).remove(0);
+                base = with(&base, &json!({needed.name: value}));
+            }
+            let found = value_of(&default, setting.name);
+            let takes_other_code = match setting.kind {
+                // A warmup's first steps are too small for 16 bits.
+                SettingKind::Flag => !["maximize", "warmup_init"].contains(&setting.name),
+                SettingKind::Choice(_) => true,
+                _ => found == json!(0.0) || found.is_null(),
+            };
+            for value in others(setting, &found) {
+                if takes_other_code {
+                    configs.push(with(&base, &json!({setting.name: value})).to_string());
+                }
+                options.push((setting.name, value, base.clone()));
+            }
+        }
+        if settings
+            .iter()
+            .any(|setting| setting.name == "weight_decay_kind")
+        {
+            let cautious = json!({"weight_decay": 0.1, "weight_decay_kind": "cautious"});
+            configs.push(cautious.to_string());
+        }
+        let special = |table: &[(&str, f64)]| {
+            let row = table.iter().find(|(special, _)| *special == name);
+            row.map(|(_, value)| *value)
+        };
+        let epsilons = settings.iter().filter(|setting| {
+            ["epsilon", "epsilon_1"].contains(&setting.name) && name != "slides_adafactor"
+        });
+        let mut scaling_config = json!({});
+        for epsilon in epsilons {
+            scaling_config[epsilon.name] = json!(1e-30);
+        }
+        if settings
+            .iter()
+            .any(|setting| setting.name == "weight_decay")
+        {
+            scaling_config["weight_decay"] = json!(0.0);
+        }
+        Self {
+            name,
+            configs,
+            lr: special(RATES).unwrap_or((10.0 * info.default_learning_rate).min(0.1)),
+            options,
+            scaling: special(SCALING).unwrap_or(0.0),
+            scaling_config: scaling_config.to_string(),
+        }
+    }
+
     /// A configuration by its JSON without the name.
     pub fn config(&self, settings: &str) -> OptimizerConfig {
         let mut json: serde_json::Value = serde_json::from_str(settings).expect(settings);

@@ -460,7 +460,12 @@ fn what_burn_chooses_by_id_is_not_lost_when_the_ids_change() {
     let by_id = || ParamGroup::from_ids(vec![net.weight.id]);
     let by_path = || ParamGroup::from_path("weight");
     let momentum = optim::SgdConfig::new().with_momentum(0.9).build();
-    let nameless = || optim::RuleOptimizer::new(downhill::rule::Momentum::new(0.5));
+    let nameless = || {
+        optim::RuleOptimizer::new(optim::Sgd {
+            momentum: 0.5,
+            ..optim::Sgd::default()
+        })
+    };
     let theirs = || burn::optim::SgdConfig::new().init();
     type Build<'a> = Box<dyn Fn(ParamGroup) -> DriverBuilder + 'a>;
     let builds: [(&str, Build); 5] = [

@@ -147,7 +147,7 @@ fn optimizers_of_burn_get_clipped_gradients_too() {
 #[test]
 fn clipping_of_an_optimizers_own_comes_after_the_drivers() {
     for device in devices() {
-        for row in ROWS {
+        for row in ROWS.iter() {
             let mut json = serde_json::to_value(row.config("{}")).unwrap();
             let clipping = GradientClippingConfig::Value(0.1);
             json["grad_clipping"] = serde_json::to_value(clipping).unwrap();

@@ -48,7 +48,7 @@ fn for_all(mut test: impl FnMut(&str, &TestDevice, DType)) {
 
 /// Every configuration of every row.
 fn for_rows(mut test: impl FnMut(&str, &Row, &OptimizerConfig)) {
-    for row in ROWS {
+    for row in ROWS.iter() {
         for (label, config) in row.configs() {
             test(&label, row, &config);
         }

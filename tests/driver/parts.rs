@@ -55,9 +55,9 @@ fn a_choice_of_parameters_is_what_its_operators_say() {
 fn a_driver_goes_on_with_the_state_that_its_optimizer_has() {
     for device in devices() {
         let inner = &device.device;
-        for row in ROWS {
+        for row in ROWS.iter() {
             let label = format!("{} on {}", row.name, device.name);
-            let make = || row.config(row.configs[0]).try_init().unwrap();
+            let make = || row.config(&row.configs[0]).try_init().unwrap();
             let mut optim = make();
             let mut other = Net::new(1, inner, DType::F32);
             let mut net = other.clone();

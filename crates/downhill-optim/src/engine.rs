@@ -3,7 +3,7 @@
 
 use burn::backend::{DispatchTensor, TensorMetadata};
 use downhill_rule::factored::{self, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Driven, Real, Rule, Slot, Slots, Step, Value};
+use downhill_rule::{Clock, Driven, Real, Rule, Scalar, Slot, Slots, Step, Value};
 
 use crate::drive::Drives;
 use crate::fused::{self, AnyBuffers, Buffers, Element};
@@ -15,7 +15,7 @@ pub(crate) trait Engine: Send + Sync {
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)>;
 
     /// Host scalars.
-    fn memory(&self) -> Vec<Slot>;
+    fn memory(&self) -> Vec<Scalar>;
 
     /// Which settings the rule lets a driver give.
     fn drives(&self) -> Drives;
@@ -45,7 +45,7 @@ pub(crate) trait Engine: Send + Sync {
 }
 
 /// Offers a rule both settings, and looks which it took.
-fn drives(memory: &[Slot], prepare: impl FnOnce(&mut Clock)) -> Drives {
+fn drives(memory: &[Scalar], prepare: impl FnOnce(&mut Clock)) -> Drives {
     let mut memory: Vec<f64> = memory.iter().map(|slot| slot.initial).collect();
     let mut clock = Clock::new(0.0, 1, &mut memory);
     clock.driven = Driven {
@@ -81,7 +81,7 @@ impl<R: Rule> Engine for Elementwise<R> {
         slots.map(|slot| (slot, shape.to_vec())).collect()
     }
 
-    fn memory(&self) -> Vec<Slot> {
+    fn memory(&self) -> Vec<Scalar> {
         self.0.memory()
     }
 
@@ -154,7 +154,7 @@ impl<R: FactoredRule> Engine for Factored<R> {
         factored::slots(&self.0, shape)
     }
 
-    fn memory(&self) -> Vec<Slot> {
+    fn memory(&self) -> Vec<Scalar> {
         Vec::new()
     }
 

@@ -49,21 +49,25 @@ model = optim.step(2e-3, model, grads);
 )]
 
 mod config;
-mod configs;
 pub mod drive;
 mod engine;
 mod fused;
 mod optimizer;
+mod optimizers;
 mod record;
 mod registry;
+mod settings;
 mod state;
 mod tensor;
 
-pub use config::{ConfigError, OptimizerInfo};
-pub use configs::*;
+pub use config::{
+    About, Config, Decay, OptimizerInfo, Preset, Program, Programs, Shared, WeightDecayKind,
+};
 pub use downhill_rule as rule;
 pub use drive::Identity;
 pub use optimizer::RuleOptimizer;
+pub use optimizers::*;
 pub use record::{canonical_bytes, state_bytes};
 pub use registry::OptimizerConfig;
+pub use settings::{ConfigError, Range, Setting, SettingKind, SettingType, Settings};
 pub use state::RuleState;

@@ -5,8 +5,9 @@ use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::factored::FactoredRule;
-use downhill_rule::{Clock, Rule, Slot};
+use downhill_rule::{Clock, Rule, Slot, Start};
 
+use crate::config::Program;
 use crate::drive::{
     self, Directive, Identity, OptimizerKey, Probed, StateMismatch, Task, state_dtype,
 };
@@ -24,8 +25,8 @@ use crate::tensor::TensorValue;
 ///
 /// ```
 /// use burn::optim::ModuleOptimizer;
-/// use downhill_optim::RuleOptimizer;
-/// use downhill_optim::rule::{Adam, Cautious};
+/// use downhill_optim::rule::Cautious;
+/// use downhill_optim::{Adam, RuleOptimizer};
 ///
 /// let optim: ModuleOptimizer = RuleOptimizer::new(Cautious(Adam::default())).into();
 /// ```
@@ -53,6 +54,13 @@ impl core::fmt::Debug for RuleOptimizer {
 }
 
 impl RuleOptimizer {
+    pub(crate) fn of(program: Program) -> Self {
+        Self {
+            engine: program.0,
+            identity: None,
+        }
+    }
+
     /// An optimizer that runs `rule`.
     ///
     /// # Panics
@@ -78,10 +86,12 @@ impl RuleOptimizer {
     /// of this library give their own.
     ///
     /// ```
-    /// use downhill_optim::{Identity, RuleOptimizer, rule::Momentum};
+    /// use downhill_optim::rule::{Descent, HeavyBall};
+    /// use downhill_optim::{Identity, RuleOptimizer};
     ///
     /// let identity = Identity::new("heavy_ball", r#"{"momentum": 0.9}"#);
-    /// let optim = RuleOptimizer::new(Momentum::new(0.9)).with_identity(identity);
+    /// let rule = HeavyBall { rule: Descent, momentum: 0.9 };
+    /// let optim = RuleOptimizer::new(rule).with_identity(identity);
     /// assert_eq!(optim.identity().unwrap().name, "heavy_ball");
     /// ```
     #[must_use]
@@ -113,13 +123,20 @@ impl RuleOptimizer {
         let layout = self.layout(&slots);
         let tensors = slots.into_iter().map(|(slot, shape)| {
             let shape = Shape::from(shape);
-            match slot.initial {
+            match slot.start {
                 _ if shape.num_elements() == 0 => {
                     let none = TensorData::new(Vec::<f32>::new(), shape);
                     Dispatch::float_from_data(none.convert_dtype(dtype.into()), &device)
                 }
-                0.0 => Dispatch::float_zeros(shape, &device, dtype),
-                initial => Dispatch::float_full(shape, Scalar::Float(initial), &device, dtype),
+                Start::At(0.0) => Dispatch::float_zeros(shape, &device, dtype),
+                Start::At(initial) => {
+                    Dispatch::float_full(shape, Scalar::Float(initial), &device, dtype)
+                }
+                // A buffer of its own: the parameter is changed in place.
+                Start::Param => {
+                    let zeros = Dispatch::float_zeros(shape, &device, dtype);
+                    Dispatch::float_add(zeros, Dispatch::float_cast(param.clone(), dtype))
+                }
             }
         });
         RuleState {

@@ -1,165 +1,165 @@
 use core::fmt;
+use std::sync::Arc;
 
 use burn::optim::ModuleOptimizer;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Error as _, Serialize, Serializer};
+use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::config::nearest;
-use crate::configs::slides;
-use crate::{
-    AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, ConfigError, NAdamConfig,
-    OptimizerInfo, RmsPropConfig, RuleOptimizer, SgdConfig,
-};
+use crate::RuleOptimizer;
+use crate::config::{Config, OptimizerInfo, Preset};
+use crate::optimizers::{LIST, SLIDES};
+use crate::settings::{ConfigError, Setting, nearest};
 
-macro_rules! registry {
-    ($($variant:ident($config:ty)),* $(,)?) => {
-        /// Any optimizer, chosen by name.
-        ///
-        /// A value that was deserialised is checked when it is built, one from
-        /// [`from_json`](Self::from_json) at once.
-        ///
-        /// In JSON it is an object with the optimizer's `name`; settings that are left out have their
-        /// default, an unknown name or setting is an error that suggests the nearest one.
-        ///
-        /// ```
-        /// use downhill_optim::OptimizerConfig;
-        ///
-        /// let config = OptimizerConfig::from_json(r#"{"name": "nadam", "beta_1": 0.8}"#)?;
-        /// let optim = config.try_init()?;
-        ///
-        /// let error = OptimizerConfig::by_name("adamv").unwrap_err();
-        /// assert!(error.to_string().ends_with("did you mean `adam`?"));
-        /// # Ok::<(), downhill_optim::ConfigError>(())
-        /// ```
-        #[derive(Clone, Debug)]
-        #[non_exhaustive]
-        pub enum OptimizerConfig {
-            $(
-                #[doc = concat!("See [`", stringify!($config), "`].")]
-                $variant($config),
-            )*
-        }
+/// Any optimizer, chosen by name.
+///
+/// A value that was deserialised is checked when it is built, one from [`from_json`](Self::from_json) at
+/// once.
+///
+/// In JSON it is an object with the optimizer's `name`; settings that are left out have their default, an
+/// unknown name or setting is an error that suggests the nearest one.
+///
+/// ```
+/// use downhill_optim::{AdamConfig, OptimizerConfig};
+///
+/// let config = OptimizerConfig::from_json(r#"{"name": "nadam", "beta_1": 0.8}"#)?;
+/// let optim = config.try_init()?;
+/// let adam = OptimizerConfig::from(AdamConfig::new().with_amsgrad(true));
+///
+/// let error = OptimizerConfig::by_name("adamv").unwrap_err();
+/// assert!(error.to_string().ends_with("did you mean `adam`?"));
+/// # Ok::<(), downhill_optim::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct OptimizerConfig(Arc<dyn AnyConfig>);
 
-        impl OptimizerConfig {
-            /// Every optimizer, with a line about it.
-            pub fn all() -> Vec<OptimizerInfo> {
-                vec![$(<$config>::info(),)*]
-            }
-
-            /// The optimizer of this name, with its default settings.
-            ///
-            /// # Errors
-            ///
-            /// Suggests the nearest name if there is none.
-            pub fn by_name(name: &str) -> Result<Self, ConfigError> {
-                match name {
-                    $(<$config>::NAME => Ok(Self::$variant(<$config>::new())),)*
-                    _ => Err(ConfigError::UnknownName {
-                        name: name.to_string(),
-                        nearest: nearest(name, [$(<$config>::NAME,)*]),
-                    }),
-                }
-            }
-
-            /// The name, as in JSON.
-            pub fn name(&self) -> &'static str {
-                self.optimizer_info().name
-            }
-
-            /// The learning rate that its authors or PyTorch start from.
-            pub fn default_learning_rate(&self) -> f64 {
-                self.optimizer_info().default_learning_rate
-            }
-
-            fn optimizer_info(&self) -> OptimizerInfo {
-                match self {
-                    $(Self::$variant(_) => <$config>::info(),)*
-                }
-            }
-
-            /// The bare optimizer, without clipping.
-            ///
-            /// # Errors
-            ///
-            /// Returns the first setting that is outside its range.
-            pub fn try_build(&self) -> Result<RuleOptimizer, ConfigError> {
-                match self {
-                    $(Self::$variant(config) => config.try_build(),)*
-                }
-            }
-
-            /// The optimizer of a whole module.
-            ///
-            /// # Errors
-            ///
-            /// Returns the first setting that is outside its range.
-            pub fn try_init(&self) -> Result<ModuleOptimizer, ConfigError> {
-                match self {
-                    $(Self::$variant(config) => config.try_init(),)*
-                }
-            }
-
-            /// The settings, without the name.
-            fn settings(&self) -> serde_json::Result<Value> {
-                match self {
-                    $(Self::$variant(config) => serde_json::to_value(config),)*
-                }
-            }
-
-            fn from_settings(name: &str, settings: Map<String, Value>) -> Result<Self, ConfigError> {
-                match Self::by_name(name)? {
-                    $(Self::$variant(_) => {
-                        known(<$config>::NAME, <$config>::FIELDS, &settings)?;
-                        let config = <$config>::deserialize(Value::Object(settings));
-                        let config = config.map_err(|error| {
-                            ConfigError::Json(format!("{}: {error}", <$config>::NAME))
-                        })?;
-                        Ok(Self::$variant(config))
-                    })*
-                }
-            }
-        }
-
-        $(
-            impl From<$config> for OptimizerConfig {
-                fn from(config: $config) -> Self {
-                    Self::$variant(config)
-                }
-            }
-        )*
-    };
+/// A [`Config`] of whatever rule and preset.
+trait AnyConfig: Send + Sync {
+    fn info(&self) -> OptimizerInfo;
+    fn name(&self) -> &'static str;
+    fn learning_rate(&self) -> f64;
+    fn settings(&self) -> Vec<&'static Setting>;
+    fn to_map(&self) -> Map<String, Value>;
+    fn try_build(&self) -> Result<RuleOptimizer, ConfigError>;
+    fn try_init(&self) -> Result<ModuleOptimizer, ConfigError>;
 }
 
-registry! {
-    Sgd(SgdConfig),
-    AdaGrad(AdaGradConfig),
-    RmsProp(RmsPropConfig),
-    Adam(AdamConfig),
-    AdamW(AdamWConfig),
-    NAdam(NAdamConfig),
-    Adafactor(AdafactorConfig),
-    SlidesMomentum(slides::MomentumConfig),
-    SlidesNAdam(slides::NAdamConfig),
-    SlidesAdaFactor(slides::AdaFactorConfig),
+impl<P: Preset> AnyConfig for Config<P::Rule, P> {
+    fn info(&self) -> OptimizerInfo {
+        Self::info()
+    }
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+    fn learning_rate(&self) -> f64 {
+        P::ABOUT.default_learning_rate
+    }
+    fn settings(&self) -> Vec<&'static Setting> {
+        Self::settings()
+    }
+    fn to_map(&self) -> Map<String, Value> {
+        self.to_map()
+    }
+    fn try_build(&self) -> Result<RuleOptimizer, ConfigError> {
+        self.try_build()
+    }
+    fn try_init(&self) -> Result<ModuleOptimizer, ConfigError> {
+        self.try_init()
+    }
 }
 
-fn known(
-    optimizer: &'static str,
-    fields: &'static [&'static str],
-    settings: &Map<String, Value>,
-) -> Result<(), ConfigError> {
-    match settings.keys().find(|key| !fields.contains(&key.as_str())) {
-        Some(field) => Err(ConfigError::UnknownField {
-            optimizer,
-            field: field.clone(),
-            nearest: nearest(field, fields.iter().copied()),
-        }),
-        None => Ok(()),
+impl<P: Preset> From<Config<P::Rule, P>> for OptimizerConfig {
+    fn from(config: Config<P::Rule, P>) -> Self {
+        Self(Arc::new(config))
+    }
+}
+
+/// An optimizer in the list.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    name: &'static str,
+    info: fn() -> OptimizerInfo,
+    from_map: fn(Map<String, Value>) -> Result<OptimizerConfig, ConfigError>,
+}
+
+impl Entry {
+    pub(crate) const fn of<P: Preset>() -> Self {
+        Self {
+            name: P::ABOUT.name,
+            info: Config::<P::Rule, P>::info,
+            from_map: |map| Ok(Config::<P::Rule, P>::from_map(map)?.into()),
+        }
+    }
+
+    fn by_name(name: &str) -> Result<Self, ConfigError> {
+        let mut entries = LIST.iter().chain(SLIDES);
+        let found = entries.find(|entry| entry.name == name).copied();
+        found.ok_or_else(|| ConfigError::UnknownName {
+            name: name.to_string(),
+            nearest: nearest(name, LIST.iter().chain(SLIDES).map(|entry| entry.name)),
+        })
     }
 }
 
 impl OptimizerConfig {
+    /// Every optimizer to train with, with a line about it.
+    pub fn all() -> Vec<OptimizerInfo> {
+        LIST.iter().map(|entry| (entry.info)()).collect()
+    }
+
+    /// Those of a slide deck, exactly as printed there: they have names too, and are for comparison.
+    pub fn slides() -> Vec<OptimizerInfo> {
+        SLIDES.iter().map(|entry| (entry.info)()).collect()
+    }
+
+    /// The optimizer of this name, with its default settings.
+    ///
+    /// # Errors
+    ///
+    /// Suggests the nearest name if there is none.
+    pub fn by_name(name: &str) -> Result<Self, ConfigError> {
+        (Entry::by_name(name)?.from_map)(Map::new())
+    }
+
+    /// The name, as in JSON.
+    pub fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    /// The learning rate that its authors or PyTorch start from.
+    pub fn default_learning_rate(&self) -> f64 {
+        self.0.learning_rate()
+    }
+
+    /// A line about it.
+    pub fn info(&self) -> OptimizerInfo {
+        self.0.info()
+    }
+
+    /// The table of its settings.
+    pub fn settings(&self) -> Vec<&'static Setting> {
+        self.0.settings()
+    }
+
+    /// The bare optimizer.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first setting that is outside its range; `grad_clipping` is one too, as a bare optimizer
+    /// does not clip.
+    pub fn try_build(&self) -> Result<RuleOptimizer, ConfigError> {
+        self.0.try_build()
+    }
+
+    /// The optimizer of a whole module.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first setting that is outside its range.
+    pub fn try_init(&self) -> Result<ModuleOptimizer, ConfigError> {
+        self.0.try_init()
+    }
+
     /// Reads a JSON object with a `name`, and checks that the optimizer can be built.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl OptimizerConfig {
         let value: Value =
             serde_json::from_str(json).map_err(|error| ConfigError::Json(error.to_string()))?;
         let config = Self::from_value(value)?;
-        config.try_build()?;
+        config.try_init()?;
         Ok(config)
     }
 
@@ -180,12 +180,24 @@ impl OptimizerConfig {
             ));
         };
         match settings.remove("name") {
-            Some(Value::String(name)) => Self::from_settings(&name, settings),
+            Some(Value::String(name)) => (Entry::by_name(&name)?.from_map)(settings),
             Some(_) => Err(ConfigError::Json("`name` must be a string".to_string())),
             None => Err(ConfigError::Json(
                 "an optimizer needs a `name`, for example {\"name\": \"adam\"}".to_string(),
             )),
         }
+    }
+
+    fn to_map(&self) -> Map<String, Value> {
+        let mut map = self.0.to_map();
+        map.insert("name".to_string(), self.name().into());
+        map
+    }
+}
+
+impl fmt::Debug for OptimizerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OptimizerConfig({self})")
     }
 }
 
@@ -198,17 +210,12 @@ impl<'de> Deserialize<'de> for OptimizerConfig {
 /// The configuration as JSON, as [`from_json`](OptimizerConfig::from_json) reads it.
 impl fmt::Display for OptimizerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        f.write_str(&Value::Object(self.to_map()).to_string())
     }
 }
 
 impl Serialize for OptimizerConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = Map::new();
-        object.insert("name".to_string(), self.name().into());
-        if let Value::Object(settings) = self.settings().map_err(S::Error::custom)? {
-            object.extend(settings);
-        }
-        object.serialize(serializer)
+        self.to_map().serialize(serializer)
     }
 }

@@ -93,6 +93,32 @@ impl Value for TensorValue {
         Self(Dispatch::float_mask_where(other.0, larger, self.0))
     }
 
+    fn minimum(self, other: Self) -> Self {
+        let bool_dtype = bool_dtype(&self.0);
+        let smaller = Dispatch::float_lower(self.0.clone(), other.0.clone(), bool_dtype);
+        Self(Dispatch::float_mask_where(other.0, smaller, self.0))
+    }
+
+    fn select(self, positive: Self, otherwise: Self) -> Self {
+        let bool_dtype = bool_dtype(&self.0);
+        let above = Dispatch::float_greater_elem(self.0, Scalar::Float(0.0), bool_dtype);
+        Self(Dispatch::float_mask_where(otherwise.0, above, positive.0))
+    }
+
+    fn powf(self, exponent: f64) -> Self {
+        Self(Dispatch::float_powf_scalar(self.0, Scalar::Float(exponent)))
+    }
+
+    fn exp(self) -> Self {
+        Self(Dispatch::float_exp(self.0))
+    }
+
+    fn cbrt(self) -> Self {
+        // A power of a negative number is NaN.
+        let root = self.clone().abs().powf(1.0 / 3.0);
+        root * self.sign()
+    }
+
     fn clamp_min(self, floor: f64) -> Self {
         Self(Dispatch::float_clamp_min(self.0, Scalar::Float(floor)))
     }

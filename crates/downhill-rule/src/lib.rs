@@ -11,14 +11,14 @@
 //! optimizers of the Burn framework.
 //!
 //! ```
-//! use downhill_rule::{Adam, Trajectory};
+//! use downhill_rule::{Descent, HeavyBall, Trajectory};
 //!
-//! // Minimise x^2 from 2 with Adam, one number at a time.
+//! // Minimise x^2 from 2 with momentum, one number at a time.
 //! let mut x = vec![2.0];
-//! let mut adam = Trajectory::new(Adam::default(), x.len());
+//! let mut momentum = Trajectory::new(HeavyBall { rule: Descent, momentum: 0.5 }, x.len());
 //! for _ in 0..400 {
 //!     let grad = vec![2.0 * x[0]];
-//!     adam.step(0.05, &mut x, &grad);
+//!     momentum.step(0.05, &mut x, &grad);
 //! }
 //! assert!(x[0].abs() < 1e-3);
 //! ```
@@ -53,28 +53,17 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod adafactor;
-mod adagrad;
-mod adam;
+mod descent;
 pub mod factored;
-mod nadam;
-mod rmsprop;
 mod rule;
-mod sgd;
-pub mod slides;
 mod trajectory;
 mod value;
 mod vocabulary;
 mod wrap;
 
-pub use adafactor::{Adafactor, AdafactorVariant};
-pub use adagrad::AdaGrad;
-pub use adam::{Adam, AmsGrad};
-pub use nadam::{NAdam, NAdamVariant};
-pub use rmsprop::{CenteredRmsProp, RmsProp};
-pub use rule::{Clock, Driven, Rule, Slot, Slots, Step};
-pub use sgd::{Momentum, Sgd};
+pub use descent::Descent;
+pub use rule::{Clock, Driven, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};
 pub use vocabulary::{Epsilon, bias_correction, ema};
-pub use wrap::{Adjusted, Cautious, HeavyBall, WeightDecay};
+pub use wrap::{Adjusted, Cautious, CautiousDecay, HeavyBall, WeightDecay};

@@ -9,11 +9,11 @@ use crate::Value;
 /// g        = sign·grad + l2·param          coupled decay, maximisation: settings of the Step
 /// param    = retain·param                  decoupled decay
 /// u, state = direction(coefs, param, g, state)
-/// param    = param - rate·u
+/// param    = param - rate·u                land
 /// ```
 ///
 /// so a rule states only its direction `u`; [`advance`](Self::advance) is that element loop's
-/// body. Rules compose at compile time: [`Cautious`](crate::Cautious) or
+/// body. One that ends its step otherwise says so in [`land`](Self::land). Rules compose at compile time: [`Cautious`](crate::Cautious) or
 /// [`Adjusted`](crate::Adjusted) around a rule is again a rule, and runs as one pass.
 pub trait Rule: Clone + Send + Sync + 'static {
     /// State of one element: `[V; N]`, or nested pairs of such.
@@ -21,7 +21,7 @@ pub trait Rule: Clone + Send + Sync + 'static {
     /// Host numbers that [`direction`](Self::direction) needs, computed once per step.
     type Coefs: Copy + Send + Sync;
 
-    /// Name and initial value of each element of [`State`](Self::State), in its order.
+    /// Name and start of each element of [`State`](Self::State), in its order.
     fn slots(&self) -> Vec<Slot>;
 
     /// Checks that [`slots`](Self::slots) names what [`State`](Self::State) has; whoever runs a rule
@@ -39,7 +39,7 @@ pub trait Rule: Clone + Send + Sync + 'static {
     }
 
     /// Scalars kept per parameter between steps, for what is not a function of the step count.
-    fn memory(&self) -> Vec<Slot> {
+    fn memory(&self) -> Vec<Scalar> {
         Vec::new()
     }
 
@@ -65,17 +65,49 @@ pub trait Rule: Clone + Send + Sync + 'static {
         let grad = grad.scale(step.sign).add_scaled(&param, step.l2);
         let param = param.scale(step.retain);
         let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
+        Self::land(step, param, direction, state)
+    }
+
+    /// The end of a step: where the parameter comes to along its direction.
+    #[inline(always)]
+    fn land<V: Value>(
+        step: &Step<Self::Coefs>,
+        param: V,
+        direction: V,
+        state: Self::State<V>,
+    ) -> (V, Self::State<V>) {
         (param - direction.scale(step.rate), state)
+    }
+
+    /// Whether the parameter to evaluate is another than the one that is trained: see
+    /// [`evaluated`](Self::evaluated).
+    fn has_evaluated(&self) -> bool {
+        false
+    }
+
+    /// The parameter to evaluate, and to save for use, from the one that is trained and its state: an
+    /// average, for example. It changes neither.
+    fn evaluated<V: Value>(&self, param: V, _state: Self::State<V>) -> V {
+        param
     }
 }
 
-/// Name and initial value of one state tensor, or of one scalar of the memory.
+/// Name and start of one state tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Slot {
     /// The name under which it is saved; torch's where torch has it.
     pub name: &'static str,
-    /// The value of every element before the first step.
-    pub initial: f64,
+    /// What it holds before the first step.
+    pub start: Start,
+}
+
+/// What a state tensor holds before the first step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// One number in every element.
+    At(f64),
+    /// The parameter as it is then.
+    Param,
 }
 
 impl Slot {
@@ -86,8 +118,24 @@ impl Slot {
 
     /// A slot that starts at `initial`.
     pub fn filled(name: &'static str, initial: f64) -> Self {
-        Self { name, initial }
+        let start = Start::At(initial);
+        Self { name, start }
     }
+
+    /// A slot that starts as a copy of the parameter.
+    pub fn param(name: &'static str) -> Self {
+        let start = Start::Param;
+        Self { name, start }
+    }
+}
+
+/// Name and first value of a scalar that a rule keeps per parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scalar {
+    /// The name under which it is saved.
+    pub name: &'static str,
+    /// Its value before the first step.
+    pub initial: f64,
 }
 
 /// What a rule is told at each step of one parameter.

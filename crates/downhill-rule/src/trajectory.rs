@@ -1,12 +1,12 @@
-use crate::{Clock, Rule, Slots};
+use crate::{Clock, Rule, Slots, Start};
 
 /// A rule run over plain numbers in f64: the oracle of the tests, and the quickest way to try a rule
 /// of your own.
 ///
 /// ```
-/// use downhill_rule::{Momentum, Trajectory};
+/// use downhill_rule::{Descent, HeavyBall, Trajectory};
 ///
-/// let mut momentum = Trajectory::new(Momentum::new(0.9), 1);
+/// let mut momentum = Trajectory::new(HeavyBall { rule: Descent, momentum: 0.9 }, 1);
 /// let mut x = vec![1.0];
 /// for _ in 0..3 {
 ///     momentum.step(0.1, &mut x, &[1.0]);
@@ -36,7 +36,11 @@ impl<R: Rule> Trajectory<R> {
             state: rule
                 .slots()
                 .iter()
-                .map(|slot| vec![slot.initial; len])
+                .map(|slot| match slot.start {
+                    Start::At(initial) => vec![initial; len],
+                    // Known at the first step.
+                    Start::Param => vec![f64::NAN; len],
+                })
                 .collect(),
             rule,
         }
@@ -49,6 +53,14 @@ impl<R: Rule> Trajectory<R> {
     /// Panics if `param` and `grad` have not the length given at construction.
     pub fn step(&mut self, lr: f64, param: &mut [f64], grad: &[f64]) {
         assert_eq!(param.len(), grad.len(), "one gradient per parameter");
+        if self.step == 0 {
+            let slots = self.rule.slots();
+            for (slot, values) in slots.iter().zip(&mut self.state) {
+                if slot.start == Start::Param {
+                    values.copy_from_slice(param);
+                }
+            }
+        }
         self.step = self.step.saturating_add(1);
         let mut clock = Clock::new(lr, self.step, &mut self.memory);
         let step = self.rule.prepare(&mut clock);
@@ -63,6 +75,20 @@ impl<R: Rule> Trajectory<R> {
                     slot[i] = value;
                 }
             });
+        }
+    }
+
+    /// The parameter to evaluate, for the one that is trained: see
+    /// [`Rule::evaluated`](crate::Rule::evaluated).
+    pub fn evaluated(&self, param: &[f64]) -> Vec<f64> {
+        let evaluated = |(i, param): (usize, &f64)| {
+            let mut slots = self.state.iter().map(|slot| slot[i]);
+            let state = R::State::gather(&mut || slots.next().unwrap_or_default());
+            self.rule.evaluated(*param, state)
+        };
+        match self.step {
+            0 => param.to_vec(),
+            _ => param.iter().enumerate().map(evaluated).collect(),
         }
     }
 

@@ -40,6 +40,17 @@ pub trait Value:
     fn heaviside(self) -> Self;
     /// The larger of the two; NaN when `other` is NaN, `other` when `self` is NaN.
     fn maximum(self, other: Self) -> Self;
+    /// The smaller of the two; NaN when `other` is NaN, `other` when `self` is NaN.
+    fn minimum(self, other: Self) -> Self;
+    /// `positive` where `self` is above zero, and `otherwise` elsewhere, at a NaN too: what is chosen has to
+    /// carry it on.
+    fn select(self, positive: Self, otherwise: Self) -> Self;
+    /// `self` to the power of a number; NaN below zero, unless the exponent is whole.
+    fn powf(self, exponent: f64) -> Self;
+    /// `e` to the power of `self`; NaN stays NaN.
+    fn exp(self) -> Self;
+    /// The cube root, of the sign of `self`; NaN stays NaN.
+    fn cbrt(self) -> Self;
     /// `max(self, floor)`; NaN stays NaN.
     fn clamp_min(self, floor: f64) -> Self;
     /// `min(self, ceiling)`; NaN stays NaN.
@@ -92,6 +103,26 @@ macro_rules! scalar {
                 if self > other { self } else { other }
             }
             #[inline(always)]
+            fn minimum(self, other: Self) -> Self {
+                if self < other { self } else { other }
+            }
+            #[inline(always)]
+            fn select(self, positive: Self, otherwise: Self) -> Self {
+                if self > 0.0 { positive } else { otherwise }
+            }
+            #[inline(always)]
+            fn powf(self, exponent: f64) -> Self {
+                $real::powf(self, exponent as $real)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $real::exp(self)
+            }
+            #[inline(always)]
+            fn cbrt(self) -> Self {
+                $real::cbrt(self)
+            }
+            #[inline(always)]
             fn clamp_min(self, floor: f64) -> Self {
                 let floor = floor as $real;
                 if self < floor { floor } else { self }
@@ -128,6 +159,10 @@ mod tests {
         assert!(f64::NAN.clamp_min(0.0).is_nan());
         assert!(f64::NAN.clamp_max(0.0).is_nan());
         assert!(Value::maximum(1.0_f32, f32::NAN).is_nan());
+        assert!(Value::minimum(1.0_f32, f32::NAN).is_nan());
+        assert!(Value::powf(f32::NAN, 0.5).is_nan() && Value::exp(f32::NAN).is_nan());
+        assert!(Value::cbrt(f64::NAN).is_nan());
+        assert!(Value::select(f64::NAN, 1.0, f64::NAN).is_nan());
         assert!((f32::NAN * f32::NAN.heaviside()).is_nan());
     }
 }

@@ -45,6 +45,14 @@ impl Epsilon {
         }
     }
 
+    /// Inside or outside the root.
+    pub fn placed(epsilon: f64, inside: bool) -> Self {
+        match inside {
+            true => Self::inside(epsilon),
+            false => Self::outside(epsilon),
+        }
+    }
+
     /// The guarded root of `x`.
     #[inline(always)]
     pub fn root<V: Value>(&self, x: V) -> V {

@@ -1,4 +1,4 @@
-use crate::{Clock, Rule, Slot, Step, Value};
+use crate::{Clock, Rule, Scalar, Slot, Step, Value};
 
 /// Masks the elements in which a rule's direction disagrees in sign with the gradient.
 ///
@@ -12,9 +12,10 @@ use crate::{Clock, Rule, Slot, Step, Value};
 /// as a factor on the learning rate.
 ///
 /// ```
-/// use downhill_rule::{Cautious, Momentum, Trajectory};
+/// use downhill_rule::{Cautious, Descent, HeavyBall, Trajectory};
 ///
-/// let mut rule = Trajectory::new(Cautious(Momentum::new(0.9)), 1);
+/// let momentum = HeavyBall { rule: Descent, momentum: 0.9 };
+/// let mut rule = Trajectory::new(Cautious(momentum), 1);
 /// let mut x = vec![0.0];
 /// rule.step(1.0, &mut x, &[1.0]);
 /// assert_eq!(x, [-1.0]);
@@ -36,7 +37,7 @@ impl<R: Rule> Rule for Cautious<R> {
         self.0.slots()
     }
 
-    fn memory(&self) -> Vec<Slot> {
+    fn memory(&self) -> Vec<Scalar> {
         self.0.memory()
     }
 
@@ -55,6 +56,24 @@ impl<R: Rule> Rule for Cautious<R> {
         let agrees = (direction.clone() * grad).heaviside();
         (direction * agrees, state)
     }
+
+    #[inline(always)]
+    fn land<V: Value>(
+        step: &Step<R::Coefs>,
+        param: V,
+        direction: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        R::land(step, param, direction, state)
+    }
+
+    fn has_evaluated(&self) -> bool {
+        self.0.has_evaluated()
+    }
+
+    fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
+        self.0.evaluated(param, state)
+    }
 }
 
 /// Where weight decay acts.
@@ -65,15 +84,24 @@ pub enum WeightDecay {
     /// `param ← (1 - lr·weight_decay)·param`, beside the rule (Loshchilov & Hutter, arXiv
     /// 1711.05101).
     Decoupled(f64),
+    /// `param ← (1 - weight_decay)·param`, whatever the learning rate.
+    Independent(f64),
+    /// `param ← (1 - lr·weight_decay·lr/peak)·param` (Defazio, arXiv 2506.02285).
+    Corrected {
+        /// The weight decay.
+        decay: f64,
+        /// The largest learning rate of the schedule.
+        peak: f64,
+    },
 }
 
 /// A rule with weight decay, and maximised if asked: both are settings of the [`Step`], so they
 /// cost nothing.
 ///
 /// ```
-/// use downhill_rule::{Adjusted, Sgd, Trajectory, WeightDecay};
+/// use downhill_rule::{Adjusted, Descent, Trajectory, WeightDecay};
 ///
-/// let rule = Adjusted::new(Sgd, WeightDecay::Decoupled(0.5), false);
+/// let rule = Adjusted::new(Descent, WeightDecay::Decoupled(0.5), false);
 /// let mut x = vec![1.0];
 /// Trajectory::new(rule, 1).step(0.1, &mut x, &[0.0]);
 /// assert_eq!(x, [0.95]);
@@ -104,19 +132,26 @@ impl<R: Rule> Rule for Adjusted<R> {
         self.rule.slots()
     }
 
-    fn memory(&self) -> Vec<Slot> {
+    fn memory(&self) -> Vec<Scalar> {
         self.rule.memory()
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
         let own = match self.weight_decay {
-            WeightDecay::Coupled(decay) | WeightDecay::Decoupled(decay) => decay,
+            WeightDecay::Coupled(decay)
+            | WeightDecay::Decoupled(decay)
+            | WeightDecay::Independent(decay)
+            | WeightDecay::Corrected { decay, .. } => decay,
         };
         let decay = clock.weight_decay(own);
         let mut step = self.rule.prepare(clock);
         match self.weight_decay {
             WeightDecay::Coupled(_) => step.l2 += decay,
             WeightDecay::Decoupled(_) => step.retain *= 1.0 - clock.lr * decay,
+            WeightDecay::Independent(_) => step.retain *= 1.0 - decay,
+            WeightDecay::Corrected { peak, .. } => {
+                step.retain *= 1.0 - clock.lr * decay * (clock.lr / peak);
+            }
         }
         if self.maximize {
             step.sign = -step.sign;
@@ -133,6 +168,24 @@ impl<R: Rule> Rule for Adjusted<R> {
     ) -> (V, R::State<V>) {
         R::direction(coefs, param, grad, state)
     }
+
+    #[inline(always)]
+    fn land<V: Value>(
+        step: &Step<R::Coefs>,
+        param: V,
+        direction: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        R::land(step, param, direction, state)
+    }
+
+    fn has_evaluated(&self) -> bool {
+        self.rule.has_evaluated()
+    }
+
+    fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
+        self.rule.evaluated(param, state)
+    }
 }
 
 /// Momentum over another rule's direction: `b ← momentum·b + u`, and `b` is the new direction.
@@ -141,11 +194,13 @@ impl<R: Rule> Rule for Adjusted<R> {
 /// around an adaptive rule it is a second momentum.
 ///
 /// ```
-/// use downhill_rule::{HeavyBall, RmsProp, Rule};
+/// use downhill_rule::{Descent, HeavyBall, Trajectory};
 ///
-/// let rule = HeavyBall { rule: RmsProp::default(), momentum: 0.9 };
-/// let names: Vec<_> = rule.slots().iter().map(|slot| slot.name).collect();
-/// assert_eq!(names, ["square_avg", "momentum_buffer"]);
+/// let mut rule = Trajectory::new(HeavyBall { rule: Descent, momentum: 0.5 }, 1);
+/// let mut x = vec![0.0];
+/// rule.step(1.0, &mut x, &[1.0]);
+/// rule.step(1.0, &mut x, &[1.0]);
+/// assert_eq!(x, [-2.5]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeavyBall<R> {
@@ -165,7 +220,7 @@ impl<R: Rule> Rule for HeavyBall<R> {
         slots
     }
 
-    fn memory(&self) -> Vec<Slot> {
+    fn memory(&self) -> Vec<Scalar> {
         self.rule.memory()
     }
 
@@ -184,5 +239,103 @@ impl<R: Rule> Rule for HeavyBall<R> {
         let (direction, state) = R::direction(coefs, param, grad, state);
         let buffer = buffer.scale(*momentum) + direction;
         (buffer.clone(), (state, [buffer]))
+    }
+
+    #[inline(always)]
+    fn land<V: Value>(
+        step: &Step<Self::Coefs>,
+        param: V,
+        direction: V,
+        (state, buffer): Self::State<V>,
+    ) -> (V, Self::State<V>) {
+        let step = step.map(|(coefs, _)| coefs);
+        let (param, state) = R::land(&step, param, direction, state);
+        (param, (state, buffer))
+    }
+
+    fn has_evaluated(&self) -> bool {
+        self.rule.has_evaluated()
+    }
+
+    fn evaluated<V: Value>(&self, param: V, (state, _): Self::State<V>) -> V {
+        self.rule.evaluated(param, state)
+    }
+}
+
+/// Decoupled weight decay of only those elements that the step does not move away from zero.
+///
+/// ```text
+/// param ← param - lr·weight_decay·[u·param ≥ 0]·param - rate·u
+/// ```
+///
+/// Source: *Cautious Weight Decay*, arXiv 2510.12402.
+///
+/// ```
+/// use downhill_rule::{CautiousDecay, Descent, Trajectory};
+///
+/// let mut x = vec![1.0, 1.0];
+/// Trajectory::new(CautiousDecay::new(Descent, 0.5), 2).step(0.1, &mut x, &[1.0, -1.0]);
+/// assert!((x[0] - 0.85).abs() < 1e-12 && (x[1] - 1.1).abs() < 1e-12);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CautiousDecay<R> {
+    rule: R,
+    weight_decay: f64,
+}
+
+impl<R> CautiousDecay<R> {
+    /// Puts decay around `rule`.
+    pub fn new(rule: R, weight_decay: f64) -> Self {
+        Self { rule, weight_decay }
+    }
+}
+
+impl<R: Rule> Rule for CautiousDecay<R> {
+    type State<V: Value> = R::State<V>;
+    type Coefs = (R::Coefs, f64);
+
+    fn slots(&self) -> Vec<Slot> {
+        self.rule.slots()
+    }
+
+    fn memory(&self) -> Vec<Scalar> {
+        self.rule.memory()
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
+        let decay = clock.lr * clock.weight_decay(self.weight_decay);
+        self.rule.prepare(clock).map(|coefs| (coefs, decay))
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        (coefs, _): &Self::Coefs,
+        param: &V,
+        grad: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        R::direction(coefs, param, grad, state)
+    }
+
+    #[inline(always)]
+    fn land<V: Value>(
+        step: &Step<Self::Coefs>,
+        param: V,
+        direction: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        let away = (direction.clone() * param.clone()).scale(-1.0).heaviside();
+        let share = away.scale(-1.0).offset(1.0).scale(step.coefs.1);
+        let decayed = param.clone() - param * share;
+        let step = step.map(|(coefs, _)| coefs);
+        R::land(&step, decayed, direction, state)
+    }
+
+    fn has_evaluated(&self) -> bool {
+        self.rule.has_evaluated()
+    }
+
+    fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
+        self.rule.evaluated(param, state)
     }
 }

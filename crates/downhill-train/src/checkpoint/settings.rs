@@ -135,7 +135,11 @@ pub(super) fn differences<M: Module>(
     let named = |entries: &[OptimizerEntry], place: Option<usize>| {
         let entry = place.and_then(|place| entries.get(place));
         entry.map_or_else(unknown, |entry| {
-            format!("{} {}", entry.name, entry.settings)
+            // As JSON, in which the order of the settings says nothing.
+            let settings = serde_json::from_str::<Value>(&entry.settings);
+            let settings =
+                settings.map_or_else(|_| entry.settings.clone(), |json| json.to_string());
+            format!("{} {settings}", entry.name)
         })
     };
     for entry in &own {

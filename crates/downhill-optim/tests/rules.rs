@@ -1,11 +1,21 @@
 //! Rules beside closed forms and published numbers, in f64 and without tensors.
 
-use downhill_rule::{
-    AdaGrad, Adam, Adjusted, AmsGrad, Cautious, CenteredRmsProp, Clock, Epsilon, HeavyBall,
-    Momentum, NAdam, NAdamVariant, RmsProp, Rule, Sgd, Slot, Step, Trajectory, Value, WeightDecay,
-    bias_correction, slides,
+use downhill_optim::rule::{
+    Adjusted, Cautious, Clock, Descent, HeavyBall, Rule, Slot, Step, Trajectory, Value,
+    WeightDecay, bias_correction,
+};
+use downhill_optim::{
+    AdaGrad, Adam, AmsGrad, CenteredRmsProp, NAdam, NAdamVariant, RmsProp, Sgd, slides,
 };
 use proptest::prelude::*;
+
+/// Gradient descent with a momentum of 0.9.
+fn momentum() -> Sgd {
+    Sgd {
+        momentum: 0.9,
+        ..Sgd::default()
+    }
+}
 
 /// How far one parameter moves at each step under these gradients, in learning rates.
 fn moves(rule: impl Rule, grads: impl IntoIterator<Item = f64>) -> Vec<f64> {
@@ -109,12 +119,12 @@ fn the_decks_nadam_starts_ten_times_too_fast() {
 #[test]
 fn momentum_reaches_its_limits() {
     let limit = |rule| *moves(rule, constant(400)).last().unwrap();
-    let plain = Momentum::new(0.9);
-    let dampened = Momentum {
+    let plain = momentum();
+    let dampened = Sgd {
         dampening: 0.1,
         ..plain
     };
-    let nesterov = Momentum {
+    let nesterov = Sgd {
         nesterov: true,
         ..plain
     };
@@ -127,13 +137,13 @@ fn momentum_reaches_its_limits() {
 
 #[test]
 fn the_velocity_form_is_the_decks_and_differs_when_the_rate_changes() {
-    let velocity = Momentum {
+    let velocity = Sgd {
         velocity: true,
-        ..Momentum::new(0.9)
+        ..momentum()
     };
     let mut ours = Trajectory::new(velocity, 1);
     let mut deck = Trajectory::new(slides::Momentum { momentum: 0.9 }, 1);
-    let mut torch = Trajectory::new(Momentum::new(0.9), 1);
+    let mut torch = Trajectory::new(momentum(), 1);
     let (mut a, mut b, mut c) = (vec![1.0], vec![1.0], vec![1.0]);
     for (step, lr) in [0.1, 0.1, 0.01, 0.01].into_iter().enumerate() {
         ours.step(lr, &mut a, &[1.0]);
@@ -148,7 +158,8 @@ fn the_velocity_form_is_the_decks_and_differs_when_the_rate_changes() {
 fn adagrad_places_epsilon_and_decays_its_rate() {
     let optax = AdaGrad {
         initial_accumulator_value: 0.1,
-        epsilon: Epsilon::inside(1e-7),
+        epsilon: 1e-7,
+        epsilon_inside_root: true,
         ..AdaGrad::default()
     };
     for (grad, expected) in [(1.0, 0.953), (1e-2, 0.0316), (1e-3, 0.0032)] {
@@ -175,7 +186,8 @@ fn adagrad_places_epsilon_and_decays_its_rate() {
 fn rmsprop_starts_ten_times_too_fast_and_centering_never_gives_nan() {
     assert_at(&moves(RmsProp::default(), [1e-4]), &[(1, 9.99)], 1e-2);
     let inside = RmsProp {
-        epsilon: Epsilon::inside(1e-8),
+        epsilon: 1e-8,
+        epsilon_inside_root: true,
         ..RmsProp::default()
     };
     assert_at(&moves(inside, [1e-4]), &[(1, 0.995)], 1e-3);
@@ -272,8 +284,8 @@ proptest! {
             }
             Ok(())
         }
-        check(Sgd, &grads)?;
-        check(Momentum { nesterov: true, ..Momentum::new(0.9) }, &grads)?;
+        check(Descent, &grads)?;
+        check(Sgd { nesterov: true, ..momentum() }, &grads)?;
         check(AdaGrad::default(), &grads)?;
         check(RmsProp::default(), &grads)?;
         check(CenteredRmsProp::default(), &grads)?;

@@ -1,0 +1,168 @@
+use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+
+use crate::config::{Config, Decay, optimizer, preset};
+
+optimizer! {
+    /// Adam: `torch.optim.Adam`.
+    ///
+    /// ```text
+    /// m ← beta_1·m + (1 - beta_1)·g,   v ← beta_2·v + (1 - beta_2)·g²
+    /// u = m/(1 - beta_1^t) / (sqrt(v/(1 - beta_2^t)) + epsilon)
+    /// ```
+    ///
+    /// Weight decay is coupled (added to the gradient); decoupled, it is [`AdamW`]. State:
+    /// `exp_avg`, `exp_avg_sq`, and `max_exp_avg_sq` with AMSGrad. Differs from burn-optim in the
+    /// default epsilon, 1e-5 there: see [`burn`](AdamConfig::burn). Source: Kingma & Ba, arXiv 1412.6980,
+    /// Algorithm 1.
+    ///
+    /// ```
+    /// use downhill_optim::AdamConfig;
+    ///
+    /// let optim = AdamConfig::new().with_amsgrad(true).init();
+    /// ```
+    Adam as AdamConfig, "adam" {
+        learning_rate: 1e-3,
+        paper: "Kingma & Ba, arXiv 1412.6980",
+        description: "bias-corrected mean of the gradient over the root of the mean of its square",
+        decay: Decay::coupled(0.0),
+    }
+    /// Decay of the mean of the gradient.
+    beta_1, with_beta_1: f64 = 0.9, DECAY;
+    /// Decay of the mean of its square.
+    beta_2, with_beta_2: f64 = 0.999, DECAY;
+    /// Added to the root.
+    epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
+    /// Whether to divide by the largest second moment seen (arXiv 1904.09237).
+    amsgrad, with_amsgrad: bool = false, ANY, shown_with r#"{"beta_2": 0.5}"#;
+    => |adam, shared| match adam.amsgrad {
+        true => shared.run(AmsGrad(adam)),
+        false => shared.run(adam),
+    }
+}
+
+preset! {
+    /// AdamW: `torch.optim.AdamW`, [`Adam`] with decoupled weight decay.
+    ///
+    /// ```text
+    /// p ← (1 - lr·weight_decay)·p
+    /// ```
+    ///
+    /// before each step. Differs from burn-optim in the defaults, epsilon 1e-5 and weight decay 1e-4
+    /// there: see [`burn`](AdamWConfig::burn). Source: Loshchilov & Hutter, arXiv 1711.05101; like torch, and
+    /// unlike the paper, decay is multiplied by the learning rate.
+    ///
+    /// ```
+    /// use downhill_optim::AdamWConfig;
+    ///
+    /// let optim = AdamWConfig::new().with_weight_decay(0.1).init();
+    /// ```
+    AdamW as AdamWConfig of Adam, "adamw" {
+        learning_rate: 1e-3,
+        paper: "Loshchilov & Hutter, arXiv 1711.05101",
+        description: "adam with decoupled weight decay",
+        decay: Decay::decoupled(1e-2),
+    }
+}
+
+impl Config<Adam> {
+    /// burn-optim's defaults: epsilon 1e-5.
+    pub fn burn() -> Self {
+        Self::new().with_epsilon(1e-5)
+    }
+}
+
+impl Config<Adam, AdamW> {
+    /// burn-optim's defaults: epsilon 1e-5, weight decay 1e-4.
+    pub fn burn() -> Self {
+        Self::new().with_epsilon(1e-5).with_weight_decay(1e-4)
+    }
+}
+
+/// The moments' decay, and the bias corrections as factors.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamCoefs {
+    beta_1: f64,
+    beta_2: f64,
+    epsilon: f64,
+    debias_1: f64,
+    debias_2_root: f64,
+}
+
+impl AdamCoefs {
+    #[inline(always)]
+    fn moments<V: Value>(&self, grad: V, m: V, v: V) -> (V, V) {
+        (
+            ema(m, grad.clone(), self.beta_1),
+            ema(v, grad.square(), self.beta_2),
+        )
+    }
+
+    #[inline(always)]
+    fn ratio<V: Value>(&self, m: V, v: V) -> V {
+        m.scale(self.debias_1) / v.sqrt().scale(self.debias_2_root).offset(self.epsilon)
+    }
+}
+
+impl Rule for Adam {
+    type State<V: Value> = [V; 2];
+    type Coefs = AdamCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<AdamCoefs> {
+        let beta_1 = clock.momentum(self.beta_1);
+        let coefs = AdamCoefs {
+            beta_1,
+            beta_2: self.beta_2,
+            epsilon: self.epsilon,
+            debias_1: bias_correction(beta_1, clock.t()).recip(),
+            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
+        };
+        Step::new(clock.lr, coefs)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(coefs: &AdamCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+        let (m, v) = coefs.moments(grad, m, v);
+        (coefs.ratio(m.clone(), v.clone()), [m, v])
+    }
+}
+
+/// AMSGrad: [`Adam`] over the largest second moment seen, `w ← max(w, v)` in the place of `v`.
+///
+/// The maximum is taken before the bias correction, as in torch, Keras and Burn; optax takes it
+/// after. State: Adam's, then `max_exp_avg_sq`. Source: Reddi, Kale & Kumar, arXiv 1904.09237.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AmsGrad(
+    /// Adam's settings.
+    pub Adam,
+);
+
+impl Rule for AmsGrad {
+    type State<V: Value> = [V; 3];
+    type Coefs = AdamCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = self.0.slots();
+        slots.push(Slot::zeros("max_exp_avg_sq"));
+        slots
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<AdamCoefs> {
+        self.0.prepare(clock)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        coefs: &AdamCoefs,
+        _: &V,
+        grad: V,
+        [m, v, largest]: [V; 3],
+    ) -> (V, [V; 3]) {
+        let (m, v) = coefs.moments(grad, m, v);
+        let largest = largest.maximum(v.clone());
+        (coefs.ratio(m.clone(), largest.clone()), [m, v, largest])
+    }
+}

@@ -1,0 +1,31 @@
+//! Every optimizer, one file each.
+
+use crate::registry::Entry;
+
+/// Declares the modules and the list of what they have.
+macro_rules! optimizers {
+    ($($module:ident: $($preset:ident),*;)*) => {
+        $(mod $module;)*
+        pub mod slides;
+        $(pub use $module::*;)*
+
+        /// The optimizers, in the order of every list.
+        pub(crate) const LIST: &[Entry] = &[$($(Entry::of::<$preset>(),)*)*];
+    };
+}
+
+optimizers! {
+    sgd: Sgd;
+    adagrad: AdaGrad;
+    rmsprop: RmsProp;
+    adam: Adam, AdamW;
+    nadam: NAdam;
+    adafactor: Adafactor;
+}
+
+/// A deck's, for comparison.
+pub(crate) const SLIDES: &[Entry] = &[
+    Entry::of::<slides::Momentum>(),
+    Entry::of::<slides::NAdam>(),
+    Entry::of::<slides::AdaFactor>(),
+];
