@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use burn::tensor::DType;
-use common::golden::{Case, FILES, cases};
+use common::golden::{Case, cases, files};
 use common::{TestDevice, devices_with};
+use downhill::optim::OptimizerConfig;
 
 /// Steps on a GPU interface cost a hundred times what they cost on the CPU, and its code does not
 /// depend on the values: there, only the cases of unit scale.
@@ -13,27 +16,16 @@ fn runs_on(device: &str, case: &Case) -> bool {
     device != "wgpu" || (case.grad_scale == 1.0 && case.shape.len() < 3)
 }
 
-fn check(file: &str, dtype: DType) {
-    check_by(file, dtype, |case, device| {
-        case.check(case.optimizer(), device, dtype)
-    });
-}
-
-/// The CPU backends through the tensor operations that every other backend takes.
-fn check_tensor_operations(file: &str) {
-    // A backend without f64 has no pass over memory either.
-    check_by(file, DType::F64, |case, device| {
-        case.check_tensor_operations(case.optimizer(), device)
-    });
-}
-
-fn check_by(file: &str, dtype: DType, check: impl Fn(&Case, &TestDevice) -> Result<(), String>) {
+fn check(dtype: DType, check: impl Fn(&Case, &TestDevice) -> Result<(), String>) {
     let mut failures = Vec::new();
     let mut checked = 0;
-    for device in devices_with(dtype) {
-        for case in cases(file).iter().filter(|case| runs_on(device.name, case)) {
-            checked += 1;
-            failures.extend(check(case, &device).err());
+    for file in files() {
+        let cases = cases(&file);
+        for device in devices_with(dtype) {
+            for case in cases.iter().filter(|case| runs_on(device.name, case)) {
+                checked += 1;
+                failures.extend(check(case, &device).err());
+            }
         }
     }
     assert!(
@@ -44,48 +36,35 @@ fn check_by(file: &str, dtype: DType, check: impl Fn(&Case, &TestDevice) -> Resu
     );
 }
 
-macro_rules! golden {
-    ($($file:ident: $in_f64:ident, $in_f32:ident, $as_tensors:ident;)*) => {
-        $(
-            #[test]
-            fn $in_f64() {
-                check(stringify!($file), DType::F64);
-            }
-            #[test]
-            fn $in_f32() {
-                check(stringify!($file), DType::F32);
-            }
-            #[test]
-            fn $as_tensors() {
-                check_tensor_operations(stringify!($file));
-            }
-        )*
-
-        #[test]
-        fn every_golden_file_is_tested() {
-            assert_eq!(FILES, [$(stringify!($file)),*]);
-            let mut found: Vec<String> = std::fs::read_dir(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/golden"
-            ))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-            found.sort();
-            let mut expected = FILES.map(|file| format!("{file}.json"));
-            expected.sort();
-            assert_eq!(found, expected);
-        }
-    };
+#[test]
+fn in_f64() {
+    check(DType::F64, |case, device| {
+        case.check(case.optimizer(), device, DType::F64)
+    });
 }
 
-golden! {
-    sgd: sgd_in_f64, sgd_in_f32, sgd_as_tensors;
-    adagrad: adagrad_in_f64, adagrad_in_f32, adagrad_as_tensors;
-    rmsprop: rmsprop_in_f64, rmsprop_in_f32, rmsprop_as_tensors;
-    adam: adam_in_f64, adam_in_f32, adam_as_tensors;
-    adamw: adamw_in_f64, adamw_in_f32, adamw_as_tensors;
-    nadam: nadam_in_f64, nadam_in_f32, nadam_as_tensors;
-    adafactor: adafactor_in_f64, adafactor_in_f32, adafactor_as_tensors;
-    slides: slides_in_f64, slides_in_f32, slides_as_tensors;
+#[test]
+fn in_f32() {
+    check(DType::F32, |case, device| {
+        case.check(case.optimizer(), device, DType::F32)
+    });
+}
+
+/// The CPU backends through the tensor operations that every other backend takes.
+#[test]
+fn as_tensors() {
+    // A backend without f64 has no pass over memory either.
+    check(DType::F64, |case, device| {
+        case.check_tensor_operations(case.optimizer(), device)
+    });
+}
+
+#[test]
+fn every_optimizer_has_golden_numbers() {
+    let named = |file: &String| cases(file).iter().map(Case::name).collect::<Vec<_>>();
+    let found: BTreeSet<String> = files().iter().flat_map(named).collect();
+    let known = OptimizerConfig::all().into_iter();
+    let known = known.chain(OptimizerConfig::slides());
+    let known: BTreeSet<String> = known.map(|info| info.name.to_string()).collect();
+    assert_eq!(found, known);
 }

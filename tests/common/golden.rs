@@ -10,16 +10,18 @@ use serde_json::Value;
 
 use super::{Subject, TestDevice};
 
-pub const FILES: [&str; 8] = [
-    "sgd",
-    "adagrad",
-    "rmsprop",
-    "adam",
-    "adamw",
-    "nadam",
-    "adafactor",
-    "slides",
-];
+/// The names of the files of `tests/golden/`, without their ending.
+pub fn files() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let names = std::fs::read_dir(folder).expect(folder).map(|entry| {
+        let name = entry.expect(folder).file_name();
+        let name = name.to_str().expect("a name of ours");
+        name.strip_suffix(".json").expect("only JSON").to_string()
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
 
 #[derive(Deserialize)]
 struct File {
@@ -90,6 +92,12 @@ impl Case {
             "{} `{}` {:?} scale {} ({})",
             self.file, self.case, self.shape, self.grad_scale, self.source
         )
+    }
+
+    /// The optimizer's name.
+    pub fn name(&self) -> String {
+        let name = self.config["name"].as_str();
+        name.expect("every configuration has one").to_string()
     }
 
     pub fn optimizer(&self) -> RuleOptimizer {

@@ -4,21 +4,43 @@
 
 Prints the largest relative difference of each pair and fails if one is too
 large. The comparison with transformers is skipped where it is not installed.
+The comparison with timm likewise. Then compares the references with the values that
+a few steps of each optimizer are known to give.
 """
 
 import functools
+import importlib
 import os
 import sys
+import types
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 sys.dont_write_bytecode = True
 
-import formulas
+import libraries
 import numpy as np
 import optax
-import references
+import optax.contrib
+import optimizers
+import pytorch_optimizer
 import torch
 from inputs import STEPS, inputs, learning_rates
+from optimizers import (
+    adafactor,
+    adan,
+    adopt,
+    aggmo,
+    diffgrad,
+    laprop,
+    madgrad,
+    nadam,
+    qhadam,
+    radam,
+    rmsprop,
+    sgd,
+    simplified_ademamix,
+    weight_decay,
+)
 
 SHAPES = ([7], [4, 3], [3, 4, 5])
 ADAFACTOR = {
@@ -26,6 +48,91 @@ ADAFACTOR = {
     "relative_step": True,
     "scale_parameter": True,
 }
+
+
+# The values of `KNOWN`: the parameter's first and last element after some steps from
+# START, the gradients being these in turn. The other elements of a gradient include a
+# zero and changes of sign.
+START = [[0.5, -1.0, 2.0], [-0.25, 0.75, 1.5]]
+GRADIENTS = (
+    [[0.1, -0.2, 0.3], [0.4, -0.5, 0.6]],
+    [[-0.3, 0.1, 0.2], [0.5, 0.0, -0.1]],
+    [[0.2, 0.2, -0.4], [-0.1, 0.3, 0.05]],
+)
+DECAY = {"weight_decay": 0.1}
+KNOWN = (
+    # Optimizer, config, steps, learning rate, first, last.
+    ("adam", {}, 3, 0.1, 0.4475402218, 1.2994188475),
+    ("adamw", DECAY, 3, 0.1, 0.4341855318, 1.2573958850),
+    ("radam", {}, 3, 0.1, 0.5006467275, 1.4003845407),
+    ("radam", {}, 8, 0.1, 0.5025591126, 1.3465087884),
+    (
+        "radam",
+        {**DECAY, "decoupled_weight_decay": True},
+        *(8, 0.1, 0.4639685542, 1.2386366801),
+    ),
+    ("adamax", {}, 3, 0.1, 0.4354877462, 1.3338806612),
+    ("adamax", DECAY, 3, 0.1, 0.4068306829, 1.3089311955),
+    ("adadelta", {}, 3, 1.0, 0.4977089174, 1.4972095211),
+    ("adadelta", DECAY, 3, 1.0, 0.4967822568, 1.4952895304),
+    ("asgd", {"t0": 0.0}, 3, 0.1, 0.4999849753, 1.4449561008),
+    ("asgd", {"t0": 1.0, "lambd": 0.1}, 3, 0.1, 0.4852334047, 1.4018569486),
+    ("rprop", {}, 3, 0.1, 0.35, 1.35),
+    ("lion", {}, 3, 0.1, 0.4, 1.4),
+    ("signum", {}, 3, 0.1, 0.4, 1.2),
+    ("tiger", {"weight_decay": 0.0}, 3, 0.1, 0.4, 1.2),
+    ("adabelief", {}, 3, 0.1, 0.4402126006, 1.2792487075),
+    ("yogi", {}, 3, 0.1, 0.4526333334, 1.3001834216),
+    ("laprop", {}, 3, 0.1, 0.4037288063, 1.3374663449),
+    ("adopt", {}, 3, 0.1, 0.5071079288, 1.5023332928),
+    ("adopt", DECAY, 8, 0.1, 0.4273793288, 1.3488128708),
+    ("adan", {}, 3, 0.1, 0.4531845862, 1.4104181105),
+    ("adan", DECAY, 3, 0.1, 0.4402927157, 1.3690122141),
+    ("qhm", {}, 3, 0.1, 0.5000070000, 1.4833846190),
+    ("qhadam", {}, 3, 0.1, 0.4438705833, 1.3259092676),
+    ("aggmo", {}, 3, 0.1, 0.5066330000, 1.3776980000),
+    ("ademamix", {}, 3, 0.1, 0.4475381067, 1.2993443696),
+    ("ademamix", {"alpha": 5.0}, 3, 0.1, 0.4475349341, 1.2992326528),
+    (
+        "ademamix",
+        {"alpha_warmup": 10, "beta_3_warmup": 10, **DECAY},
+        *(8, 0.1, 0.4216664255, 0.9221473004),
+    ),
+    ("simplified_ademamix", {"alpha": 100.0}, 3, 1e-3, 0.4405979106, 1.4052564829),
+    ("madgrad", {}, 3, 0.1, 0.5032811221, 1.4567034017),
+    ("ftrl", {}, 3, 0.1, 0.4414160814, 1.4082475795),
+    ("ftrl", {"l1": 0.1, "l2": 0.1}, 3, 0.1, 0.3126266995, 1.3687694827),
+    ("schedule_free_sgd", DECAY, 3, 0.1, 0.4926096700, 1.4143343500),
+    ("schedule_free_adamw", DECAY, 3, 0.1, 0.4472358261, 1.3803443001),
+    (
+        "schedule_free_adamw",
+        {**DECAY, "warmup_steps": 4, "r": 1.0},
+        *(3, 0.1, 0.4799327127, 1.4585888829),
+    ),
+    ("optimistic_gd", {}, 3, 0.1, 0.49, 1.5),
+    (
+        "weight_decay",
+        {"name": "adamw", "weight_decay_kind": "cautious", **DECAY},
+        *(3, 0.1, 0.4380960319, 1.2573958850),
+    ),
+)
+
+
+def known(name, config, steps, learning_rate, first, last):
+    config = {"name": name, **config}
+    rates = [learning_rate] * STEPS
+    reference = optimizers.load(name).reference
+    _, optimizer = reference(config, np.array(START), rates)
+    for t in range(1, steps + 1):
+        gradient = np.array(GRADIENTS[(t - 1) % 3])
+        optimizer.step(t, learning_rate, gradient)
+    end = optimizer.parameter
+    difference = max(abs(end[0, 0] - first), abs(end[1, 2] - last))
+    # The values have ten digits, and QHAdam's is from where the weights are in float32.
+    tolerance = 1e-8 if name == "qhadam" else 2e-10
+    verdict = "ok" if difference <= tolerance else "DIFFERENT"
+    print(f"{verdict:9} {difference:8.1e}  {name} {config}, {steps} steps")
+    return verdict == "ok"
 
 
 def run(build, shape, rates):
@@ -55,11 +162,29 @@ def formula(kind, **config):
 
 def in_torch(kind, **options):
     optimizer = functools.partial(kind, **options)
-    return functools.partial(references.Torch, optimizer)
+    return functools.partial(libraries.Torch, optimizer)
+
+
+def in_other(kind, **options):
+    """One of another package, without a look at its state."""
+    optimizer = functools.partial(kind, **options)
+    return functools.partial(libraries.Named, optimizer, names={})
+
+
+def timm_module(name):
+    """A module of timm.optim, without timm itself, which wants torchvision."""
+    spec = importlib.util.find_spec("timm")
+    if spec is None:
+        return None
+    (folder,) = spec.submodule_search_locations
+    for package, path in (("timm", folder), ("timm.optim", f"{folder}/optim")):
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = [path]
+    return importlib.import_module(f"timm.optim.{name}")
 
 
 def in_optax(transformation):
-    return lambda parameter: references.Optax(transformation, parameter, None)
+    return lambda parameter: libraries.Optax(transformation, parameter, None)
 
 
 def main():
@@ -67,61 +192,61 @@ def main():
     results = [
         compare(
             "momentum with the rate inside == torch.optim.SGD, constant rate",
-            formula(formulas.SgdVelocity, momentum=0.9, weight_decay=0.1),
+            formula(sgd.SgdVelocity, momentum=0.9, weight_decay=0.1),
             in_torch(torch.optim.SGD, momentum=0.9, weight_decay=0.1),
             varying=False,
         ),
         compare(
             "the same with Nesterov momentum",
-            formula(formulas.SgdVelocity, momentum=0.9, nesterov=True),
+            formula(sgd.SgdVelocity, momentum=0.9, nesterov=True),
             in_torch(torch.optim.SGD, momentum=0.9, nesterov=True),
             varying=False,
         ),
         compare(
             "RMSprop, epsilon inside == optax.rmsprop",
-            formula(formulas.RmspropInsideRoot, centered=True),
+            formula(rmsprop.RmspropInsideRoot, centered=True),
             in_optax(
-                optax.rmsprop(references.schedule(rates), decay=0.99, centered=True)
+                optax.rmsprop(libraries.schedule(rates), decay=0.99, centered=True)
             ),
         ),
         compare(
             "RMSprop, epsilon 0, momentum == torch.optim.RMSprop",
             formula(
-                formulas.RmspropInsideRoot, epsilon=0.0, centered=True, momentum=0.9
+                rmsprop.RmspropInsideRoot, epsilon=0.0, centered=True, momentum=0.9
             ),
             in_torch(torch.optim.RMSprop, eps=0.0, centered=True, momentum=0.9),
         ),
         compare(
             "Keras NAdam == torch.optim.NAdam(momentum_decay=1, eps=1e-7)",
-            formula(formulas.NadamKeras, momentum_decay=1.0, epsilon=1e-7),
+            formula(nadam.NadamKeras, momentum_decay=1.0, epsilon=1e-7),
             in_torch(torch.optim.NAdam, momentum_decay=1.0, eps=1e-7),
         ),
         compare(
             "Dozat's NAdam, beta_1 = 0 == torch.optim.NAdam",
-            formula(formulas.NadamDozat, beta_1=0.0),
+            formula(nadam.NadamDozat, beta_1=0.0),
             in_torch(torch.optim.NAdam, betas=(0.0, 0.999)),
         ),
         compare(
             "paper Adafactor == torch.optim.Adafactor(eps=(1e-30, 1e-3))",
-            formula(formulas.AdafactorPaper, **ADAFACTOR),
+            formula(adafactor.AdafactorPaper, **ADAFACTOR),
             in_torch(torch.optim.Adafactor, eps=(1e-30, 1e-3)),
             varying=False,
         ),
         compare(
             "paper Adafactor == fairseq formula",
-            formula(formulas.AdafactorPaper, **ADAFACTOR),
-            formula(formulas.AdafactorHf, **ADAFACTOR),
+            formula(adafactor.AdafactorPaper, **ADAFACTOR),
+            formula(adafactor.AdafactorHf, **ADAFACTOR),
         ),
     ]
     absolute = {**ADAFACTOR, "relative_step": False, "beta_1": 0.9}
-    chain = references.optax_adafactor(absolute, rates)
+    chain = adafactor.optax_adafactor(absolute, rates)
     library = optax.adafactor(
-        references.schedule(rates), 1, momentum=0.9, dtype_momentum=np.float64
+        libraries.schedule(rates), 1, momentum=0.9, dtype_momentum=np.float64
     )
     results += [
         compare(
             "fairseq formula with the rate given == chain of optax.adafactor",
-            formula(formulas.AdafactorHf, **absolute),
+            formula(adafactor.AdafactorHf, **absolute),
             in_optax(chain),
         ),
         compare(
@@ -131,6 +256,96 @@ def main():
             tolerance=1e-7,
         ),
     ]
+    chain = optax.chain(
+        optax.scale_by_radam(threshold=4.0),
+        optax.scale_by_learning_rate(libraries.schedule(rates)),
+    )
+    decoupled = {"weight_decay": 0.1, "weight_decouple": True}
+    results += [
+        compare(
+            "RAdam with threshold 5 == torch.optim.RAdam",
+            formula(radam.RAdam, threshold=5.0, weight_decay=0.1),
+            in_torch(torch.optim.RAdam, weight_decay=0.1),
+        ),
+        compare(
+            "optax's RAdam with threshold 4 == chain of optax.radam",
+            formula(radam.RAdam, threshold=4.0, variant="optax"),
+            in_optax(chain),
+        ),
+        compare(
+            "ADOPT without decay == optax.contrib.adopt",
+            formula(adopt.Adopt),
+            in_optax(optax.contrib.adopt(libraries.schedule(rates))),
+        ),
+        compare(
+            "pytorch_optimizer.SignSGD == optax.signum",
+            in_other(pytorch_optimizer.SignSGD, momentum=0.9),
+            in_optax(optax.signum(libraries.schedule(rates), 0.9)),
+        ),
+        compare(
+            "Adan == pytorch_optimizer.Adan",
+            formula(adan.Adan, weight_decay=0.1),
+            in_other(pytorch_optimizer.Adan, weight_decay=0.1),
+        ),
+        compare(
+            "Adan, decay first == pytorch_optimizer.Adan(weight_decouple=True)",
+            formula(adan.Adan, weight_decay=0.1, weight_decay_kind="decoupled"),
+            in_other(pytorch_optimizer.Adan, **decoupled),
+        ),
+        compare(
+            "QHAdam == pytorch_optimizer.QHAdam (its weights in float32)",
+            formula(qhadam.QHAdam, beta_1=0.9, nu_1=0.7, nu_2=0.5, weight_decay=0.1),
+            in_other(pytorch_optimizer.QHAdam, nus=(0.7, 0.5), **decoupled),
+            tolerance=1e-7,
+        ),
+        compare(
+            "AggMo == pytorch_optimizer.AggMo",
+            formula(aggmo.AggMo, weight_decay=0.1),
+            in_other(pytorch_optimizer.AggMo, weight_decay=0.1),
+        ),
+        compare(
+            "simplified AdEMAMix == optax.contrib.simplified_ademamix",
+            formula(simplified_ademamix.SimplifiedAdEMAMix, alpha=3.0),
+            in_optax(
+                optax.contrib.simplified_ademamix(
+                    libraries.schedule(rates), b1=0.99, b2=0.95, alpha=3.0
+                )
+            ),
+        ),
+        compare(
+            "MADGRAD == pytorch_optimizer.MADGRAD",
+            formula(madgrad.Madgrad, weight_decay=0.1),
+            in_other(pytorch_optimizer.MADGRAD, weight_decay=0.1),
+        ),
+        compare(
+            "MADGRAD == optax.contrib.madgrad (the root of t in float32)",
+            formula(madgrad.Madgrad),
+            in_optax(optax.contrib.madgrad(libraries.schedule(rates))),
+            tolerance=1e-6,
+        ),
+        compare(
+            "diffGrad, epsilon 0 == pytorch_optimizer.DiffGrad (1e-15 in the root)",
+            formula(diffgrad.DiffGrad, epsilon=0.0, weight_decay=0.1),
+            in_other(pytorch_optimizer.DiffGrad, eps=0.0, **decoupled),
+            tolerance=1e-7,
+        ),
+        compare(
+            "Adam with cautious decay, decay 0 == torch.optim.Adam",
+            formula(weight_decay.Cautious, name="adamw"),
+            in_torch(torch.optim.Adam),
+        ),
+    ]
+    timm_laprop = timm_module("laprop")
+    if timm_laprop is None:
+        print("skipped             timm is not installed")
+    else:
+        results.append(
+            compare(
+                "LaProp without decay == timm.optim.LaProp",
+                formula(laprop.LaProp),
+                in_other(timm_laprop.LaProp),
+            )
+        )
     try:
         from transformers.optimization import Adafactor
     except ImportError:
@@ -145,7 +360,7 @@ def main():
         }
         warmup = {**ADAFACTOR, "warmup_init": True}
 
-        class Transformers(references.Torch):
+        class Transformers(libraries.Torch):
             """Takes no `foreach`, and no rate when the step is relative."""
 
             def __init__(self, options, parameter):
@@ -160,7 +375,7 @@ def main():
         results += [
             compare(
                 "fairseq formula == transformers Adafactor, rate given",
-                formula(formulas.AdafactorHf, **given),
+                formula(adafactor.AdafactorHf, **given),
                 functools.partial(
                     Transformers,
                     {
@@ -174,12 +389,13 @@ def main():
             ),
             compare(
                 "fairseq formula == transformers Adafactor, warm-up",
-                formula(formulas.AdafactorHf, **warmup),
+                formula(adafactor.AdafactorHf, **warmup),
                 functools.partial(
                     Transformers, {"relative_step": True, "warmup_init": True}
                 ),
             ),
         ]
+    results += [known(*values) for values in KNOWN]
     sys.exit(0 if all(results) else 1)
 
 

@@ -20,9 +20,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 sys.dont_write_bytecode = True
 
 import deck
-import formulas
 import numpy as np
 from deck_data import checksum
+from optimizers import adafactor
 
 DIRECTORY = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden_experiments"
 DIGITS = 12
@@ -75,7 +75,7 @@ class Adafactor:
 
     def update(self, params, grads):
         if self.rule is None:
-            self.rule = formulas.AdafactorPaper(self.CONFIG, params)
+            self.rule = adafactor.AdafactorPaper(self.CONFIG, params)
         self.t += 1
         self.rule.step(self.t, 0.01, grads)
         return self.rule.parameter
@@ -161,12 +161,12 @@ def linear_regression():
 
 
 class Library:
-    """A reference of references.py with the deck's interface."""
+    """A reference of optimizers/ with the deck's interface."""
 
     def __init__(self, config, learning_rate, steps):
-        import references
+        import optimizers
 
-        self.make = lambda x: references.reference(config, x, [learning_rate] * steps)
+        self.make = lambda x: optimizers.reference(config, x, [learning_rate] * steps)
         self.learning_rate = learning_rate
         self.rule = None
         self.t = 0

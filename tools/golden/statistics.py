@@ -73,4 +73,6 @@ def main():
     FILE.write_text(text)
 
 
-main()
+# Libraries that import the standard `statistics` get this file instead.
+if __name__ == "__main__":
+    main()

@@ -44,6 +44,9 @@ choice! {
         /// `p ← (1 - lr²/peak·weight_decay)·p`, with the `peak_learning_rate` of the schedule: under it the
         /// norms of normalised layers stay in balance when the rate falls (Defazio, arXiv 2506.02285).
         Corrected = "corrected",
+        /// `p ← (p - lr·u)/(1 + lr·weight_decay)`, for a direction `u` of descent: after the step instead of
+        /// before it, and stable for every decay (Adan's, arXiv 2208.06677).
+        Proximal = "proximal",
         /// `p ← (1 - weight_decay)·p`, whatever the learning rate.
         Independent = "independent",
         /// Decoupled, and only of elements that the step does not move away from zero: where `u·p ≥ 0`, for a
@@ -86,6 +89,10 @@ impl Decay {
 
     pub(crate) const fn decoupled(default: f64) -> Option<Self> {
         Self::new(WeightDecayKind::Decoupled, default)
+    }
+
+    pub(crate) const fn proximal(default: f64) -> Option<Self> {
+        Self::new(WeightDecayKind::Proximal, default)
     }
 
     pub(crate) const fn own(default: f64) -> Option<Self> {
@@ -168,6 +175,7 @@ impl Shared {
             WeightDecayKind::Coupled => WeightDecay::Coupled(self.weight_decay),
             WeightDecayKind::Decoupled => WeightDecay::Decoupled(self.weight_decay),
             WeightDecayKind::Independent => WeightDecay::Independent(self.weight_decay),
+            WeightDecayKind::Proximal => WeightDecay::Proximal(self.weight_decay),
             WeightDecayKind::Corrected => WeightDecay::Corrected {
                 decay: self.weight_decay,
                 peak: self.peak.ok_or_else(|| {
@@ -176,12 +184,19 @@ impl Shared {
             },
             WeightDecayKind::Cautious => {
                 let rule = CautiousDecay::new(rule, self.weight_decay);
-                let rule = Adjusted::new(rule, WeightDecay::Coupled(0.0), self.maximize);
+                let rule = Adjusted::new(rule, WeightDecay::Own, self.maximize);
                 rule.check_slots();
                 return Ok(Program(Arc::new(Elementwise(rule))));
             }
         };
         let rule = Adjusted::new(rule, decay, self.maximize);
+        rule.check_slots();
+        Ok(Program(Arc::new(Elementwise(rule))))
+    }
+
+    /// The program that runs a rule which decays weights itself.
+    pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
+        let rule = Adjusted::new(rule, WeightDecay::Own, self.maximize);
         rule.check_slots();
         Ok(Program(Arc::new(Elementwise(rule))))
     }

@@ -116,6 +116,11 @@ ranges! {
     NOT_NEGATIVE = "finite and at least 0", |x| x.is_finite() && x >= 0.0;
     NEGATIVE = "finite and below 0", |x| x.is_finite() && x < 0.0;
     AT_LEAST_ONE = "finite and at least 1", |x| x.is_finite() && x >= 1.0;
+    AT_LEAST_FOUR = "finite and at least 4", |x| x.is_finite() && x >= 4.0;
+    /// Of a weight between two things.
+    SHARE = "at least 0 and at most 1", |x| (0.0..=1.0).contains(&x);
+    SHRINKS = "above 0 and below 1", |x| x > 0.0 && x < 1.0;
+    GROWS = "finite and above 1", |x| x.is_finite() && x > 1.0;
 }
 pub(crate) use allowed;
 

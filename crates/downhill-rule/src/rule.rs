@@ -203,6 +203,8 @@ pub struct Step<C> {
     /// Multiplies the gradient: 1 to minimise, -1 to maximise, times the factor of a driver that
     /// clips.
     pub sign: f64,
+    /// Whether the parameter moves at all; one that does not is not decayed either.
+    pub moves: bool,
     /// The rule's own numbers.
     pub coefs: C,
 }
@@ -215,6 +217,7 @@ impl<C> Step<C> {
             retain: 1.0,
             l2: 0.0,
             sign: 1.0,
+            moves: true,
             coefs,
         }
     }
@@ -226,6 +229,7 @@ impl<C> Step<C> {
             retain: self.retain,
             l2: self.l2,
             sign: self.sign,
+            moves: self.moves,
             coefs: f(self.coefs),
         }
     }

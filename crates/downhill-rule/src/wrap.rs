@@ -79,11 +79,16 @@ impl<R: Rule> Rule for Cautious<R> {
 /// Where weight decay acts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WeightDecay {
+    /// None, or what the rule does itself.
+    Own,
     /// L2 regularisation: `g ← g + weight_decay·param`, before the rule sees the gradient.
     Coupled(f64),
     /// `param ← (1 - lr·weight_decay)·param`, beside the rule (Loshchilov & Hutter, arXiv
     /// 1711.05101).
     Decoupled(f64),
+    /// `param ← (param - rate·u)/(1 + lr·weight_decay)`, after the step (Xie et al., arXiv 2208.06677). Of
+    /// rules that [land](Rule::land) as most do.
+    Proximal(f64),
     /// `param ← (1 - weight_decay)·param`, whatever the learning rate.
     Independent(f64),
     /// `param ← (1 - lr·weight_decay·lr/peak)·param` (Defazio, arXiv 2506.02285).
@@ -137,17 +142,26 @@ impl<R: Rule> Rule for Adjusted<R> {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
-        let own = match self.weight_decay {
+        let decay = match self.weight_decay {
+            WeightDecay::Own => 0.0,
             WeightDecay::Coupled(decay)
             | WeightDecay::Decoupled(decay)
+            | WeightDecay::Proximal(decay)
             | WeightDecay::Independent(decay)
-            | WeightDecay::Corrected { decay, .. } => decay,
+            | WeightDecay::Corrected { decay, .. } => clock.weight_decay(decay),
         };
-        let decay = clock.weight_decay(own);
         let mut step = self.rule.prepare(clock);
         match self.weight_decay {
+            WeightDecay::Own => {}
             WeightDecay::Coupled(_) => step.l2 += decay,
+            // What stands still does not decay either.
+            _ if !step.moves => {}
             WeightDecay::Decoupled(_) => step.retain *= 1.0 - clock.lr * decay,
+            WeightDecay::Proximal(_) => {
+                let share = (1.0 + clock.lr * decay).recip();
+                step.retain *= share;
+                step.rate *= share;
+            }
             WeightDecay::Independent(_) => step.retain *= 1.0 - decay,
             WeightDecay::Corrected { peak, .. } => {
                 step.retain *= 1.0 - clock.lr * decay * (clock.lr / peak);
@@ -304,7 +318,9 @@ impl<R: Rule> Rule for CautiousDecay<R> {
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let decay = clock.lr * clock.weight_decay(self.weight_decay);
-        self.rule.prepare(clock).map(|coefs| (coefs, decay))
+        let step = self.rule.prepare(clock);
+        let decay = if step.moves { decay } else { 0.0 };
+        step.map(|coefs| (coefs, decay))
     }
 
     #[inline(always)]

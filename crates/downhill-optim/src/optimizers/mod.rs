@@ -21,6 +21,28 @@ optimizers! {
     adam: Adam, AdamW;
     nadam: NAdam;
     adafactor: Adafactor;
+    radam: RAdam;
+    adamax: AdaMax;
+    adadelta: Adadelta;
+    asgd: Asgd;
+    rprop: Rprop;
+    lion: Lion;
+    signum: Signum, SignSgd, Tiger;
+    adabelief: AdaBelief;
+    yogi: Yogi;
+    laprop: LaProp;
+    adan: Adan;
+    adopt: Adopt;
+    qhm: Qhm, QhAdam;
+    aggmo: AggMo;
+    optimistic_gd: OptimisticGd;
+    ademamix: AdEmaMix, SimplifiedAdEmaMix;
+    grams: Grams;
+    padam: PAdam;
+    diffgrad: DiffGrad;
+    madgrad: Madgrad;
+    ftrl: Ftrl;
+    schedule_free: ScheduleFreeSgd, ScheduleFreeAdamW;
 }
 
 /// A deck's, for comparison.

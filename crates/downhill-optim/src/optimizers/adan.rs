@@ -1,0 +1,87 @@
+use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+
+use crate::config::{Decay, optimizer};
+
+optimizer! {
+    /// Adan: [`Adam`](crate::Adam) with Nesterov's look-ahead from differences of gradients.
+    ///
+    /// ```text
+    /// d = g - previous g   (0 in the first step)
+    /// m ← beta_1·m + (1 - beta_1)·g,   e ← beta_2·e + (1 - beta_2)·d
+    /// n ← beta_3·n + (1 - beta_3)·(g + beta_2·d)²
+    /// u = (m/(1 - beta_1^t) + beta_2·e/(1 - beta_2^t)) / (sqrt(n/(1 - beta_3^t)) + epsilon)
+    /// p ← (p - lr·u)/(1 + lr·weight_decay)
+    /// ```
+    ///
+    /// The betas are the implementation's, 1 less those of the paper. Its `no_prox` is the decoupled kind of
+    /// weight decay. optax has `1 - beta_2` where its authors have `beta_2`. State: `exp_avg`,
+    /// `exp_avg_diff`, `exp_avg_sq`, `previous_grad`. Source: Xie et al., arXiv 2208.06677.
+    ///
+    /// ```
+    /// use downhill_optim::AdanConfig;
+    ///
+    /// let optim = AdanConfig::new().with_weight_decay(0.02).init();
+    /// ```
+    Adan as AdanConfig, "adan" {
+        learning_rate: 1e-3,
+        paper: "Xie et al., arXiv 2208.06677",
+        description: "adam with a look-ahead from differences of gradients",
+        decay: Decay::proximal(0.0),
+    }
+    /// Decay of the mean of the gradient.
+    beta_1, with_beta_1: f64 = 0.98, DECAY;
+    /// Decay of the mean of the differences, and their weight.
+    beta_2, with_beta_2: f64 = 0.92, DECAY;
+    /// Decay of the mean of the squares.
+    beta_3, with_beta_3: f64 = 0.99, DECAY;
+    /// Added to the root.
+    epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
+}
+
+/// The settings, the bias corrections as factors, and whether there is a gradient to compare with.
+#[derive(Clone, Copy, Debug)]
+pub struct AdanCoefs {
+    rule: Adan,
+    debias_1: f64,
+    ahead: f64,
+    debias_3_root: f64,
+    compare: f64,
+}
+
+impl Rule for Adan {
+    type State<V: Value> = [V; 4];
+    type Coefs = AdanCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        ["exp_avg", "exp_avg_diff", "exp_avg_sq", "previous_grad"].map(Slot::zeros).to_vec()
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<AdanCoefs> {
+        let beta_1 = clock.momentum(self.beta_1);
+        let coefs = AdanCoefs {
+            rule: Self { beta_1, ..*self },
+            debias_1: bias_correction(beta_1, clock.t()).recip(),
+            ahead: self.beta_2 / bias_correction(self.beta_2, clock.t()),
+            debias_3_root: bias_correction(self.beta_3, clock.t()).sqrt().recip(),
+            compare: if clock.step == 1 { 0.0 } else { 1.0 },
+        };
+        Step::new(clock.lr, coefs)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        coefs: &AdanCoefs,
+        _: &V,
+        grad: V,
+        [m, e, n, previous]: [V; 4],
+    ) -> (V, [V; 4]) {
+        let Adan { beta_1, beta_2, beta_3, epsilon } = coefs.rule;
+        let change = (grad.clone() - previous).scale(coefs.compare);
+        let m = ema(m, grad.clone(), beta_1);
+        let e = ema(e, change.clone(), beta_2);
+        let n = ema(n, (grad.clone() + change.scale(beta_2)).square(), beta_3);
+        let ahead = m.clone().scale(coefs.debias_1) + e.clone().scale(coefs.ahead);
+        let root = n.clone().sqrt().scale(coefs.debias_3_root).offset(epsilon);
+        (ahead / root, [m, e, n, grad])
+    }
+}

@@ -1,0 +1,76 @@
+use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+
+use crate::config::{Decay, optimizer};
+
+optimizer! {
+    /// diffGrad: [`Adam`](crate::Adam) with shorter steps where the gradient does not change.
+    ///
+    /// ```text
+    /// m ← beta_1·m + (1 - beta_1)·g,   v ← beta_2·v + (1 - beta_2)·g²
+    /// u = m_hat/(sqrt(v_hat) + epsilon) / (1 + exp(-|g - previous g|))
+    /// ```
+    ///
+    /// `m_hat = m/(1 - beta_1^t)` and `v_hat = v/(1 - beta_2^t)`; the first step compares with 0. The friction
+    /// is between 1/2 and 1, and depends on the unit of the loss. State: `exp_avg`, `exp_avg_sq`,
+    /// `previous_grad`. Source: Dubey et al., arXiv 1909.11015.
+    ///
+    /// ```
+    /// use downhill_optim::DiffGradConfig;
+    ///
+    /// let optim = DiffGradConfig::new().init();
+    /// ```
+    DiffGrad as DiffGradConfig, "diffgrad" {
+        learning_rate: 1e-3,
+        paper: "Dubey et al., arXiv 1909.11015",
+        description: "adam with shorter steps where the gradient does not change",
+        decay: Decay::decoupled(0.0),
+    }
+    /// Decay of the mean of the gradient.
+    beta_1, with_beta_1: f64 = 0.9, DECAY;
+    /// Decay of the mean of its square.
+    beta_2, with_beta_2: f64 = 0.999, DECAY;
+    /// Added to the root.
+    epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
+}
+
+/// The settings, and the bias corrections as factors.
+#[derive(Clone, Copy, Debug)]
+pub struct DiffGradCoefs {
+    rule: DiffGrad,
+    debias_1: f64,
+    debias_2_root: f64,
+}
+
+impl Rule for DiffGrad {
+    type State<V: Value> = [V; 3];
+    type Coefs = DiffGradCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        ["exp_avg", "exp_avg_sq", "previous_grad"].map(Slot::zeros).to_vec()
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<DiffGradCoefs> {
+        let beta_1 = clock.momentum(self.beta_1);
+        let coefs = DiffGradCoefs {
+            rule: Self { beta_1, ..*self },
+            debias_1: bias_correction(beta_1, clock.t()).recip(),
+            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
+        };
+        Step::new(clock.lr, coefs)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        coefs: &DiffGradCoefs,
+        _: &V,
+        grad: V,
+        [m, v, previous]: [V; 3],
+    ) -> (V, [V; 3]) {
+        let rule = &coefs.rule;
+        let m = ema(m, grad.clone(), rule.beta_1);
+        let v = ema(v, grad.clone().square(), rule.beta_2);
+        let still = (grad.clone() - previous).abs().scale(-1.0).exp().offset(1.0);
+        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
+        (m.clone().scale(coefs.debias_1) / (root * still), [m, v, grad])
+    }
+}

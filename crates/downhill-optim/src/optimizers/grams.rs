@@ -1,0 +1,69 @@
+use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+
+use crate::config::{Decay, optimizer};
+
+optimizer! {
+    /// Grams: the size of [`Adam`](crate::Adam)'s step in the direction of the gradient's sign.
+    ///
+    /// ```text
+    /// m ← beta_1·m + (1 - beta_1)·g,   v ← beta_2·v + (1 - beta_2)·g²
+    /// u = sign(g)·|m/(1 - beta_1^t)| / (sqrt(v/(1 - beta_2^t)) + epsilon)
+    /// ```
+    ///
+    /// State: `exp_avg`, `exp_avg_sq`. Source: Cao et al., arXiv 2412.17107.
+    ///
+    /// ```
+    /// use downhill_optim::GramsConfig;
+    ///
+    /// let optim = GramsConfig::new().init();
+    /// ```
+    Grams as GramsConfig, "grams" {
+        learning_rate: 1e-3,
+        paper: "Cao et al., arXiv 2412.17107",
+        description: "the size of adam's step with the gradient's sign",
+        decay: Decay::decoupled(0.0),
+    }
+    /// Decay of the mean of the gradient.
+    beta_1, with_beta_1: f64 = 0.9, DECAY;
+    /// Decay of the mean of its square.
+    beta_2, with_beta_2: f64 = 0.999, DECAY;
+    /// Added to the root.
+    epsilon, with_epsilon: f64 = 1e-6, POSITIVE;
+}
+
+/// The settings, and the bias corrections as factors.
+#[derive(Clone, Copy, Debug)]
+pub struct GramsCoefs {
+    rule: Grams,
+    debias_1: f64,
+    debias_2_root: f64,
+}
+
+impl Rule for Grams {
+    type State<V: Value> = [V; 2];
+    type Coefs = GramsCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<GramsCoefs> {
+        let beta_1 = clock.momentum(self.beta_1);
+        let coefs = GramsCoefs {
+            rule: Self { beta_1, ..*self },
+            debias_1: bias_correction(beta_1, clock.t()).recip(),
+            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
+        };
+        Step::new(clock.lr, coefs)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(coefs: &GramsCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+        let rule = &coefs.rule;
+        let m = ema(m, grad.clone(), rule.beta_1);
+        let v = ema(v, grad.clone().square(), rule.beta_2);
+        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
+        let size = m.clone().abs().scale(coefs.debias_1) / root;
+        (grad.sign() * size, [m, v])
+    }
+}

@@ -1,0 +1,76 @@
+use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+
+use crate::config::{Decay, optimizer};
+
+optimizer! {
+    /// Yogi: [`Adam`](crate::Adam) whose second moment changes by at most a share of the squared gradient, so
+    /// that rates do not rise at once when gradients become small.
+    ///
+    /// ```text
+    /// m ← beta_1·m + (1 - beta_1)·g
+    /// v ← v - (1 - beta_2)·sign(v - g²)·g²
+    /// u = m/(1 - beta_1^t) / (sqrt(v/(1 - beta_2^t)) + epsilon)
+    /// ```
+    ///
+    /// Both moments start at `initial_accumulator_value`, as in optax: a parameter without gradients moves a
+    /// little in the first steps. State: `exp_avg`, `exp_avg_sq`. Source: Zaheer et al., NeurIPS 2018.
+    ///
+    /// ```
+    /// use downhill_optim::YogiConfig;
+    ///
+    /// let optim = YogiConfig::new().init();
+    /// ```
+    Yogi as YogiConfig, "yogi" {
+        learning_rate: 1e-2,
+        paper: "Zaheer et al., NeurIPS 2018",
+        description: "adam whose second moment changes slowly",
+        decay: Decay::coupled(0.0),
+    }
+    /// Decay of the mean of the gradient.
+    beta_1, with_beta_1: f64 = 0.9, DECAY;
+    /// 1 less the share of the squared gradient.
+    beta_2, with_beta_2: f64 = 0.999, DECAY;
+    /// Added to the root.
+    epsilon, with_epsilon: f64 = 1e-3, POSITIVE;
+    /// What both moments start at; the paper has 0 for the first.
+    initial_accumulator_value, with_initial_accumulator_value: f64 = 1e-6, NOT_NEGATIVE;
+}
+
+/// The settings, and the bias corrections as factors.
+#[derive(Clone, Copy, Debug)]
+pub struct YogiCoefs {
+    rule: Yogi,
+    debias_1: f64,
+    debias_2_root: f64,
+}
+
+impl Rule for Yogi {
+    type State<V: Value> = [V; 2];
+    type Coefs = YogiCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        let slot = |name| Slot::filled(name, self.initial_accumulator_value);
+        vec![slot("exp_avg"), slot("exp_avg_sq")]
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<YogiCoefs> {
+        let beta_1 = clock.momentum(self.beta_1);
+        let coefs = YogiCoefs {
+            rule: Self { beta_1, ..*self },
+            debias_1: bias_correction(beta_1, clock.t()).recip(),
+            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
+        };
+        Step::new(clock.lr, coefs)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(coefs: &YogiCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+        let rule = &coefs.rule;
+        let square = grad.clone().square();
+        let m = ema(m, grad, rule.beta_1);
+        let way = (v.clone() - square.clone()).sign() * square;
+        let v = v - way.scale(1.0 - rule.beta_2);
+        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
+        (m.clone().scale(coefs.debias_1) / root, [m, v])
+    }
+}

@@ -1,0 +1,44 @@
+"""Schedule-Free AdamW."""
+
+import functools
+
+import schedulefree
+from cases import Cases
+
+from .schedule_free_sgd import ScheduleFree, options
+
+
+def reference(config, parameter, rates):
+    get = config.get
+    optimizer = functools.partial(
+        schedulefree.AdamWScheduleFree,
+        betas=(get("beta_1", 0.9), get("beta_2", 0.999)),
+        eps=get("epsilon", 1e-8),
+        weight_decay=get("weight_decay", 0.0),
+        warmup_steps=get("warmup_steps", 0),
+        r=get("r", 0.0),
+        weight_lr_power=get("weight_lr_power", 2.0),
+    )
+    names = {"z": "z", "exp_avg_sq": "exp_avg_sq"}
+    return "schedulefree.AdamWScheduleFree", ScheduleFree(
+        optimizer, parameter, names, get("maximize", False)
+    )
+
+
+def cases():
+    collected = Cases("schedule_free_adamw", 0.01, reference, ("schedulefree",))
+    base = {"name": "schedule_free_adamw"}
+    changes = {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-2}
+    table = options()
+    table["everything"] |= changes
+    collected.everywhere("default", base)
+    collected.options(
+        base,
+        {
+            "betas": {"beta_1": 0.8, "beta_2": 0.99},
+            "beta_2_zero": {"beta_2": 0.0},
+            "epsilon": {"epsilon": 1e-2},
+            **table,
+        },
+    )
+    return collected
