@@ -47,15 +47,27 @@ fn run(subject: &mut Subject, lr: f64, steps: u64, first_seed: u64) {
     }
 }
 
-/// Whether every number is the exact one up to f32's rounding of it and of the largest.
-fn assert_close(label: &str, found: &[f64], exact: &[f64]) {
+/// Whether every number is the exact one up to f32's rounding of it and of the largest; of a rule with jumps,
+/// all but one in a thousand.
+fn assert_close(label: &str, row: &Row, found: &[f64], exact: &[f64]) {
     let largest = exact.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
+    let mut far = Vec::new();
     for (i, (found, exact)) in found.iter().zip(exact).enumerate() {
-        assert!(
-            (found - exact).abs() <= 2e-5 * exact.abs() + 2e-6 * largest,
-            "{label}: element {i} is {found}, in f64 {exact}"
-        );
+        if (found - exact).abs() > 2e-5 * exact.abs() + 2e-6 * largest || found.is_nan() {
+            far.push(format!("element {i} is {found}, in f64 {exact}"));
+        }
     }
+    let allowed = if row.jumps(label) {
+        found.len() / 1000
+    } else {
+        0
+    };
+    let count = far.len();
+    assert!(
+        count <= allowed,
+        "{label}: {count} elements are far off, as {}",
+        far[0]
+    );
 }
 
 #[test]
@@ -99,8 +111,9 @@ fn every_option_of_every_optimizer_acts() {
                     let len = shape.iter().product();
                     let mut subject =
                         Subject::new(optim.clone(), &device.device, dtype, shape, &noise(len, 1));
-                    run(&mut subject, row.lr, 5, 100);
-                    subject.param()
+                    run(&mut subject, row.lr, 8, 100);
+                    // Some options are of the average that is kept beside it.
+                    [subject.param(), subject.evaluated()].concat()
                 })
             };
             let (without, with) = (moved(&base.to_string()), moved(&with.to_string()));
@@ -150,14 +163,10 @@ fn a_zero_gradient_does_not_move_a_parameter_without_decay() {
         for dtype in device.dtypes {
             for row in ROWS.iter() {
                 for (label, config) in row.configs() {
-                    let mut json = serde_json::to_value(&config).unwrap();
-                    let decays = json.get("weight_decay").is_some();
-                    if decays {
-                        json["weight_decay"] = 0.0.into();
-                    }
-                    let optim = OptimizerConfig::from_json(&json.to_string())
-                        .and_then(|config| config.try_build())
-                        .unwrap();
+                    let Some(config) = row.still(&config) else {
+                        continue;
+                    };
+                    let optim = config.try_build().unwrap();
                     for shape in [&[3, 2][..], &[5]] {
                         let len = shape.iter().product();
                         let start = noise(len, 3);
@@ -265,7 +274,7 @@ fn every_size_gives_the_same_numbers() {
                     };
                     let found = at(DType::F32);
                     if device.dtypes.contains(&DType::F64) {
-                        assert_close(&label, &found, &at(DType::F64));
+                        assert_close(&label, row, &found, &at(DType::F64));
                     }
                     if row.name.contains("adafactor") {
                         continue;
@@ -308,7 +317,7 @@ fn a_large_matrix_gives_the_numbers_of_f64() {
                         subject.param()
                     };
                     let label = format!("{label} on {} {shape:?}", device.name);
-                    assert_close(&label, &at(DType::F32), &at(DType::F64));
+                    assert_close(&label, row, &at(DType::F32), &at(DType::F64));
                 }
             }
         }
@@ -373,7 +382,7 @@ fn views_give_the_same_numbers_as_dense_tensors() {
                 if device.exact {
                     assert_eq!(view, dense, "{label}");
                 } else {
-                    assert_close(&label, &view, &dense);
+                    assert_close(&label, row, &view, &dense);
                 }
             }
         }
@@ -525,6 +534,9 @@ fn clones_go_their_own_ways() {
 fn the_first_direction_scales_as_it_should() {
     for device in devices() {
         for row in ROWS.iter() {
+            let Some(scaling) = row.scaling else {
+                continue;
+            };
             let optim = row.config(&row.scaling_config).try_build().unwrap();
             for shape in [&[4, 3][..], &[6]] {
                 if row.name == "slides_adafactor" && shape.len() == 1 {
@@ -546,7 +558,7 @@ fn the_first_direction_scales_as_it_should() {
                 let unit = moved(1.0);
                 for c in [1e-3, 1e-1, 1e1, 1e3] {
                     for (scaled, unit) in moved(c).iter().zip(&unit) {
-                        let expected = unit * c.powf(row.scaling);
+                        let expected = unit * c.powf(scaling);
                         assert!(
                             (scaled - expected).abs() <= 1e-4 * expected.abs(),
                             "{} on {} {shape:?}: gradients times {c} move by {scaled} instead of {expected}",

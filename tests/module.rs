@@ -233,11 +233,7 @@ fn the_state_of_another_optimizer_is_not_used() {
             let mut fresh = config.try_init().unwrap();
             let (loaded, fresh) = (run(&mut loaded, net.clone()), run(&mut fresh, net.clone()));
             assert!(loaded.iter().flatten().all(|x| x.is_finite()));
-            let same_state = |name: &str| match name {
-                "adam" | "adamw" | "slides_nadam" => 1,
-                _ => 0,
-            };
-            if from.name != to.name && same_state(from.name) * same_state(to.name) == 0 {
+            if from.state_names() != to.state_names() {
                 assert_eq!(loaded, fresh, "{} read as {}", from.name, to.name);
             }
         }
@@ -247,7 +243,7 @@ fn the_state_of_another_optimizer_is_not_used() {
 #[test]
 fn gradient_clipping_is_burns_and_is_applied() {
     let device = &devices()[0].device;
-    for row in ROWS.iter() {
+    for row in ROWS.iter().filter(|row| !row.goes_by_sign()) {
         let run = |clipping: Option<GradientClippingConfig>| {
             let mut json = serde_json::to_value(row.config("{}")).unwrap();
             json["grad_clipping"] = serde_json::to_value(clipping).unwrap();

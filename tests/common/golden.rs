@@ -41,6 +41,8 @@ pub struct Case {
     pub seed: u64,
     params: BTreeMap<u64, Vec<f64>>,
     state: BTreeMap<String, Vec<f64>>,
+    /// What to evaluate after the last step, where it is not the parameter.
+    evaluated: Option<Vec<f64>>,
 }
 
 /// The cases of one file of `tests/golden/`.
@@ -155,6 +157,10 @@ impl Case {
                 let what = format!("parameter after step {t}");
                 self.compare(&what, &subject.param(), expected, largest, device, dtype)?;
             }
+        }
+        if let Some(expected) = &self.evaluated {
+            let (found, largest) = (subject.evaluated(), largest.of("param"));
+            self.compare("to evaluate", &found, expected, largest, device, dtype)?;
         }
         let mut state: BTreeMap<_, _> = subject.named_state().into_iter().collect();
         for (name, expected) in &self.state {

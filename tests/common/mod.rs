@@ -207,6 +207,15 @@ impl Subject {
         floats(self.param.clone())
     }
 
+    /// The parameter to evaluate.
+    pub fn evaluated(&self) -> Vec<f64> {
+        fn go<const D: usize>(subject: &Subject) -> TensorData {
+            let param = tensor::<D>(subject.param.clone(), &subject.device, subject.dtype);
+            subject.optim.evaluated(param, subject.state()).into_data()
+        }
+        floats(with_rank!(self.shape.len(), go(self)))
+    }
+
     pub fn param_data(&self) -> &TensorData {
         &self.param
     }

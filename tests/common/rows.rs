@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+use burn::tensor::DType;
 use downhill::optim::{OptimizerConfig, OptimizerInfo, RuleOptimizer, Setting, SettingKind};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub struct Row {
     /// For each option, a value other than its default, and other settings that it needs to act.
     pub options: Vec<(&'static str, Value, Value)>,
     /// How the first direction answers to a gradient `c` times as large: it grows as `c^scaling`.
-    pub scaling: f64,
+    pub scaling: Option<f64>,
     /// Settings under which the guard against division by zero is out of the way of that.
     pub scaling_config: String,
 }
@@ -28,16 +29,37 @@ pub static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     infos.iter().map(Row::new).collect()
 });
 
-/// Optimizers whose first direction does not keep its length: the exponent, and the settings for it.
-const SCALING: &[(&str, f64)] = &[
-    ("sgd", 1.0),
-    ("slides_momentum", 1.0),
+/// Optimizers whose first direction does not keep its length: the exponent, or none where there is no such law.
+const SCALING: &[(&str, Option<f64>)] = &[
+    ("sgd", Some(1.0)),
+    ("radam", Some(1.0)),
+    ("asgd", Some(1.0)),
+    ("qhm", Some(1.0)),
+    ("aggmo", Some(1.0)),
+    ("optimistic_gd", Some(1.0)),
+    ("schedule_free_sgd", Some(1.0)),
+    ("padam", Some(0.5)),
+    ("madgrad", Some(1.0 / 3.0)),
+    ("diffgrad", None),
+    ("slides_momentum", Some(1.0)),
     // The deck's mistake, which the table records and nothing hides.
-    ("slides_adafactor", -1.0),
+    ("slides_adafactor", Some(-1.0)),
 ];
 
 /// Learning rates other than ten times the default.
 const RATES: &[(&str, f64)] = &[("adafactor", 0.01), ("slides_adafactor", 1e-4)];
+
+/// Of these a step is a jump where a sign changes, and clipping a gradient does not change its sign.
+const SIGNS: &[&str] = &["lion", "signum", "signsgd", "tiger", "rprop"];
+
+/// Of these the first step moves nothing.
+const WAITING: &[&str] = &["adopt"];
+
+/// Settings under which a parameter without gradients stays where it is. FTRL's is made from its state alone.
+const STILL: &[(&str, &str, f64)] = &[
+    ("asgd", "lambd", 0.0),
+    ("yogi", "initial_accumulator_value", 0.0),
+];
 
 /// The value of a setting in `config`.
 fn value_of(config: &OptimizerConfig, name: &str) -> Value {
@@ -123,10 +145,9 @@ impl Row {
             let cautious = json!({"weight_decay": 0.1, "weight_decay_kind": "cautious"});
             configs.push(cautious.to_string());
         }
-        let special = |table: &[(&str, f64)]| {
-            let row = table.iter().find(|(special, _)| *special == name);
-            row.map(|(_, value)| *value)
-        };
+        let rate = RATES.iter().find(|(special, _)| *special == name);
+        let rate = rate.map(|(_, rate)| *rate);
+        let scaling = SCALING.iter().find(|(special, _)| *special == name);
         let epsilons = settings.iter().filter(|setting| {
             ["epsilon", "epsilon_1"].contains(&setting.name) && name != "slides_adafactor"
         });
@@ -140,12 +161,15 @@ impl Row {
         {
             scaling_config["weight_decay"] = json!(0.0);
         }
+        for (_, setting, value) in STILL.iter().filter(|(still, ..)| *still == name) {
+            scaling_config[setting] = json!(value);
+        }
         Self {
             name,
             configs,
-            lr: special(RATES).unwrap_or((10.0 * info.default_learning_rate).min(0.1)),
+            lr: rate.unwrap_or((10.0 * info.default_learning_rate).min(0.1)),
             options,
-            scaling: special(SCALING).unwrap_or(0.0),
+            scaling: scaling.map_or(Some(0.0), |(_, scaling)| *scaling),
             scaling_config: scaling_config.to_string(),
         }
     }
@@ -155,6 +179,49 @@ impl Row {
         let mut json: serde_json::Value = serde_json::from_str(settings).expect(settings);
         json["name"] = self.name.into();
         OptimizerConfig::from_json(&json.to_string()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Whether a step is a jump somewhere: rounding can then take another side.
+    pub fn jumps(&self, label: &str) -> bool {
+        self.goes_by_sign() || self.name == "grams" || label.contains("cautious")
+    }
+
+    /// Whether every step is of the same length, whatever the gradient.
+    pub fn goes_by_sign(&self) -> bool {
+        SIGNS.contains(&self.name)
+    }
+
+    /// Whether the first step moves a parameter.
+    pub fn moves_at_once(&self) -> bool {
+        !WAITING.contains(&self.name)
+    }
+
+    /// A configuration under which a parameter without gradients stays where it is, if there is one.
+    pub fn still(&self, config: &OptimizerConfig) -> Option<OptimizerConfig> {
+        if self.name == "ftrl" {
+            return None;
+        }
+        let mut json = serde_json::to_value(config).unwrap();
+        if json.get("weight_decay").is_some() {
+            json["weight_decay"] = json!(0.0);
+        }
+        for (_, setting, value) in STILL.iter().filter(|(still, ..)| *still == self.name) {
+            json[setting] = json!(value);
+        }
+        let still = OptimizerConfig::from_json(&json.to_string());
+        Some(still.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Names of the state that it has by default, tensors and scalars.
+    pub fn state_names(&self) -> Vec<String> {
+        let device = super::devices().remove(0).device;
+        let optim = self.config("{}").try_build().unwrap();
+        let mut subject = super::Subject::new(optim, &device, DType::F32, &[2, 2], &[1.0; 4]);
+        subject.step(0.1, &[1.0; 4]);
+        let state = subject.state();
+        let scalars = state.scalars().into_iter().map(|(name, _)| name);
+        let tensors = state.tensors().into_iter().map(|(name, _)| name);
+        tensors.chain(scalars).collect()
     }
 
     /// Each configuration of the row, with a label.

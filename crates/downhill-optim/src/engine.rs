@@ -42,6 +42,11 @@ pub(crate) trait Engine: Send + Sync {
         grad: TensorValue,
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue;
+
+    /// The parameter to evaluate, if it is another than the one that is trained.
+    fn evaluated(&self, _param: TensorValue, _state: &[DispatchTensor]) -> Option<TensorValue> {
+        None
+    }
 }
 
 /// Offers a rule both settings, and looks which it took.
@@ -124,6 +129,14 @@ impl<R: Rule> Engine for Elementwise<R> {
         let (param, slots) = R::advance(&step, param, grad, slots);
         slots.scatter(&mut |slot: TensorValue| state.push(slot.0));
         param
+    }
+
+    fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
+        let mut slots = state.iter().cloned().map(TensorValue);
+        self.0.has_evaluated().then(|| {
+            let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
+            self.0.evaluated(param, slots)
+        })
     }
 }
 

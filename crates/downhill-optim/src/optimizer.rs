@@ -105,6 +105,27 @@ impl RuleOptimizer {
         self.identity.as_deref()
     }
 
+    /// The parameter to evaluate, and to keep after a training, for one that is trained: an average, with
+    /// some optimizers ([`Asgd`](crate::Asgd), [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW)), and the
+    /// parameter itself with all others. Neither it nor the state is changed.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the state is one of another rule, or of a parameter of another shape.
+    pub fn evaluated<const D: usize>(&self, param: Tensor<D>, state: &RuleState) -> Tensor<D> {
+        let param = param.into_dispatch();
+        let shape = param.shape();
+        let checked = self.check_state(shape.as_slice(), state);
+        checked.unwrap_or_else(|error| panic!("{error}"));
+        let dtype = param.dtype();
+        let working = DType::from(state_dtype(dtype));
+        let mut state = state.clone();
+        let tensors = state.on_device(&param.device(), working);
+        let value = TensorValue(cast(param.clone(), working));
+        let evaluated = self.engine.evaluated(value, tensors);
+        Tensor::from_dispatch(evaluated.map_or(param, |value| cast(value.0, dtype)))
+    }
+
     fn probed(&self, shape: &[usize], state: Option<&RuleState>) -> Probed {
         let fits = state.map_or(Ok(()), |state| self.check_state(shape, state));
         Probed {
@@ -246,10 +267,6 @@ impl RuleOptimizer {
             tensors,
         );
         if let Some(grad) = left {
-            let cast = |tensor: DispatchTensor, to: DType| match tensor.dtype() == to {
-                true => tensor,
-                false => Dispatch::float_cast(tensor, to.into()),
-            };
             let value = TensorValue(cast(param, working));
             let grad = TensorValue(cast(grad, working));
             let engine = &self.engine;
@@ -258,6 +275,13 @@ impl RuleOptimizer {
         }
         state.memory = memory;
         (param, state)
+    }
+}
+
+fn cast(tensor: DispatchTensor, to: DType) -> DispatchTensor {
+    match tensor.dtype() == to {
+        true => tensor,
+        false => Dispatch::float_cast(tensor, to.into()),
     }
 }
 

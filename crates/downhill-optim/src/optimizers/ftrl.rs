@@ -65,7 +65,9 @@ impl Rule for Ftrl {
         let sigma = (root.clone() - n.sqrt()).scale(coefs.inverse);
         let z = z + grad - sigma * param.clone();
         let curve = root.offset(beta).scale(coefs.inverse).offset(l2);
-        let solved = (z.clone().sign().scale(l1) - z.clone()) / curve;
+        let solved = (z.clone().sign().scale(l1) - z.clone()) / curve.clone();
+        // Without curvature, the square of a gradient that is not 0 was too small to be a number.
+        let solved = curve.select(solved, param.clone());
         // Of a NaN the product is one too.
         let zero = z.clone().scale(0.0);
         let moved = z.clone().abs().offset(-l1).select(solved, zero);

@@ -42,7 +42,7 @@ optimizer! {
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
     /// Decay of the mean of its square.
-    beta_2, with_beta_2: f64 = 0.999, DECAY, shown_with r#"{"beta_1": 0.8}"#;
+    beta_2, with_beta_2: f64 = 0.999, DECAY;
     /// Added to the root.
     epsilon, with_epsilon: f64 = 1e-8, POSITIVE, shown_with r#"{"beta_2": 0.9}"#;
     /// The length of the average from which on the step is rectified; the paper has 4.

@@ -33,7 +33,7 @@ optimizer! {
     /// The smallest step.
     step_min, with_step_min: f64 = 1e-6, POSITIVE;
     /// The largest step.
-    step_max, with_step_max: f64 = 50.0, POSITIVE, shown_with r#"{"step_min": 20.0}"#;
+    step_max, with_step_max: f64 = 50.0, POSITIVE, shown_with r#"{"step_min": 10.0}"#;
     => |rprop, shared| match rprop.step_min <= rprop.step_max {
         true => shared.run(rprop),
         false => Err(shared.conflict("`step_min` must not be above `step_max`")),
