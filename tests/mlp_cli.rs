@@ -716,8 +716,8 @@ fn help_lists_options_optimizers_and_exit_status() {
 fn wrong_options_are_usage_errors() {
     assert_complains(
         2,
-        &["--optimizer", "adan"],
-        &["adan", "did you mean `adam`?"],
+        &["--optimizer", "adams"],
+        &["adams", "did you mean `adam`?"],
     );
     assert_complains(
         2,

@@ -30,7 +30,10 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
                 if as_tensors {
                     subject = subject.with_tensor_operations();
                 }
-                subject.step(lr, &[0.7, f64::NAN, -0.7]);
+                // Some do not move in the first step.
+                for _ in 0..2 {
+                    subject.step(lr, &[0.7, f64::NAN, -0.7]);
+                }
                 let [a, b, c] = subject.param()[..] else {
                     panic!()
                 };

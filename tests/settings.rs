@@ -303,3 +303,34 @@ fn the_defaults_are_the_documented_ones() {
         assert_eq!(config.default_learning_rate(), lr, "{name}");
     }
 }
+
+/// Made anew with `DOWNHILL_WRITE_GOLDEN=1`.
+#[test]
+fn the_readme_has_every_optimizer_in_its_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let (start, end) = ("<!-- optimizers -->\n", "<!-- /optimizers -->");
+    let (before, rest) = readme.split_once(start).unwrap();
+    let (found, after) = rest.split_once(end).unwrap();
+    let mut table = String::from(
+        "| name | config | state per parameter | learning rate | what it is | source |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for info in OptimizerConfig::all() {
+        // arXiv's number is its address.
+        let mut paper = info.paper.to_string();
+        if let Some((authors, number)) = info.paper.split_once("arXiv ") {
+            paper = format!("{authors}[arXiv {number}](https://arxiv.org/abs/{number})");
+        }
+        table += &format!(
+            "| `{}` | `{}` | {} | {:e} | {} | {paper} |\n",
+            info.name, info.config, info.state, info.default_learning_rate, info.description
+        );
+    }
+    if std::env::var_os("DOWNHILL_WRITE_GOLDEN").is_some() {
+        let readme = format!("{before}{start}{table}{end}{after}");
+        std::fs::write(path, readme).unwrap();
+    } else {
+        assert_eq!(found, table);
+    }
+}

@@ -397,8 +397,8 @@ fn wrong_options_are_usage_errors() {
     let on = ["--function", "saddle"];
     assert_complains(
         2,
-        &[&on[..], &["--optimizer", "sgd,adan"]].concat(),
-        &["'adan'", "did you mean `adam`?"],
+        &[&on[..], &["--optimizer", "sgd,adams"]].concat(),
+        &["'adams'", "did you mean `adam`?"],
     );
     assert_complains(2, &on, &["--optimizer"]);
     assert_complains(2, &sgd, &["--function"]);

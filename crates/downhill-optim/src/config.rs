@@ -24,6 +24,8 @@ use crate::{Identity, RuleOptimizer};
 pub struct OptimizerInfo {
     /// The name, as in JSON.
     pub name: &'static str,
+    /// The name of its configuration's type.
+    pub config: &'static str,
     /// The learning rate that its authors or PyTorch start from.
     pub default_learning_rate: f64,
     /// State for a parameter of n elements (r rows, c columns), in numbers.
@@ -109,6 +111,8 @@ impl Decay {
 pub struct About {
     /// The name, as in JSON.
     pub name: &'static str,
+    /// The name of its configuration's type.
+    pub config: &'static str,
     /// The learning rate that its authors or PyTorch start from.
     pub default_learning_rate: f64,
     /// State for a parameter of n elements, where counting the rule's tensors does not tell it.
@@ -335,6 +339,7 @@ impl<P: Preset> Config<P::Rule, P> {
         let about = P::ABOUT;
         OptimizerInfo {
             name: about.name,
+            config: about.config,
             default_learning_rate: about.default_learning_rate,
             state: about.state.map_or_else(Self::state, str::to_string),
             paper: about.paper,
@@ -765,6 +770,7 @@ macro_rules! optimizer {
             type Rule = Self;
             const ABOUT: $crate::config::About = $crate::config::About {
                 name: $name,
+                config: stringify!($config),
                 default_learning_rate: $lr,
                 state: $crate::config::given!($(Some($state))?, None),
                 paper: $paper,
@@ -826,6 +832,7 @@ macro_rules! preset {
             type Rule = $rule;
             const ABOUT: $crate::config::About = $crate::config::About {
                 name: $name,
+                config: stringify!($config),
                 default_learning_rate: $lr,
                 state: None,
                 paper: $paper,

@@ -65,5 +65,5 @@ pub use descent::Descent;
 pub use rule::{Clock, Driven, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};
-pub use vocabulary::{Epsilon, bias_correction, ema};
+pub use vocabulary::{Debiased, Epsilon, bias_correction, ema};
 pub use wrap::{Adjusted, Cautious, CautiousDecay, HeavyBall, WeightDecay};

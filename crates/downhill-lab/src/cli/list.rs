@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use downhill_optim::OptimizerConfig;
+use downhill_optim::{OptimizerConfig, OptimizerInfo};
 use downhill_problems as problems;
 use downhill_schedule::ScheduleConfig;
 use serde::Serialize;
@@ -62,15 +62,17 @@ enum Item {
 
 impl Item {
     fn all() -> Vec<Self> {
-        let optimizers = OptimizerConfig::all()
-            .into_iter()
-            .map(|info| Self::Optimizer {
-                name: info.name.into(),
-                default_learning_rate: info.default_learning_rate,
-                state: info.state.into(),
-                source: info.paper.into(),
-                description: info.description.into(),
-            });
+        let optimizer = |info: OptimizerInfo, note: &str| Self::Optimizer {
+            name: info.name.into(),
+            default_learning_rate: info.default_learning_rate,
+            state: info.state,
+            source: info.paper.into(),
+            description: format!("{note}{}", info.description),
+        };
+        let optimizers = OptimizerConfig::all().into_iter();
+        let optimizers = optimizers.map(|info| optimizer(info, ""));
+        let slides = OptimizerConfig::slides().into_iter();
+        let slides = slides.map(|info| optimizer(info, "for comparison only: "));
         let schedules = ScheduleConfig::all()
             .into_iter()
             .map(|info| Self::Schedule {
@@ -92,6 +94,7 @@ impl Item {
                 description: info.about.clone(),
             }
         });
+        let optimizers = optimizers.chain(slides);
         optimizers.chain(schedules).chain(problems).collect()
     }
 

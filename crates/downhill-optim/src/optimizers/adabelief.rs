@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -35,38 +35,26 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-16, POSITIVE;
 }
 
-/// The settings, and the bias corrections as factors.
-#[derive(Clone, Copy, Debug)]
-pub struct AdaBeliefCoefs {
-    rule: AdaBelief,
-    debias_1: f64,
-    debias_2_root: f64,
-}
-
 impl Rule for AdaBelief {
     type State<V: Value> = [V; 2];
-    type Coefs = AdaBeliefCoefs;
+    type Coefs = Debiased<Self>;
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_var")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AdaBeliefCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
         let beta_1 = clock.momentum(self.beta_1);
-        let coefs = AdaBeliefCoefs {
-            rule: Self { beta_1, ..*self },
-            debias_1: bias_correction(beta_1, clock.t()).recip(),
-            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
-        };
-        Step::new(clock.lr, coefs)
+        let rule = Self { beta_1, ..*self };
+        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &AdaBeliefCoefs, _: &V, grad: V, [m, s]: [V; 2]) -> (V, [V; 2]) {
+    fn direction<V: Value>(coefs: &Debiased<Self>, _: &V, grad: V, [m, s]: [V; 2]) -> (V, [V; 2]) {
         let AdaBelief { beta_1, beta_2, epsilon } = coefs.rule;
         let m = ema(m, grad.clone(), beta_1);
         let s = ema(s, (grad - m.clone()).square(), beta_2).offset(epsilon);
-        let root = s.clone().sqrt().scale(coefs.debias_2_root).offset(epsilon);
-        (m.clone().scale(coefs.debias_1) / root, [m, s])
+        let root = coefs.root(s.clone()).offset(epsilon);
+        (coefs.mean(m.clone()) / root, [m, s])
     }
 }

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
 use crate::config::{Config, Decay, optimizer, preset};
 
@@ -78,55 +78,37 @@ impl Config<Adam, AdamW> {
     }
 }
 
-/// The moments' decay, and the bias corrections as factors.
-#[derive(Clone, Copy, Debug)]
-pub struct AdamCoefs {
-    beta_1: f64,
-    beta_2: f64,
-    epsilon: f64,
-    debias_1: f64,
-    debias_2_root: f64,
-}
-
-impl AdamCoefs {
+impl Adam {
     #[inline(always)]
     fn moments<V: Value>(&self, grad: V, m: V, v: V) -> (V, V) {
-        (
-            ema(m, grad.clone(), self.beta_1),
-            ema(v, grad.square(), self.beta_2),
-        )
+        let m = ema(m, grad.clone(), self.beta_1);
+        (m, ema(v, grad.square(), self.beta_2))
     }
+}
 
-    #[inline(always)]
-    fn ratio<V: Value>(&self, m: V, v: V) -> V {
-        m.scale(self.debias_1) / v.sqrt().scale(self.debias_2_root).offset(self.epsilon)
-    }
+#[inline(always)]
+fn ratio<V: Value>(coefs: &Debiased<Adam>, m: V, v: V) -> V {
+    coefs.mean(m) / coefs.root(v).offset(coefs.rule.epsilon)
 }
 
 impl Rule for Adam {
     type State<V: Value> = [V; 2];
-    type Coefs = AdamCoefs;
+    type Coefs = Debiased<Adam>;
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AdamCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Adam>> {
         let beta_1 = clock.momentum(self.beta_1);
-        let coefs = AdamCoefs {
-            beta_1,
-            beta_2: self.beta_2,
-            epsilon: self.epsilon,
-            debias_1: bias_correction(beta_1, clock.t()).recip(),
-            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
-        };
-        Step::new(clock.lr, coefs)
+        let rule = Self { beta_1, ..*self };
+        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &AdamCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
-        let (m, v) = coefs.moments(grad, m, v);
-        (coefs.ratio(m.clone(), v.clone()), [m, v])
+    fn direction<V: Value>(coefs: &Debiased<Adam>, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+        let (m, v) = coefs.rule.moments(grad, m, v);
+        (ratio(coefs, m.clone(), v.clone()), [m, v])
     }
 }
 
@@ -142,7 +124,7 @@ pub struct AmsGrad(
 
 impl Rule for AmsGrad {
     type State<V: Value> = [V; 3];
-    type Coefs = AdamCoefs;
+    type Coefs = Debiased<Adam>;
 
     fn slots(&self) -> Vec<Slot> {
         let mut slots = self.0.slots();
@@ -150,19 +132,19 @@ impl Rule for AmsGrad {
         slots
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AdamCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Adam>> {
         self.0.prepare(clock)
     }
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &AdamCoefs,
+        coefs: &Debiased<Adam>,
         _: &V,
         grad: V,
         [m, v, largest]: [V; 3],
     ) -> (V, [V; 3]) {
-        let (m, v) = coefs.moments(grad, m, v);
+        let (m, v) = coefs.rule.moments(grad, m, v);
         let largest = largest.maximum(v.clone());
-        (coefs.ratio(m.clone(), largest.clone()), [m, v, largest])
+        (ratio(coefs, m.clone(), largest.clone()), [m, v, largest])
     }
 }

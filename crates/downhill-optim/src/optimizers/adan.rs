@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, bias_correction, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -38,13 +38,11 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
 }
 
-/// The settings, the bias corrections as factors, and whether there is a gradient to compare with.
+/// The settings with two bias corrections, the weight of `e`, and whether there is a gradient to compare with.
 #[derive(Clone, Copy, Debug)]
 pub struct AdanCoefs {
-    rule: Adan,
-    debias_1: f64,
+    debiased: Debiased<Adan>,
     ahead: f64,
-    debias_3_root: f64,
     compare: f64,
 }
 
@@ -58,11 +56,10 @@ impl Rule for Adan {
 
     fn prepare(&self, clock: &mut Clock) -> Step<AdanCoefs> {
         let beta_1 = clock.momentum(self.beta_1);
+        let rule = Self { beta_1, ..*self };
         let coefs = AdanCoefs {
-            rule: Self { beta_1, ..*self },
-            debias_1: bias_correction(beta_1, clock.t()).recip(),
+            debiased: Debiased::new(rule, beta_1, self.beta_3, clock.t()),
             ahead: self.beta_2 / bias_correction(self.beta_2, clock.t()),
-            debias_3_root: bias_correction(self.beta_3, clock.t()).sqrt().recip(),
             compare: if clock.step == 1 { 0.0 } else { 1.0 },
         };
         Step::new(clock.lr, coefs)
@@ -75,13 +72,13 @@ impl Rule for Adan {
         grad: V,
         [m, e, n, previous]: [V; 4],
     ) -> (V, [V; 4]) {
-        let Adan { beta_1, beta_2, beta_3, epsilon } = coefs.rule;
+        let Adan { beta_1, beta_2, beta_3, epsilon } = coefs.debiased.rule;
         let change = (grad.clone() - previous).scale(coefs.compare);
         let m = ema(m, grad.clone(), beta_1);
         let e = ema(e, change.clone(), beta_2);
         let n = ema(n, (grad.clone() + change.scale(beta_2)).square(), beta_3);
-        let ahead = m.clone().scale(coefs.debias_1) + e.clone().scale(coefs.ahead);
-        let root = n.clone().sqrt().scale(coefs.debias_3_root).offset(epsilon);
+        let ahead = coefs.debiased.mean(m.clone()) + e.clone().scale(coefs.ahead);
+        let root = coefs.debiased.root(n.clone()).offset(epsilon);
         (ahead / root, [m, e, n, grad])
     }
 }

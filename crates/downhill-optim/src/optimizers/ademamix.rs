@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -52,23 +52,15 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
 }
 
-/// The settings of this step, and the bias corrections as factors.
-#[derive(Clone, Copy, Debug)]
-pub struct AdEmaMixCoefs {
-    rule: AdEmaMix,
-    debias_1: f64,
-    debias_2_root: f64,
-}
-
 impl Rule for AdEmaMix {
     type State<V: Value> = [V; 3];
-    type Coefs = AdEmaMixCoefs;
+    type Coefs = Debiased<Self>;
 
     fn slots(&self) -> Vec<Slot> {
         ["exp_avg", "exp_avg_sq", "exp_avg_slow"].map(Slot::zeros).to_vec()
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AdEmaMixCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
         let (t, beta_1) = (clock.t(), clock.momentum(self.beta_1));
         let share = (t / self.alpha_warmup as f64).min(1.0);
         let rule = Self {
@@ -77,22 +69,18 @@ impl Rule for AdEmaMix {
             alpha: self.alpha * share,
             ..*self
         };
-        let coefs = AdEmaMixCoefs {
-            rule,
-            debias_1: bias_correction(beta_1, t).recip(),
-            debias_2_root: bias_correction(self.beta_2, t).sqrt().recip(),
-        };
+        let coefs = Debiased::new(rule, beta_1, self.beta_2, t);
         Step::new(clock.lr, coefs)
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &AdEmaMixCoefs, _: &V, grad: V, [m, v, s]: [V; 3]) -> (V, [V; 3]) {
+    fn direction<V: Value>(coefs: &Debiased<Self>, _: &V, grad: V, [m, v, s]: [V; 3]) -> (V, [V; 3]) {
         let rule = &coefs.rule;
         let m = ema(m, grad.clone(), rule.beta_1);
         let s = ema(s, grad.clone(), rule.beta_3);
         let v = ema(v, grad.square(), rule.beta_2);
-        let mix = m.clone().scale(coefs.debias_1).add_scaled(&s, rule.alpha);
-        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
+        let mix = coefs.mean(m.clone()).add_scaled(&s, rule.alpha);
+        let root = coefs.root(v.clone()).offset(rule.epsilon);
         (mix / root, [m, v, s])
     }
 }
@@ -133,34 +121,25 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
 }
 
-/// The settings of this step, and a bias correction as a factor.
-#[derive(Clone, Copy, Debug)]
-pub struct SimplifiedAdEmaMixCoefs {
-    rule: SimplifiedAdEmaMix,
-    debias_2_root: f64,
-}
-
 impl Rule for SimplifiedAdEmaMix {
     type State<V: Value> = [V; 2];
-    type Coefs = SimplifiedAdEmaMixCoefs;
+    type Coefs = Debiased<Self>;
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<SimplifiedAdEmaMixCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
         let (t, beta_1) = (clock.t(), clock.momentum(self.beta_1));
         let beta_1 = warmed(t, beta_1, self.min_beta_1, self.beta_1_warmup);
-        let coefs = SimplifiedAdEmaMixCoefs {
-            rule: Self { beta_1, ..*self },
-            debias_2_root: bias_correction(self.beta_2, t).sqrt().recip(),
-        };
+        let rule = Self { beta_1, ..*self };
+        let coefs = Debiased::new(rule, beta_1, self.beta_2, t);
         Step::new(clock.lr, coefs)
     }
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &SimplifiedAdEmaMixCoefs,
+        coefs: &Debiased<Self>,
         _: &V,
         grad: V,
         [m, v]: [V; 2],
@@ -169,7 +148,7 @@ impl Rule for SimplifiedAdEmaMix {
         let m = m.scale(rule.beta_1) + grad.clone();
         let v = ema(v, grad.clone().square(), rule.beta_2);
         let mix = m.clone().add_scaled(&grad, rule.alpha);
-        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
+        let root = coefs.root(v.clone()).offset(rule.epsilon);
         (mix / root, [m, v])
     }
 }

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -33,35 +33,23 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
 }
 
-/// The settings, and the bias corrections as factors.
-#[derive(Clone, Copy, Debug)]
-pub struct DiffGradCoefs {
-    rule: DiffGrad,
-    debias_1: f64,
-    debias_2_root: f64,
-}
-
 impl Rule for DiffGrad {
     type State<V: Value> = [V; 3];
-    type Coefs = DiffGradCoefs;
+    type Coefs = Debiased<Self>;
 
     fn slots(&self) -> Vec<Slot> {
         ["exp_avg", "exp_avg_sq", "previous_grad"].map(Slot::zeros).to_vec()
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<DiffGradCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
         let beta_1 = clock.momentum(self.beta_1);
-        let coefs = DiffGradCoefs {
-            rule: Self { beta_1, ..*self },
-            debias_1: bias_correction(beta_1, clock.t()).recip(),
-            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
-        };
-        Step::new(clock.lr, coefs)
+        let rule = Self { beta_1, ..*self };
+        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
     }
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &DiffGradCoefs,
+        coefs: &Debiased<Self>,
         _: &V,
         grad: V,
         [m, v, previous]: [V; 3],
@@ -70,7 +58,7 @@ impl Rule for DiffGrad {
         let m = ema(m, grad.clone(), rule.beta_1);
         let v = ema(v, grad.clone().square(), rule.beta_2);
         let still = (grad.clone() - previous).abs().scale(-1.0).exp().offset(1.0);
-        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
-        (m.clone().scale(coefs.debias_1) / (root * still), [m, v, grad])
+        let root = coefs.root(v.clone()).offset(rule.epsilon);
+        (coefs.mean(m.clone()) / (root * still), [m, v, grad])
     }
 }

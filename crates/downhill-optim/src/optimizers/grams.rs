@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -31,39 +31,27 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-6, POSITIVE;
 }
 
-/// The settings, and the bias corrections as factors.
-#[derive(Clone, Copy, Debug)]
-pub struct GramsCoefs {
-    rule: Grams,
-    debias_1: f64,
-    debias_2_root: f64,
-}
-
 impl Rule for Grams {
     type State<V: Value> = [V; 2];
-    type Coefs = GramsCoefs;
+    type Coefs = Debiased<Self>;
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<GramsCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
         let beta_1 = clock.momentum(self.beta_1);
-        let coefs = GramsCoefs {
-            rule: Self { beta_1, ..*self },
-            debias_1: bias_correction(beta_1, clock.t()).recip(),
-            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
-        };
-        Step::new(clock.lr, coefs)
+        let rule = Self { beta_1, ..*self };
+        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &GramsCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+    fn direction<V: Value>(coefs: &Debiased<Self>, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
         let rule = &coefs.rule;
         let m = ema(m, grad.clone(), rule.beta_1);
         let v = ema(v, grad.clone().square(), rule.beta_2);
-        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
-        let size = m.clone().abs().scale(coefs.debias_1) / root;
+        let root = coefs.root(v.clone()).offset(rule.epsilon);
+        let size = coefs.mean(m.clone()).abs() / root;
         (grad.sign() * size, [m, v])
     }
 }

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Scalar, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Scalar, Slot, Step, Value, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -35,17 +35,9 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-15, POSITIVE;
 }
 
-/// The settings, the learning rate, and a bias correction as a factor.
-#[derive(Clone, Copy, Debug)]
-pub struct LaPropCoefs {
-    rule: LaProp,
-    lr: f64,
-    debias_2_root: f64,
-}
-
 impl Rule for LaProp {
     type State<V: Value> = [V; 2];
-    type Coefs = LaPropCoefs;
+    type Coefs = (Debiased<Self>, f64);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
@@ -56,25 +48,27 @@ impl Rule for LaProp {
         vec![Scalar { name, initial: 0.0 }]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<LaPropCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let (lr, beta_1) = (clock.lr, clock.momentum(self.beta_1));
         clock.memory[0] = ema(clock.memory[0], lr, beta_1);
-        let coefs = LaPropCoefs {
-            rule: Self { beta_1, ..*self },
-            lr,
-            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
-        };
+        let rule = Self { beta_1, ..*self };
+        let coefs = Debiased::new(rule, beta_1, self.beta_2, clock.t());
         // A rate of 0 moves nothing, also while all were 0.
         let rate = if lr == 0.0 { 0.0 } else { lr / clock.memory[0] };
-        Step::new(rate, coefs)
+        Step::new(rate, (coefs, lr))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &LaPropCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+    fn direction<V: Value>(
+        (coefs, lr): &Self::Coefs,
+        _: &V,
+        grad: V,
+        [m, v]: [V; 2],
+    ) -> (V, [V; 2]) {
         let rule = &coefs.rule;
         let v = ema(v, grad.clone().square(), rule.beta_2);
-        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
-        let m = ema(m, (grad / root).scale(coefs.lr), rule.beta_1);
+        let normal = grad / coefs.root(v.clone()).offset(rule.epsilon);
+        let m = ema(m, normal.scale(*lr), rule.beta_1);
         (m.clone(), [m, v])
     }
 }

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Scalar, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Scalar, Slot, Step, Value, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -167,11 +167,10 @@ struct AtY {
     weight_decay: f64,
 }
 
-/// The settings, a bias correction as a factor, the decay and the step's share.
+/// The settings with a bias correction, the decay and the step's share.
 #[derive(Clone, Copy, Debug)]
 struct AtYCoefs {
-    rule: ScheduleFreeAdamW,
-    debias_2_root: f64,
+    debiased: Debiased<ScheduleFreeAdamW>,
     weight_decay: f64,
     averaged: Averaged,
 }
@@ -191,8 +190,7 @@ impl Rule for AtY {
     fn prepare(&self, clock: &mut Clock) -> Step<AtYCoefs> {
         let rule = self.rule;
         let coefs = AtYCoefs {
-            rule,
-            debias_2_root: bias_correction(rule.beta_2, clock.t()).sqrt().recip(),
+            debiased: Debiased::new(rule, rule.beta_1, rule.beta_2, clock.t()),
             weight_decay: clock.weight_decay(self.weight_decay),
             averaged: Averaged::new(clock, rule.warmup_steps, rule.r, rule.weight_lr_power),
         };
@@ -201,9 +199,9 @@ impl Rule for AtY {
 
     #[inline(always)]
     fn direction<V: Value>(coefs: &AtYCoefs, param: &V, grad: V, [z, v]: [V; 2]) -> (V, [V; 2]) {
-        let rule = &coefs.rule;
+        let rule = &coefs.debiased.rule;
         let v = ema(v, grad.clone().square(), rule.beta_2);
-        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
+        let root = coefs.debiased.root(v.clone()).offset(rule.epsilon);
         let normal = (grad / root).add_scaled(param, coefs.weight_decay);
         let (descent, z) = coefs.averaged.go(rule.beta_1, param, z, normal);
         (descent, [z, v])

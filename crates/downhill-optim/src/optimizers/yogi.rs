@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
 use crate::config::{Decay, optimizer};
 
@@ -36,41 +36,29 @@ optimizer! {
     initial_accumulator_value, with_initial_accumulator_value: f64 = 1e-6, NOT_NEGATIVE;
 }
 
-/// The settings, and the bias corrections as factors.
-#[derive(Clone, Copy, Debug)]
-pub struct YogiCoefs {
-    rule: Yogi,
-    debias_1: f64,
-    debias_2_root: f64,
-}
-
 impl Rule for Yogi {
     type State<V: Value> = [V; 2];
-    type Coefs = YogiCoefs;
+    type Coefs = Debiased<Self>;
 
     fn slots(&self) -> Vec<Slot> {
         let slot = |name| Slot::filled(name, self.initial_accumulator_value);
         vec![slot("exp_avg"), slot("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<YogiCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
         let beta_1 = clock.momentum(self.beta_1);
-        let coefs = YogiCoefs {
-            rule: Self { beta_1, ..*self },
-            debias_1: bias_correction(beta_1, clock.t()).recip(),
-            debias_2_root: bias_correction(self.beta_2, clock.t()).sqrt().recip(),
-        };
-        Step::new(clock.lr, coefs)
+        let rule = Self { beta_1, ..*self };
+        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &YogiCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
+    fn direction<V: Value>(coefs: &Debiased<Self>, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
         let rule = &coefs.rule;
         let square = grad.clone().square();
         let m = ema(m, grad, rule.beta_1);
         let way = (v.clone() - square.clone()).sign() * square;
         let v = v - way.scale(1.0 - rule.beta_2);
-        let root = v.clone().sqrt().scale(coefs.debias_2_root).offset(rule.epsilon);
-        (m.clone().scale(coefs.debias_1) / root, [m, v])
+        let root = coefs.root(v.clone()).offset(rule.epsilon);
+        (coefs.mean(m.clone()) / root, [m, v])
     }
 }
