@@ -117,7 +117,7 @@ fn every_kind_of_weight_decay_of_every_optimizer_acts() {
 fn a_bare_optimizer_does_not_drop_clipping_in_silence() {
     let config = OptimizerConfig::from_json(r#"{"name": "adam", "grad_clipping": {"Norm": 1.0}}"#);
     let config = config.unwrap();
-    let error = config.try_build().err().expect("refused");
+    let error = config.try_build().expect_err("refused");
     assert!(error.to_string().contains("`grad_clipping`"), "{error}");
     assert!(config.try_init().is_ok());
 }

@@ -93,36 +93,65 @@ impl fmt::Debug for Range {
     }
 }
 
+/// A range in words, which documentation needs as a literal.
+macro_rules! allowed {
+    (ANY) => {
+        "anything"
+    };
+    (DECAY) => {
+        "at least 0 and below 1"
+    };
+    (POSITIVE) => {
+        "finite and above 0"
+    };
+    (NOT_NEGATIVE) => {
+        "finite and at least 0"
+    };
+    (NEGATIVE) => {
+        "finite and below 0"
+    };
+    (AT_LEAST_ONE) => {
+        "finite and at least 1"
+    };
+    (AT_LEAST_FOUR) => {
+        "finite and at least 4"
+    };
+    (SHARE) => {
+        "at least 0 and at most 1"
+    };
+    (SHRINKS) => {
+        "above 0 and below 1"
+    };
+    (GROWS) => {
+        "finite and above 1"
+    };
+}
+pub(crate) use allowed;
+
 macro_rules! ranges {
-    ($($(#[$doc:meta])* $name:ident = $allowed:literal, $contains:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $contains:expr;)*) => {
         $($(#[$doc])* pub(crate) const $name: Range = Range {
-            allowed: $allowed,
+            allowed: allowed!($name),
             contains: $contains,
         };)*
-
-        /// A range in words, for documentation.
-        macro_rules! allowed {
-            $(($name) => { $allowed };)*
-        }
     };
 }
 
 ranges! {
     /// Of flags, choices and counts.
-    ANY = "anything", |_| true;
+    ANY: |_| true;
     /// Of a moving average's decay.
-    DECAY = "at least 0 and below 1", |x| (0.0..1.0).contains(&x);
-    POSITIVE = "finite and above 0", |x| x.is_finite() && x > 0.0;
-    NOT_NEGATIVE = "finite and at least 0", |x| x.is_finite() && x >= 0.0;
-    NEGATIVE = "finite and below 0", |x| x.is_finite() && x < 0.0;
-    AT_LEAST_ONE = "finite and at least 1", |x| x.is_finite() && x >= 1.0;
-    AT_LEAST_FOUR = "finite and at least 4", |x| x.is_finite() && x >= 4.0;
+    DECAY: |x| (0.0..1.0).contains(&x);
+    POSITIVE: |x| x.is_finite() && x > 0.0;
+    NOT_NEGATIVE: |x| x.is_finite() && x >= 0.0;
+    NEGATIVE: |x| x.is_finite() && x < 0.0;
+    AT_LEAST_ONE: |x| x.is_finite() && x >= 1.0;
+    AT_LEAST_FOUR: |x| x.is_finite() && x >= 4.0;
     /// Of a weight between two things.
-    SHARE = "at least 0 and at most 1", |x| (0.0..=1.0).contains(&x);
-    SHRINKS = "above 0 and below 1", |x| x > 0.0 && x < 1.0;
-    GROWS = "finite and above 1", |x| x.is_finite() && x > 1.0;
+    SHARE: |x| (0.0..=1.0).contains(&x);
+    SHRINKS: |x| x > 0.0 && x < 1.0;
+    GROWS: |x| x.is_finite() && x > 1.0;
 }
-pub(crate) use allowed;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]

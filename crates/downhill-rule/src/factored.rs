@@ -9,7 +9,7 @@
 //! 3. gradient and parameter: the move.
 //!
 //! This module holds what the passes do to one row, and the host's numbers between them. The
-//! formulas are those of [`Adafactor`](crate::Adafactor) and its relatives:
+//! formulas are those of Adafactor and its relatives:
 //!
 //! ```text
 //! row_i ← beta_2·row_i + (1 - beta_2)·mean_j(g_ij² + statistic)
