@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use burn::optim::Optimizer;
 use burn::tensor::{DType, Tensor, TensorData};
-use common::rows::{ROWS, Row};
+use common::rows::{ROWS, Row, rows_on};
 use common::{Subject, TestDevice, devices, devices_with, floats, tensor};
 use downhill::optim::{OptimizerConfig, RuleOptimizer, RuleState};
 
@@ -28,7 +28,7 @@ fn noise(len: usize, seed: u64) -> Vec<f64> {
 fn for_all(mut test: impl FnMut(&str, &Row, RuleOptimizer, &TestDevice, DType)) {
     for device in devices() {
         for dtype in device.dtypes {
-            for row in ROWS.iter() {
+            for row in rows_on(&device) {
                 for (label, optim) in row.optimizers() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     test(&label, row, optim, &device, *dtype);
@@ -136,7 +136,7 @@ fn every_option_of_every_optimizer_acts() {
 #[test]
 fn a_step_goes_downhill_and_maximize_uphill() {
     for device in devices() {
-        for row in ROWS.iter() {
+        for row in rows_on(&device) {
             for (label, optim) in row.optimizers() {
                 let mut subject =
                     Subject::new(optim, &device.device, DType::F32, &[4, 3], &noise(12, 7));
@@ -161,7 +161,7 @@ fn a_step_goes_downhill_and_maximize_uphill() {
 fn a_zero_gradient_does_not_move_a_parameter_without_decay() {
     for device in devices() {
         for dtype in device.dtypes {
-            for row in ROWS.iter() {
+            for row in rows_on(&device) {
                 for (label, config) in row.configs() {
                     let Some(config) = row.still(&config) else {
                         continue;
@@ -257,7 +257,7 @@ fn tiny_gradients_leave_parameter_and_state_finite() {
 #[test]
 fn every_size_gives_the_same_numbers() {
     for device in devices() {
-        for row in ROWS.iter() {
+        for row in rows_on(&device) {
             for (label, optim) in row.optimizers() {
                 for len in [1, 7, 33, 4097, 600_011] {
                     let large = len > 5000;
@@ -305,7 +305,7 @@ fn every_size_gives_the_same_numbers() {
 #[test]
 fn a_large_matrix_gives_the_numbers_of_f64() {
     for device in devices_with(DType::F64) {
-        for row in ROWS.iter() {
+        for row in rows_on(&device) {
             for (label, optim) in row.optimizers() {
                 for shape in [&[801, 707][..], &[33, 140, 121], &[3, 510, 371]] {
                     let len = shape.iter().product();
@@ -448,7 +448,7 @@ fn half_precision_follows_single() {
             if !device.dtypes.contains(&dtype) {
                 continue;
             }
-            for row in ROWS.iter().filter(|row| row.name != "slides_adafactor") {
+            for row in rows_on(&device).filter(|row| row.name != "slides_adafactor") {
                 // Coupled decay feeds the parameter's rounding back into the gradient.
                 let undecayed = |(label, _): &(String, _)| !label.contains("weight_decay");
                 for (label, optim) in row.optimizers().filter(undecayed) {
@@ -533,7 +533,7 @@ fn clones_go_their_own_ways() {
 #[test]
 fn the_first_direction_scales_as_it_should() {
     for device in devices() {
-        for row in ROWS.iter() {
+        for row in rows_on(&device) {
             let Some(scaling) = row.scaling else {
                 continue;
             };

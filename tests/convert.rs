@@ -12,7 +12,7 @@ use burn::tensor::{Bytes, DType, Device};
 use burn_pack::{Reader, Tensor, Writer};
 use common::devices;
 use common::net::{ALL, Net};
-use common::rows::ROWS;
+use common::rows::rows_on;
 use downhill::optim::{
     AdaGradConfig, AdamConfig, AdamWConfig, Identity, OptimizerConfig, RmsPropConfig, SgdConfig,
 };
@@ -64,7 +64,7 @@ fn identity(config: &OptimizerConfig) -> Option<Identity> {
 fn a_record_of_this_library_goes_on_bit_for_bit() {
     for device in devices() {
         for &dtype in device.dtypes {
-            for row in ROWS.iter() {
+            for row in rows_on(&device) {
                 for (label, config) in row.configs() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     let on = (&device.device, dtype);

@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device};
 use common::net::{ALL, Net, make};
-use common::rows::ROWS;
+use common::rows::{ROWS, rows_on};
 use common::{devices, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
 use downhill::problems::mlp::MlpConfig;
@@ -20,7 +20,7 @@ use downhill::rule::{Clock, Rule, Scalar, Slot, Step, Value};
 fn for_all(mut test: impl FnMut(&str, f64, &dyn Fn() -> ModuleOptimizer, &Device, DType)) {
     for device in devices() {
         for dtype in device.dtypes {
-            for row in ROWS.iter() {
+            for row in rows_on(&device) {
                 for (label, config) in row.configs() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     let make = || config.try_init().unwrap();
@@ -181,7 +181,7 @@ fn a_missing_gradient_leaves_its_parameter_alone() {
 #[test]
 fn frozen_parameters_stay_and_go_on_where_they_were() {
     for device in devices() {
-        for row in ROWS.iter() {
+        for row in rows_on(&device) {
             let mut optim = row.config(&row.configs[0]).try_init().unwrap();
             let mut net = Net::new(1, &device.device, DType::F32);
             let train = |net: &Net| {

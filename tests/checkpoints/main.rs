@@ -19,7 +19,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Int, Tensor};
 use common::devices;
 use common::net::{ALL, Net, make, train};
-use common::rows::ROWS;
+use common::rows::rows_on;
 use downhill::optim::{AdamConfig, NAdamConfig, OptimizerConfig, SgdConfig};
 use downhill::schedule::{CosineConfig, PlateauScheduler, ReduceOnPlateauConfig};
 use downhill::train::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Goal};
@@ -62,7 +62,7 @@ fn file(name: &str) -> PathBuf {
 fn going_on_from_a_checkpoint_is_not_having_stopped() {
     for device in devices() {
         for &dtype in device.dtypes {
-            for row in ROWS.iter() {
+            for row in rows_on(&device) {
                 for (label, config) in row.configs() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     let device = &device.device;

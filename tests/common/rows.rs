@@ -8,6 +8,8 @@ use burn::tensor::DType;
 use downhill::optim::{OptimizerConfig, OptimizerInfo, RuleOptimizer, Setting, SettingKind};
 use serde_json::{Value, json};
 
+use super::TestDevice;
+
 pub struct Row {
     /// The optimizer's name.
     pub name: &'static str,
@@ -45,6 +47,36 @@ const SCALING: &[(&str, Option<f64>)] = &[
     // The deck's mistake, which the table records and nothing hides.
     ("slides_adafactor", Some(-1.0)),
 ];
+
+/// Optimizers that between them have every operation of `Value`, every start of a state and every way to end a
+/// step.
+const SAMPLE: &[&str] = &[
+    "sgd",
+    "adagrad",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "nadam",
+    "adafactor",
+    "adamax",
+    "asgd",
+    "rprop",
+    "adopt",
+    "padam",
+    "diffgrad",
+    "madgrad",
+    "ftrl",
+    "schedule_free_adamw",
+    "slides_adafactor",
+];
+
+/// The rows to test on a device: on the CPU all; on a GPU's interface, where a step costs a hundred times as much
+/// and is made of the tensor operations that the CPU's tests run too, a sample.
+pub fn rows_on(device: &TestDevice) -> impl Iterator<Item = &'static Row> {
+    let all = device.exact;
+    ROWS.iter()
+        .filter(move |row| all || SAMPLE.contains(&row.name))
+}
 
 /// Learning rates other than ten times the default.
 const RATES: &[(&str, f64)] = &[("adafactor", 0.01), ("slides_adafactor", 1e-4)];

@@ -309,6 +309,7 @@ fn a_weight_that_cannot_be_one_is_refused() {
 fn a_sum_of_finite_gradients_that_overflows_is_not_finite() {
     let large = zeros().map(|zeros| vec![3e38; zeros.len()]);
     for_nan(|on, device, dtype| {
+        let device = &device.device;
         if dtype != DType::F32 {
             return;
         }

@@ -111,7 +111,7 @@ fn assert_clips_as_by_hand(
 fn the_factor_inside_the_pass_is_the_one_applied_beforehand() {
     for device in devices() {
         for &dtype in device.dtypes {
-            for_rows(|label, row, config| {
+            for_rows(&device, |label, row, config| {
                 let label = format!("{label} on {} in {dtype:?}", device.name);
                 // Elementwise rules get the same numbers; of 16-bit gradients the factor inside loses
                 // nothing, and the one beforehand rounds.
@@ -147,7 +147,7 @@ fn optimizers_of_burn_get_clipped_gradients_too() {
 #[test]
 fn clipping_of_an_optimizers_own_comes_after_the_drivers() {
     for device in devices() {
-        for row in ROWS.iter() {
+        for row in rows_on(&device) {
             let mut json = serde_json::to_value(row.config("{}")).unwrap();
             let clipping = GradientClippingConfig::Value(0.1);
             json["grad_clipping"] = serde_json::to_value(clipping).unwrap();
@@ -378,7 +378,7 @@ fn a_mean_of_micro_batches_is_what_is_clipped() {
 fn clipped_gradients_move_every_optimizer_however_large_they_are() {
     for device in common::devices_with(DType::F32) {
         let inner = &device.device;
-        for_rows(|label, row, config| {
+        for_rows(&device, |label, row, config| {
             let run = |size: f64| {
                 let mut net = Net::new(1, inner, DType::F32);
                 let mut driver = Driver::builder(config.try_init().unwrap(), row.lr)

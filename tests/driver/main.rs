@@ -27,7 +27,7 @@ use burn::nn::{self, BatchNorm, BatchNormConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use common::net::{ALL, Net, SHAPES, Values, grad_values, make, train, values, zeros};
-use common::rows::{ROWS, Row};
+use common::rows::{Row, rows_on};
 use common::{TestDevice, assert_close, devices, floats, rounding, tensor, values_of};
 use downhill::optim::{self, Identity, OptimizerConfig, canonical_bytes};
 use downhill::schedule::{LinearConfig, ScheduleConfig};
@@ -47,8 +47,8 @@ fn for_all(mut test: impl FnMut(&str, &TestDevice, DType)) {
 }
 
 /// Every configuration of every row.
-fn for_rows(mut test: impl FnMut(&str, &Row, &OptimizerConfig)) {
-    for row in ROWS.iter() {
+fn for_rows(device: &TestDevice, mut test: impl FnMut(&str, &Row, &OptimizerConfig)) {
+    for row in rows_on(device) {
         for (label, config) in row.configs() {
             test(&label, row, &config);
         }
@@ -161,10 +161,10 @@ fn spoilt(t: usize, bad: f64) -> Values {
 }
 
 /// Devices that are bound to keep a NaN: shader languages let a compiler assume that there is none.
-fn for_nan(mut test: impl FnMut(&str, &Device, DType)) {
+fn for_nan(mut test: impl FnMut(&str, &TestDevice, DType)) {
     for_all(|label, device, dtype| {
         if device.exact {
-            test(label, &device.device, dtype);
+            test(label, device, dtype);
         }
     });
 }

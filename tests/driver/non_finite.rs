@@ -14,8 +14,9 @@ fn guarded(config: &OptimizerConfig, lr: f64, net: &Net, non_finite: NonFinite) 
 
 #[test]
 fn a_gradient_that_is_not_finite_is_as_if_it_had_never_been() {
-    for_nan(|on, inner, dtype| {
-        for_rows(|label, row, config| {
+    for_nan(|on, device, dtype| {
+        let inner = &device.device;
+        for_rows(device, |label, row, config| {
             for (bad, skips) in BAD.into_iter().flat_map(|bad| [(bad, false), (bad, true)]) {
                 let label = format!("{label} on {on}, {bad}");
                 let policy = match skips {
@@ -77,8 +78,9 @@ fn a_gradient_that_is_not_finite_is_as_if_it_had_never_been() {
 
 #[test]
 fn zero_nan_zeroes_what_is_not_finite_and_nothing_else() {
-    for_nan(|on, inner, dtype| {
-        for_rows(|label, row, config| {
+    for_nan(|on, device, dtype| {
+        let inner = &device.device;
+        for_rows(device, |label, row, config| {
             for bad in BAD {
                 let label = format!("{label} on {on}, {bad}");
                 let run = |values: &Values| {
@@ -102,6 +104,7 @@ fn zero_nan_zeroes_what_is_not_finite_and_nothing_else() {
 #[test]
 fn ignore_looks_at_nothing() {
     for_nan(|on, device, dtype| {
+        let device = &device.device;
         let ignore = |driver: DriverBuilder| driver.with_non_finite(NonFinite::Ignore);
         let grads = spoilt(0, f64::NAN);
         let (seen, report) = seen(PLAIN[0].1, ignore, &grads, device, dtype);

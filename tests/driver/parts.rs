@@ -55,7 +55,7 @@ fn a_choice_of_parameters_is_what_its_operators_say() {
 fn a_driver_goes_on_with_the_state_that_its_optimizer_has() {
     for device in devices() {
         let inner = &device.device;
-        for row in ROWS.iter() {
+        for row in rows_on(&device) {
             let label = format!("{} on {}", row.name, device.name);
             let make = || row.config(&row.configs[0]).try_init().unwrap();
             let mut optim = make();

@@ -48,7 +48,7 @@ impl Shapes {
 #[test]
 fn empty_and_odd_shaped_parameters_are_stepped_like_others() {
     for_all(|label, device, dtype| {
-        for_rows(|row_label, row, config| {
+        for_rows(device, |row_label, row, config| {
             let label = format!("{row_label} on {label}");
             let net = Shapes::new(&device.device, dtype);
             let make = || config.try_init().unwrap();
@@ -158,7 +158,7 @@ fn large_parameters_are_measured_to_the_last_element() {
 #[test]
 fn gradients_that_are_views_give_the_same_bits() {
     for_all(|label, device, dtype| {
-        for_rows(|row_label, row, config| {
+        for_rows(device, |row_label, row, config| {
             let run = |views: bool| {
                 let inner = &device.device;
                 let mut net = Net::new(1, inner, dtype);
@@ -348,7 +348,7 @@ fn a_driver_does_not_go_over_to_a_model_of_another_structure() {
 #[test]
 fn a_step_on_a_clone_does_not_touch_the_original() {
     for_all(|label, device, dtype| {
-        for_rows(|row_label, row, config| {
+        for_rows(device, |row_label, row, config| {
             let label = format!("{row_label} on {label}");
             let inner = &device.device;
             let net = Net::new(1, inner, dtype);

@@ -94,7 +94,7 @@ fn gradients_of_another_precision_are_applied_by_every_optimizer() {
 #[test]
 fn a_missing_gradient_leaves_its_parameter_its_state_and_its_count_alone() {
     for_all(|label, device, dtype| {
-        for_rows(|row_label, row, config| {
+        for_rows(device, |row_label, row, config| {
             let label = format!("{row_label} on {label}");
             let inner = &device.device;
             let make = |net: &Net| {
@@ -132,7 +132,7 @@ fn a_missing_gradient_leaves_its_parameter_its_state_and_its_count_alone() {
 #[test]
 fn without_gradients_no_parameter_moves() {
     for_all(|label, device, dtype| {
-        for_rows(|row_label, row, config| {
+        for_rows(device, |row_label, row, config| {
             for clipping in [
                 Clipping::global_norm(1.0),
                 Clipping::tensor_norm(1.0),
@@ -164,7 +164,7 @@ fn without_gradients_no_parameter_moves() {
 #[test]
 fn a_parameter_that_is_frozen_in_the_module_stays_whoever_has_a_gradient_for_it() {
     for_all(|label, device, dtype| {
-        for_rows(|row_label, row, config| {
+        for_rows(device, |row_label, row, config| {
             let label = format!("{row_label} on {label}");
             let inner = &device.device;
             let mut net = Net::new(1, inner, dtype);
