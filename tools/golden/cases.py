@@ -90,5 +90,30 @@ class Cases:
         return opening + ",\n".join(self.lines) + "\n]}\n"
 
 
+DECAY = {"weight_decay": 0.1}
+UP = {"maximize": True}
+
+
+def moments(beta_2=0.99, options=None, everything=None):
+    """The cases of what Adam's relatives have in common.
+
+    `options` are cases of an optimizer's own settings, `everything` their values beside
+    all others.
+    """
+    betas = {"beta_1": 0.8, "beta_2": beta_2}
+    epsilon = {"epsilon": 1e-2}
+    return {
+        "betas": betas,
+        "beta_1_zero": {"beta_1": 0.0},
+        "beta_2_zero": {"beta_2": 0.0},
+        **(options or {}),
+        "epsilon": epsilon,
+        "weight_decay": DECAY,
+        "maximize": UP,
+        "maximize_weight_decay": {**DECAY, **UP},
+        "everything": {**betas, **(everything or {}), **epsilon, **DECAY, **UP},
+    }
+
+
 def flat(array):
     return np.asarray(array, dtype=np.float64).ravel().tolist()

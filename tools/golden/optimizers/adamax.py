@@ -3,7 +3,7 @@
 import functools
 
 import torch
-from cases import Cases
+from cases import Cases, moments
 from libraries import Torch
 
 
@@ -22,26 +22,6 @@ def reference(config, parameter, rates):
 def cases():
     collected = Cases("adamax", 0.01, reference)
     base = {"name": "adamax"}
-    decay = {"weight_decay": 0.1}
-    up = {"maximize": True}
     collected.everywhere("default", base)
-    collected.options(
-        base,
-        {
-            "betas": {"beta_1": 0.8, "beta_2": 0.9},
-            "beta_1_zero": {"beta_1": 0.0},
-            "beta_2_zero": {"beta_2": 0.0},
-            "epsilon": {"epsilon": 1e-2},
-            "weight_decay": decay,
-            "maximize": up,
-            "maximize_weight_decay": {**decay, **up},
-            "everything": {
-                "beta_1": 0.8,
-                "beta_2": 0.9,
-                "epsilon": 1e-2,
-                **decay,
-                **up,
-            },
-        },
-    )
+    collected.options(base, moments(beta_2=0.9))
     return collected

@@ -2,7 +2,7 @@
 
 import functools
 
-from cases import Cases
+from cases import Cases, moments
 from libraries import Named
 from pytorch_optimizer import Grams
 
@@ -24,26 +24,6 @@ def reference(config, parameter, rates):
 def cases():
     collected = Cases("grams", 0.01, reference, ("pytorch_optimizer",))
     base = {"name": "grams"}
-    decay = {"weight_decay": 0.1}
-    up = {"maximize": True}
     collected.everywhere("default", base)
-    collected.options(
-        base,
-        {
-            "betas": {"beta_1": 0.8, "beta_2": 0.99},
-            "beta_1_zero": {"beta_1": 0.0},
-            "beta_2_zero": {"beta_2": 0.0},
-            "epsilon": {"epsilon": 1e-2},
-            "weight_decay": decay,
-            "maximize": up,
-            "maximize_weight_decay": {**decay, **up},
-            "everything": {
-                "beta_1": 0.8,
-                "beta_2": 0.99,
-                "epsilon": 1e-2,
-                **decay,
-                **up,
-            },
-        },
-    )
+    collected.options(base, moments())
     return collected

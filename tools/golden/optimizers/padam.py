@@ -2,7 +2,7 @@
 
 import functools
 
-from cases import Cases
+from cases import Cases, moments
 from libraries import Named
 from pytorch_optimizer import PAdam
 
@@ -28,29 +28,10 @@ def reference(config, parameter, rates):
 def cases():
     collected = Cases("padam", 0.01, reference, ("pytorch_optimizer",))
     base = {"name": "padam"}
-    decay = {"weight_decay": 0.1}
-    up = {"maximize": True}
     collected.everywhere("default", base)
-    collected.options(
-        base,
-        {
-            "betas": {"beta_1": 0.8, "beta_2": 0.99},
-            "beta_1_zero": {"beta_1": 0.0},
-            "beta_2_zero": {"beta_2": 0.0},
-            "partial": {"partial": 0.125},
-            "partial_half": {"partial": 0.5},
-            "epsilon": {"epsilon": 1e-2},
-            "weight_decay": decay,
-            "maximize": up,
-            "maximize_weight_decay": {**decay, **up},
-            "everything": {
-                "beta_1": 0.8,
-                "beta_2": 0.99,
-                "partial": 0.4,
-                "epsilon": 1e-2,
-                **decay,
-                **up,
-            },
-        },
+    table = moments(
+        options={"partial": {"partial": 0.125}, "partial_half": {"partial": 0.5}},
+        everything={"partial": 0.4},
     )
+    collected.options(base, table)
     return collected
