@@ -6,7 +6,6 @@ mod common;
 use burn::optim::Optimizer;
 use burn::tensor::{DType, DeviceKind, StreamId, Tensor, TensorData};
 use burn_fusion::inspect::{BlockKind, FusionInspector};
-use common::SignDescent;
 use common::rows::ROWS;
 use downhill::optim::Adam;
 use downhill::optim::RuleOptimizer;
@@ -74,7 +73,6 @@ fn an_elementwise_step_is_one_kernel() {
                 momentum: 0.9,
             }),
         ),
-        ("the sign of the gradient", RuleOptimizer::new(SignDescent)),
     ];
     for (label, optim) in composites {
         let kernels = kernels(&optim);

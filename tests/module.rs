@@ -468,8 +468,7 @@ impl Rule for Counting {
         Vec::new()
     }
     fn memory(&self) -> Vec<Scalar> {
-        let name = "step";
-        vec![Scalar { name, initial: 0.5 }]
+        vec![Scalar::new("step", 0.5)]
     }
     fn prepare(&self, clock: &mut Clock) -> Step<()> {
         clock.memory[0] *= 2.0;

@@ -4,8 +4,7 @@ mod common;
 
 use burn::tensor::DType;
 use common::rows::ROWS;
-use common::{SignDescent, Subject, devices};
-use downhill::optim::RuleOptimizer;
+use common::{Subject, devices};
 
 #[test]
 fn a_nan_gradient_reaches_its_parameter_and_no_other() {
@@ -21,8 +20,7 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
             .flat_map(|row| {
                 row.optimizers()
                     .map(|(label, optim)| (label, row.lr, optim))
-            })
-            .chain([("sign".to_string(), 0.1, RuleOptimizer::new(SignDescent))]);
+            });
         for (label, lr, optim) in optimizers {
             for as_tensors in [false, true] {
                 let mut subject =

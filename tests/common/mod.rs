@@ -10,7 +10,6 @@ use burn::optim::{Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_pack::Scalar;
 use downhill::optim::{RuleOptimizer, RuleState};
-use downhill::rule::{Clock, Rule, Slot, Step, Value};
 
 /// A device to test on.
 pub struct TestDevice {
@@ -232,24 +231,6 @@ impl Subject {
             .map(|(name, data)| (name, floats(data)))
             .chain(scalars.map(|(name, value)| (name, vec![value])))
             .collect()
-    }
-}
-
-/// The smallest rule that takes a sign, which no optimizer of the library does.
-#[derive(Clone)]
-pub struct SignDescent;
-
-impl Rule for SignDescent {
-    type State<V: Value> = [V; 0];
-    type Coefs = ();
-    fn slots(&self) -> Vec<Slot> {
-        Vec::new()
-    }
-    fn prepare(&self, clock: &mut Clock) -> Step<()> {
-        Step::new(clock.lr, ())
-    }
-    fn direction<V: Value>(_: &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
-        (grad.sign(), state)
     }
 }
 

@@ -125,6 +125,18 @@ fn others(setting: &Setting, default: &Value) -> Vec<Value> {
     }
 }
 
+/// A configuration as JSON, without what moves a parameter that has no gradient.
+fn hold_still(name: &str, config: &OptimizerConfig) -> Value {
+    let mut json = serde_json::to_value(config).unwrap();
+    if json.get("weight_decay").is_some() {
+        json["weight_decay"] = json!(0.0);
+    }
+    for (_, setting, value) in STILL.iter().filter(|(still, ..)| *still == name) {
+        json[setting] = json!(value);
+    }
+    json
+}
+
 /// `base` with more settings.
 fn with(base: &Value, more: &Value) -> Value {
     let mut all = base.clone();
@@ -180,21 +192,11 @@ impl Row {
         let rate = RATES.iter().find(|(special, _)| *special == name);
         let rate = rate.map(|(_, rate)| *rate);
         let scaling = SCALING.iter().find(|(special, _)| *special == name);
-        let epsilons = settings.iter().filter(|setting| {
-            ["epsilon", "epsilon_1"].contains(&setting.name) && name != "slides_adafactor"
-        });
-        let mut scaling_config = json!({});
-        for epsilon in epsilons {
-            scaling_config[epsilon.name] = json!(1e-30);
-        }
-        if settings
-            .iter()
-            .any(|setting| setting.name == "weight_decay")
-        {
-            scaling_config["weight_decay"] = json!(0.0);
-        }
-        for (_, setting, value) in STILL.iter().filter(|(still, ..)| *still == name) {
-            scaling_config[setting] = json!(value);
+        let mut scaling_config = hold_still(name, &default);
+        for epsilon in ["epsilon", "epsilon_1"] {
+            if scaling_config.get(epsilon).is_some() && name != "slides_adafactor" {
+                scaling_config[epsilon] = json!(1e-30);
+            }
         }
         Self {
             name,
@@ -233,13 +235,7 @@ impl Row {
         if self.name == "ftrl" {
             return None;
         }
-        let mut json = serde_json::to_value(config).unwrap();
-        if json.get("weight_decay").is_some() {
-            json["weight_decay"] = json!(0.0);
-        }
-        for (_, setting, value) in STILL.iter().filter(|(still, ..)| *still == self.name) {
-            json[setting] = json!(value);
-        }
+        let json = hold_still(self.name, config);
         let still = OptimizerConfig::from_json(&json.to_string());
         Some(still.unwrap_or_else(|error| panic!("{error}")))
     }

@@ -8,9 +8,9 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::optim::ModuleOptimizer;
 use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Adjusted, CautiousDecay, Rule, WeightDecay};
-use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, from_value};
 
 use crate::engine::{Elementwise, Engine, Factored};
 use crate::settings::{
@@ -156,6 +156,18 @@ pub trait Programs: Settings {
 pub struct Program(pub(crate) Arc<dyn Engine>);
 
 impl Program {
+    /// # Panics
+    ///
+    /// Panics if the rule names another number of slots than its state has.
+    pub(crate) fn elementwise(rule: impl Rule) -> Self {
+        rule.check_slots();
+        Self(Arc::new(Elementwise(rule)))
+    }
+
+    pub(crate) fn factored(rule: impl FactoredRule) -> Self {
+        Self(Arc::new(Factored(rule)))
+    }
+
     /// State tensors of a vector.
     fn tensors(&self) -> usize {
         self.0.slots(&[1]).len()
@@ -187,27 +199,22 @@ impl Shared {
                 })?,
             },
             WeightDecayKind::Cautious => {
-                let rule = CautiousDecay::new(rule, self.weight_decay);
-                let rule = Adjusted::new(rule, WeightDecay::Own, self.maximize);
-                rule.check_slots();
-                return Ok(Program(Arc::new(Elementwise(rule))));
+                return self.run_own(CautiousDecay::new(rule, self.weight_decay));
             }
         };
         let rule = Adjusted::new(rule, decay, self.maximize);
-        rule.check_slots();
-        Ok(Program(Arc::new(Elementwise(rule))))
+        Ok(Program::elementwise(rule))
     }
 
     /// The program that runs a rule which decays weights itself.
     pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
         let rule = Adjusted::new(rule, WeightDecay::Own, self.maximize);
-        rule.check_slots();
-        Ok(Program(Arc::new(Elementwise(rule))))
+        Ok(Program::elementwise(rule))
     }
 
     /// The program that runs a rule with a factored second moment, which has decay and direction itself.
     pub(crate) fn factored(&self, rule: impl FactoredRule) -> Result<Program, ConfigError> {
-        Ok(Program(Arc::new(Factored(rule))))
+        Ok(Program::factored(rule))
     }
 
     /// The error of settings that exclude each other.
@@ -504,9 +511,8 @@ impl<P: Preset> Config<P::Rule, P> {
 
     fn optimizer(&self) -> Result<RuleOptimizer, ConfigError> {
         let program = self.try_program()?;
-        let settings = serde_json::to_string(self);
-        let settings = settings.map_err(|error| ConfigError::Json(error.to_string()))?;
-        let identity = Identity::new(Self::NAME, settings);
+        let settings = Value::Object(self.to_map());
+        let identity = Identity::new(Self::NAME, settings.to_string());
         Ok(RuleOptimizer::of(program).with_identity(identity))
     }
 
@@ -589,10 +595,8 @@ impl<P: Preset> Config<P::Rule, P> {
 
     /// The defaults with some settings replaced.
     pub(crate) fn from_map(map: Map<String, Value>) -> Result<Self, ConfigError> {
-        fn read<T: DeserializeOwned>(name: &'static str, value: Value) -> Result<T, ConfigError> {
-            let wrong = |error| ConfigError::Json(format!("{name}: {error}"));
-            serde_json::from_value(value).map_err(wrong)
-        }
+        let wrong =
+            |error: serde_json::Error| ConfigError::Json(format!("{}: {error}", Self::NAME));
         let settings = Self::settings();
         let mut config = Self::new();
         let mut kind = None;
@@ -605,22 +609,20 @@ impl<P: Preset> Config<P::Rule, P> {
                     field: key,
                 });
             };
-            let name = Self::NAME;
             if index < P::Rule::SETTINGS.len() {
-                let wrong = |error| ConfigError::Json(format!("{name}: {error}"));
                 config.rule.set(index, value).map_err(wrong)?;
                 continue;
             }
-            match key.as_str() {
-                "weight_decay" => config.weight_decay = read(name, value)?,
-                "weight_decay_kind" => kind = Some(read(name, value)?),
-                "decoupled_weight_decay" => {
-                    config = config.with_decoupled_weight_decay(read(name, value)?);
-                }
-                "peak_learning_rate" => config.peak_learning_rate = read(name, value)?,
-                "maximize" => config.maximize = read(name, value)?,
-                _ => config.grad_clipping = read(name, value)?,
-            }
+            let read = match key.as_str() {
+                "weight_decay" => from_value(value).map(|x| config.weight_decay = x),
+                "weight_decay_kind" => from_value(value).map(|x| kind = Some(x)),
+                "decoupled_weight_decay" => from_value(value)
+                    .map(|x| config = config.clone().with_decoupled_weight_decay(x)),
+                "peak_learning_rate" => from_value(value).map(|x| config.peak_learning_rate = x),
+                "maximize" => from_value(value).map(|x| config.maximize = x),
+                _ => from_value(value).map(|x| config.grad_clipping = x),
+            };
+            read.map_err(wrong)?;
         }
         // It says more than the flag, wherever in the object it stands.
         config.weight_decay_kind = kind.unwrap_or(config.weight_decay_kind);
@@ -729,8 +731,9 @@ macro_rules! optimizer {
             )*];
 
             fn get(&self, index: usize) -> serde_json::Value {
-                let values = [$($crate::settings::to_json(&self.$field),)*];
-                values.into_iter().nth(index).expect("a place in the table")
+                let fields: &[fn(&Self) -> serde_json::Value] =
+                    &[$(|rule| $crate::settings::to_json(&rule.$field),)*];
+                fields[index](self)
             }
 
             fn set(
@@ -738,17 +741,18 @@ macro_rules! optimizer {
                 index: usize,
                 value: serde_json::Value,
             ) -> Result<(), serde_json::Error> {
-                match Self::SETTINGS[index].name {
-                    $(stringify!($field) => self.$field = serde_json::from_value(value)?,)*
-                    _ => {}
-                }
-                Ok(())
+                type Set = fn(&mut $rule, serde_json::Value) -> Result<(), serde_json::Error>;
+                let fields: &[Set] = &[$(|rule, value| {
+                    rule.$field = serde_json::from_value(value)?;
+                    Ok(())
+                },)*];
+                fields[index](self, value)
             }
 
             fn number(&self, index: usize) -> Option<f64> {
-                let numbers: &[Option<f64>] =
-                    &[$($crate::settings::SettingType::number(&self.$field),)*];
-                numbers[index]
+                let fields: &[fn(&Self) -> Option<f64>] =
+                    &[$(|rule| $crate::settings::SettingType::number(&rule.$field),)*];
+                fields[index](self)
             }
         }
 

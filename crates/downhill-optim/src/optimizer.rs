@@ -11,7 +11,7 @@ use crate::config::Program;
 use crate::drive::{
     self, Directive, Identity, OptimizerKey, Probed, StateMismatch, Task, state_dtype,
 };
-use crate::engine::{Elementwise, Engine, Factored};
+use crate::engine::Engine;
 use crate::fused;
 use crate::state::{Layout, RuleState, Tensors};
 use crate::tensor::TensorValue;
@@ -67,19 +67,12 @@ impl RuleOptimizer {
     ///
     /// Panics if the rule names another number of slots than its state has.
     pub fn new<R: Rule>(rule: R) -> Self {
-        rule.check_slots();
-        Self {
-            engine: Arc::new(Elementwise(rule)),
-            identity: None,
-        }
+        Self::of(Program::elementwise(rule))
     }
 
     /// An optimizer that runs a rule with a factored second moment.
     pub fn factored(rule: impl FactoredRule) -> Self {
-        Self {
-            engine: Arc::new(Factored(rule)),
-            identity: None,
-        }
+        Self::of(Program::factored(rule))
     }
 
     /// The same optimizer with a name and settings, which a checkpoint keeps and compares. The configs

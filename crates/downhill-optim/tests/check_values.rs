@@ -5,21 +5,21 @@
 use downhill_optim::rule::{Adjusted, CautiousDecay, Rule, Trajectory, WeightDecay};
 use downhill_optim::*;
 
-/// Two elements under gradients that turn, at a learning rate of 0.1.
-fn assert_ends(label: &str, rule: impl Rule, steps: usize, expected: [f64; 2]) {
+/// Two elements under gradients that turn, and the trajectory that led there.
+fn end<R: Rule>(rule: R, lr: f64, steps: usize) -> ([f64; 2], Trajectory<R>) {
     const GRADIENTS: [[f64; 2]; 3] = [[0.1, 0.6], [-0.3, -0.1], [0.2, 0.05]];
     let mut param = [0.5, 1.5];
     let mut trajectory = Trajectory::new(rule, 2);
     for t in 0..steps {
-        trajectory.step(0.1, &mut param, &GRADIENTS[t % 3]);
+        trajectory.step(lr, &mut param, &GRADIENTS[t % 3]);
     }
-    for (found, expected) in param.iter().zip(expected) {
-        let difference = (found - expected).abs();
-        assert!(
-            difference < 2e-9,
-            "{label}: {param:?} instead of {expected:?}"
-        );
-    }
+    (param, trajectory)
+}
+
+fn assert_near(label: &str, found: &[f64], expected: &[f64]) {
+    let mut pairs = found.iter().zip(expected);
+    let near = pairs.all(|(found, expected)| (found - expected).abs() < 2e-9);
+    assert!(near, "{label}: {found:?} instead of {expected:?}");
 }
 
 fn decayed<R>(rule: R, kind: fn(f64) -> WeightDecay) -> Adjusted<R> {
@@ -29,10 +29,9 @@ fn decayed<R>(rule: R, kind: fn(f64) -> WeightDecay) -> Adjusted<R> {
 #[test]
 fn three_steps_end_where_the_references_do() {
     use WeightDecay::{Coupled, Decoupled, Proximal};
-    let check = |label, rule: &dyn Fn(&str)| rule(label);
     macro_rules! ends {
         ($($label:literal, $rule:expr, $steps:literal, $a:literal, $b:literal;)*) => {
-            $(check($label, &|label| assert_ends(label, $rule, $steps, [$a, $b]));)*
+            $(assert_near($label, &end($rule, 0.1, $steps).0, &[$a, $b]);)*
         };
     }
     ends! {
@@ -65,28 +64,22 @@ fn three_steps_end_where_the_references_do() {
 /// Adadelta's learning rate is 1 by default.
 #[test]
 fn adadelta_ends_where_torch_does() {
-    let mut param = [0.5, 1.5];
-    let mut trajectory = Trajectory::new(Adadelta::default(), 2);
-    for grads in [[0.1, 0.6], [-0.3, -0.1], [0.2, 0.05]] {
-        trajectory.step(1.0, &mut param, &grads);
-    }
-    assert!((param[0] - 0.4977089174).abs() < 2e-9, "{param:?}");
-    assert!((param[1] - 1.4972095211).abs() < 2e-9, "{param:?}");
+    let (param, _) = end(Adadelta::default(), 1.0, 3);
+    assert_near("adadelta", &param, &[0.4977089174, 1.4972095211]);
 }
 
 /// The average of all parameters, from the first step on.
 #[test]
 fn asgds_average_is_what_to_evaluate() {
-    let mut param = [0.5, 1.5];
     let rule = Asgd {
         t0: 0.0,
         ..Asgd::default()
     };
-    let mut trajectory = Trajectory::new(rule, 2);
-    for grads in [[0.1, 0.6], [-0.3, -0.1], [0.2, 0.05]] {
-        trajectory.step(0.1, &mut param, &grads);
-    }
-    assert!((param[0] - 0.4999849753).abs() < 2e-9, "{param:?}");
-    let average = trajectory.evaluated(&param);
-    assert!((average[0] - 0.5099874252).abs() < 2e-9, "{average:?}");
+    let (param, trajectory) = end(rule, 0.1, 3);
+    assert_near("trained", &param[..1], &[0.4999849753]);
+    assert_near(
+        "average",
+        &trajectory.evaluated(&param)[..1],
+        &[0.5099874252],
+    );
 }

@@ -138,6 +138,13 @@ pub struct Scalar {
     pub initial: f64,
 }
 
+impl Scalar {
+    /// A scalar that starts at `initial`.
+    pub fn new(name: &'static str, initial: f64) -> Self {
+        Self { name, initial }
+    }
+}
+
 /// What a rule is told at each step of one parameter.
 #[derive(Debug)]
 pub struct Clock<'a> {

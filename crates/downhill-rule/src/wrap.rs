@@ -1,5 +1,26 @@
 use crate::{Clock, Rule, Scalar, Slot, Step, Value};
 
+/// What a wrapper without a state of its own says as the rule inside does.
+macro_rules! pass_on {
+    ($rule:tt) => {
+        fn slots(&self) -> Vec<Slot> {
+            self.$rule.slots()
+        }
+
+        fn memory(&self) -> Vec<Scalar> {
+            self.$rule.memory()
+        }
+
+        fn has_evaluated(&self) -> bool {
+            self.$rule.has_evaluated()
+        }
+
+        fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
+            self.$rule.evaluated(param, state)
+        }
+    };
+}
+
 /// Masks the elements in which a rule's direction disagrees in sign with the gradient.
 ///
 /// ```text
@@ -33,13 +54,7 @@ impl<R: Rule> Rule for Cautious<R> {
     type State<V: Value> = R::State<V>;
     type Coefs = R::Coefs;
 
-    fn slots(&self) -> Vec<Slot> {
-        self.0.slots()
-    }
-
-    fn memory(&self) -> Vec<Scalar> {
-        self.0.memory()
-    }
+    pass_on!(0);
 
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
         self.0.prepare(clock)
@@ -65,14 +80,6 @@ impl<R: Rule> Rule for Cautious<R> {
         state: R::State<V>,
     ) -> (V, R::State<V>) {
         R::land(step, param, direction, state)
-    }
-
-    fn has_evaluated(&self) -> bool {
-        self.0.has_evaluated()
-    }
-
-    fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
-        self.0.evaluated(param, state)
     }
 }
 
@@ -133,13 +140,7 @@ impl<R: Rule> Rule for Adjusted<R> {
     type State<V: Value> = R::State<V>;
     type Coefs = R::Coefs;
 
-    fn slots(&self) -> Vec<Slot> {
-        self.rule.slots()
-    }
-
-    fn memory(&self) -> Vec<Scalar> {
-        self.rule.memory()
-    }
+    pass_on!(rule);
 
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
         let decay = match self.weight_decay {
@@ -191,14 +192,6 @@ impl<R: Rule> Rule for Adjusted<R> {
         state: R::State<V>,
     ) -> (V, R::State<V>) {
         R::land(step, param, direction, state)
-    }
-
-    fn has_evaluated(&self) -> bool {
-        self.rule.has_evaluated()
-    }
-
-    fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
-        self.rule.evaluated(param, state)
     }
 }
 
@@ -308,13 +301,7 @@ impl<R: Rule> Rule for CautiousDecay<R> {
     type State<V: Value> = R::State<V>;
     type Coefs = (R::Coefs, f64);
 
-    fn slots(&self) -> Vec<Slot> {
-        self.rule.slots()
-    }
-
-    fn memory(&self) -> Vec<Scalar> {
-        self.rule.memory()
-    }
+    pass_on!(rule);
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let decay = clock.lr * clock.weight_decay(self.weight_decay);
@@ -345,13 +332,5 @@ impl<R: Rule> Rule for CautiousDecay<R> {
         let decayed = param.clone() - param * share;
         let step = step.map(|(coefs, _)| coefs);
         R::land(&step, decayed, direction, state)
-    }
-
-    fn has_evaluated(&self) -> bool {
-        self.rule.has_evaluated()
-    }
-
-    fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
-        self.rule.evaluated(param, state)
     }
 }

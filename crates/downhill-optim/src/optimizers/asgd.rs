@@ -51,8 +51,7 @@ impl Rule for Asgd {
     }
 
     fn memory(&self) -> Vec<Scalar> {
-        let scalar = |name, initial| Scalar { name, initial };
-        vec![scalar("eta", 0.0), scalar("mu", 1.0)]
+        vec![Scalar::new("eta", 0.0), Scalar::new("mu", 1.0)]
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<AsgdCoefs> {

@@ -44,8 +44,7 @@ impl Rule for LaProp {
     }
 
     fn memory(&self) -> Vec<Scalar> {
-        let name = "exp_avg_lr_1";
-        vec![Scalar { name, initial: 0.0 }]
+        vec![Scalar::new("exp_avg_lr_1", 0.0)]
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {

@@ -99,10 +99,7 @@ impl Rule for NAdam {
     fn memory(&self) -> Vec<Scalar> {
         match self.variant {
             NAdamVariant::Optax => Vec::new(),
-            NAdamVariant::Torch | NAdamVariant::Dozat => {
-                let name = "mu_product";
-                vec![Scalar { name, initial: 1.0 }]
-            },
+            NAdamVariant::Torch | NAdamVariant::Dozat => vec![Scalar::new("mu_product", 1.0)],
         }
     }
 

@@ -11,8 +11,7 @@ struct Averaged {
 
 impl Averaged {
     fn memory() -> Vec<Scalar> {
-        let scalar = |name| Scalar { name, initial: 0.0 };
-        vec![scalar("weight_sum"), scalar("lr_max")]
+        vec![Scalar::new("weight_sum", 0.0), Scalar::new("lr_max", 0.0)]
     }
 
     /// A step counts by its number to the power of `r`, times the largest rate to that of `power`.

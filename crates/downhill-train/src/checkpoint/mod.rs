@@ -341,12 +341,10 @@ impl Checkpoint {
 
     /// Bytes of what the optimizer keeps for the parameter at `path`.
     pub fn state_bytes(&self, path: &str) -> usize {
+        let prefix = format!("optimizer/{}/", contents::escaped(path));
         let states = self.contents.tensors.iter().filter(|(name, _)| {
-            let state = name.strip_prefix("optimizer/");
             // The layout is a list of names.
-            state.is_some_and(|state| {
-                !state.ends_with("/layout") && contents::path_of_state(state) == path
-            })
+            name.starts_with(&prefix) && !name.ends_with("/layout")
         });
         states.map(|(_, data)| data.as_bytes().len()).sum()
     }
