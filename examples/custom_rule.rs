@@ -12,7 +12,9 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
 use downhill::optim::RuleOptimizer;
-use downhill::rule::{Adjusted, Cautious, Clock, Rule, Slot, Step, Value, WeightDecay, ema};
+use downhill::rule::{
+    Adjusted, Cautious, Clock, Numbers, Rule, Slot, Step, Value, WeightDecay, ema,
+};
 
 /// Lion (Chen et al., arXiv 2302.06675): the sign of a short mean of the gradient that starts from
 /// a long one.
@@ -20,6 +22,17 @@ use downhill::rule::{Adjusted, Cautious, Clock, Rule, Slot, Step, Value, WeightD
 struct Lion {
     beta_1: f64,
     beta_2: f64,
+}
+
+// The numbers that a schedule may drive, by name.
+impl Numbers for Lion {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match name {
+            "beta_1" => Some(&mut self.beta_1),
+            "beta_2" => Some(&mut self.beta_2),
+            _ => None,
+        }
+    }
 }
 
 impl Rule for Lion {

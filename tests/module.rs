@@ -14,7 +14,7 @@ use common::rows::{ROWS, rows_on};
 use common::{devices, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
 use downhill::problems::mlp::MlpConfig;
-use downhill::rule::{Clock, Rule, Scalar, Slot, Step, Value};
+use downhill::rule::{Clock, Numbers, Rule, Scalar, Slot, Step, Value};
 
 /// Runs every configuration on every device and precision.
 fn for_all(mut test: impl FnMut(&str, f64, &dyn Fn() -> ModuleOptimizer, &Device, DType)) {
@@ -460,6 +460,8 @@ fn bad_learning_rates_and_shapes_are_refused_in_words() {
 /// A rule whose own scalar has the name of the step counter.
 #[derive(Clone)]
 struct Counting;
+
+impl Numbers for Counting {}
 
 impl Rule for Counting {
     type State<V: Value> = [V; 0];

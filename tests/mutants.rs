@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use common::devices_with;
 use common::golden::{Case, cases};
 use downhill::optim::{AdaGrad, Adam, NAdam, OptimizerConfig, RmsProp, RuleOptimizer, Sgd};
-use downhill::rule::{Adjusted, Clock, Rule, Scalar, Slot, Step, Value, WeightDecay, ema};
+use downhill::rule::{Adjusted, Clock, Numbers, Rule, Scalar, Slot, Step, Value, WeightDecay, ema};
 use serde_json::Value as Json;
 
 /// Asserts that no case lets its mutant pass. `mutate` gives none where there is nothing to mutate.
@@ -75,6 +75,8 @@ fn no_bias_correction<R>(rule: R) -> Mutant<R> {
     }
 }
 
+impl<R> Numbers for Mutant<R> {}
+
 impl<R: Rule> Rule for Mutant<R> {
     type State<V: Value> = R::State<V>;
     type Coefs = R::Coefs;
@@ -103,6 +105,8 @@ impl<R: Rule> Rule for Mutant<R> {
 /// Adam with epsilon under the root: `m / sqrt(v + epsilon²)`, the same at v = 0.
 #[derive(Clone)]
 struct AdamEpsilonInside(f64);
+
+impl Numbers for AdamEpsilonInside {}
 
 impl Rule for AdamEpsilonInside {
     type State<V: Value> = [V; 2];

@@ -77,7 +77,7 @@ fn groups_that_are_empty_or_contradict_each_other_are_refused() {
                     let expected = GroupError::Overlap {
                         first: "one".into(),
                         second: "two".into(),
-                        what,
+                        what: what.to_string(),
                         path: "weight".into(),
                     };
                     assert_eq!(error, BindError::Group(expected));
@@ -91,13 +91,12 @@ fn groups_that_are_empty_or_contradict_each_other_are_refused() {
         }
     }
     let both = |group: Group| group.with_learning_rate_factor(0.5).with_learning_rate(0.1);
-    assert!(matches!(
-        bind_error(|driver| driver.with_groups(two(both, |group| group.with_learning_rate(1.0)))),
-        BindError::Group(GroupError::Overlap {
-            what: "the learning rate",
-            ..
-        })
-    ));
+    let error =
+        bind_error(|driver| driver.with_groups(two(both, |group| group.with_learning_rate(1.0))));
+    assert!(
+        error.to_string().contains("about the learning rate of"),
+        "{error}"
+    );
     let error = bind_error(|driver| {
         driver.with_groups([
             Group::new("a", Select::all()),
@@ -332,7 +331,7 @@ fn a_setting_that_an_optimizer_does_not_have_cannot_be_driven() {
     ];
     for (what, path, make, with) in cases {
         let error = with(Driver::builder(make(), 0.1)).bind(&net).unwrap_err();
-        let path = path.into();
+        let (path, what) = (path.into(), what.to_string());
         assert_eq!(error, BindError::NotDriven { path, what });
     }
     // What stays as it is needs no setting: only the bias has an optimizer with a momentum.

@@ -359,7 +359,7 @@ fn what_is_wrong_is_said_before_anything_runs() {
     let file = out.with_extension("json");
     fs::write(&file, r#"{"name": "cosine", "floor": -1}"#).unwrap();
     for (more, message) in [
-        (vec!["--problem", "rosenbrok"], "did you mean 'rosenbrock'"),
+        (vec!["--problem", "rosenbrok"], "did you mean `rosenbrock`"),
         (vec!["--optimizer", "adma"], "did you mean `adam`?"),
         (
             vec!["--optimizer", "adam"],

@@ -434,7 +434,7 @@ fn wrong_options_are_usage_errors() {
     assert_complains(&with(&["--plot", "lr.gif"]), &[".svg or .png"]);
     assert_complains(
         &["--problem", "digit-mlp", "--optimizer", "sgd"],
-        &["did you mean 'digits-mlp'?"],
+        &["did you mean `digits-mlp`?"],
     );
     assert_complains(
         &["--problem", "quadratic", "--optimizer", "sgdd"],

@@ -387,7 +387,7 @@ fn wrong_options_are_usage_errors() {
     assert_complains(
         2,
         &with(&["--function", "rosenbrok"]),
-        &["rosenbrok", "did you mean 'rosenbrock'?"],
+        &["rosenbrok", "did you mean `rosenbrock`?"],
     );
     assert_complains(
         2,

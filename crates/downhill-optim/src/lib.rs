@@ -39,6 +39,9 @@ model = optim.step(2e-3, model, grads);
 //!
 //! # Feature flags
 //!
+//! `burn` (by default) has the optimizers of the Burn framework. Without it the crate builds in seconds, for
+//! WebAssembly too, and has rules, configurations, JSON and the [`Trajectory`] of an optimizer in f64.
+//!
 //! `flex` and `ndarray` compile the fused passes of those backends (and switch the backend on in
 //! Burn). Without them the crate compiles too, and runs as tensor operations.
 #![forbid(unsafe_code)]
@@ -49,25 +52,27 @@ model = optim.step(2e-3, model, grads);
 )]
 
 mod config;
-pub mod drive;
-mod engine;
-mod fused;
-mod optimizer;
+mod decay;
+mod declare;
 mod optimizers;
-mod record;
+mod pass;
+mod program;
 mod registry;
 mod settings;
-mod state;
-mod tensor;
+#[cfg(feature = "burn")]
+mod tensors;
+mod trajectory;
 
-pub use config::{
-    About, Config, Decay, OptimizerInfo, Preset, Program, Programs, Shared, WeightDecayKind,
-};
+pub use config::Config;
+#[cfg(not(feature = "burn"))]
+pub use config::GradientClippingConfig;
+pub use decay::{Decay, Shared, WeightDecayKind};
+pub use declare::{About, OptimizerInfo, Preset, Programs};
 pub use downhill_rule as rule;
-pub use drive::Identity;
-pub use optimizer::RuleOptimizer;
 pub use optimizers::*;
-pub use record::{canonical_bytes, state_bytes};
+pub use program::Program;
 pub use registry::OptimizerConfig;
 pub use settings::{ConfigError, Range, Setting, SettingKind, SettingType, Settings};
-pub use state::RuleState;
+#[cfg(feature = "burn")]
+pub use tensors::{Identity, RuleOptimizer, RuleState, canonical_bytes, drive, state_bytes};
+pub use trajectory::Trajectory;

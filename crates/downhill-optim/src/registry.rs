@@ -1,15 +1,16 @@
 use core::fmt;
 use std::sync::Arc;
 
-use burn::optim::ModuleOptimizer;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::RuleOptimizer;
-use crate::config::{Config, OptimizerInfo, Preset};
+use crate::config::{Config, GradientClippingConfig};
+use crate::declare::{OptimizerInfo, Preset};
 use crate::optimizers::{LIST, SLIDES};
+use crate::program::Program;
 use crate::settings::{ConfigError, Setting, nearest};
+use crate::trajectory::Trajectory;
 
 /// Any optimizer, chosen by name.
 ///
@@ -23,6 +24,7 @@ use crate::settings::{ConfigError, Setting, nearest};
 /// use downhill_optim::{AdamConfig, OptimizerConfig};
 ///
 /// let config = OptimizerConfig::from_json(r#"{"name": "nadam", "beta_1": 0.8}"#)?;
+/// # #[cfg(feature = "burn")]
 /// let optim = config.try_init()?;
 /// let adam = OptimizerConfig::from(AdamConfig::new().with_amsgrad(true));
 ///
@@ -34,14 +36,14 @@ use crate::settings::{ConfigError, Setting, nearest};
 pub struct OptimizerConfig(Arc<dyn AnyConfig>);
 
 /// A [`Config`] of whatever rule and preset.
-trait AnyConfig: Send + Sync {
+pub(crate) trait AnyConfig: Send + Sync {
     fn info(&self) -> OptimizerInfo;
     fn name(&self) -> &'static str;
     fn learning_rate(&self) -> f64;
     fn settings(&self) -> Vec<&'static Setting>;
     fn to_map(&self) -> Map<String, Value>;
-    fn try_build(&self) -> Result<RuleOptimizer, ConfigError>;
-    fn try_init(&self) -> Result<ModuleOptimizer, ConfigError>;
+    fn grad_clipping(&self) -> Option<&GradientClippingConfig>;
+    fn try_program(&self) -> Result<Program, ConfigError>;
 }
 
 impl<P: Preset> AnyConfig for Config<P::Rule, P> {
@@ -60,11 +62,11 @@ impl<P: Preset> AnyConfig for Config<P::Rule, P> {
     fn to_map(&self) -> Map<String, Value> {
         self.to_map()
     }
-    fn try_build(&self) -> Result<RuleOptimizer, ConfigError> {
-        self.try_build()
+    fn grad_clipping(&self) -> Option<&GradientClippingConfig> {
+        self.grad_clipping.as_ref()
     }
-    fn try_init(&self) -> Result<ModuleOptimizer, ConfigError> {
-        self.try_init()
+    fn try_program(&self) -> Result<Program, ConfigError> {
+        self.try_program()
     }
 }
 
@@ -141,23 +143,17 @@ impl OptimizerConfig {
         self.0.settings()
     }
 
-    /// The bare optimizer.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first setting that is outside its range; `grad_clipping` is one too, as a bare optimizer
-    /// does not clip.
-    pub fn try_build(&self) -> Result<RuleOptimizer, ConfigError> {
-        self.0.try_build()
+    pub(crate) fn any(&self) -> &dyn AnyConfig {
+        &*self.0
     }
 
-    /// The optimizer of a whole module.
+    /// The optimizer in f64 on plain numbers, for a parameter of this shape.
     ///
     /// # Errors
     ///
     /// Returns the first setting that is outside its range.
-    pub fn try_init(&self) -> Result<ModuleOptimizer, ConfigError> {
-        self.0.try_init()
+    pub fn try_trajectory(&self, shape: &[usize]) -> Result<Trajectory, ConfigError> {
+        Ok(Trajectory::new(self.0.try_program()?, shape))
     }
 
     /// Reads a JSON object with a `name`, and checks that the optimizer can be built.
@@ -169,7 +165,7 @@ impl OptimizerConfig {
         let value: Value =
             serde_json::from_str(json).map_err(|error| ConfigError::Json(error.to_string()))?;
         let config = Self::from_value(value)?;
-        config.try_init()?;
+        config.0.try_program()?;
         Ok(config)
     }
 

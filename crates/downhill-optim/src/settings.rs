@@ -7,6 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use downhill_setting::Range;
+pub(crate) use downhill_setting::nearest;
+use downhill_setting::suggestion;
+
 /// What was wrong with an optimizer's settings, where, and what would be right.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -52,105 +56,6 @@ pub enum ConfigError {
     /// Not JSON, or a value of the wrong type.
     #[error("{0}")]
     Json(String),
-}
-
-fn suggestion(nearest: &Option<&'static str>) -> String {
-    nearest.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
-}
-
-/// The candidate most similar to `word`, if any is similar at all.
-pub(crate) fn nearest(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'static str>,
-) -> Option<&'static str> {
-    let word = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// What the number of a setting may be.
-#[derive(Clone, Copy)]
-pub struct Range {
-    /// In words, as in "must be ...".
-    pub allowed: &'static str,
-    contains: fn(f64) -> bool,
-}
-
-impl Range {
-    /// Whether a number is allowed.
-    pub fn contains(&self, number: f64) -> bool {
-        (self.contains)(number)
-    }
-}
-
-impl fmt::Debug for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.allowed)
-    }
-}
-
-/// A range in words, which documentation needs as a literal.
-macro_rules! allowed {
-    (ANY) => {
-        "anything"
-    };
-    (DECAY) => {
-        "at least 0 and below 1"
-    };
-    (POSITIVE) => {
-        "finite and above 0"
-    };
-    (NOT_NEGATIVE) => {
-        "finite and at least 0"
-    };
-    (NEGATIVE) => {
-        "finite and below 0"
-    };
-    (AT_LEAST_ONE) => {
-        "finite and at least 1"
-    };
-    (AT_LEAST_FOUR) => {
-        "finite and at least 4"
-    };
-    (SHARE) => {
-        "at least 0 and at most 1"
-    };
-    (SHRINKS) => {
-        "above 0 and below 1"
-    };
-    (GROWS) => {
-        "finite and above 1"
-    };
-}
-pub(crate) use allowed;
-
-macro_rules! ranges {
-    ($($(#[$doc:meta])* $name:ident: $contains:expr;)*) => {
-        $($(#[$doc])* pub(crate) const $name: Range = Range {
-            allowed: allowed!($name),
-            contains: $contains,
-        };)*
-    };
-}
-
-ranges! {
-    /// Of flags, choices and counts.
-    ANY: |_| true;
-    /// Of a moving average's decay.
-    DECAY: |x| (0.0..1.0).contains(&x);
-    POSITIVE: |x| x.is_finite() && x > 0.0;
-    NOT_NEGATIVE: |x| x.is_finite() && x >= 0.0;
-    NEGATIVE: |x| x.is_finite() && x < 0.0;
-    AT_LEAST_ONE: |x| x.is_finite() && x >= 1.0;
-    AT_LEAST_FOUR: |x| x.is_finite() && x >= 4.0;
-    /// Of a weight between two things.
-    SHARE: |x| (0.0..=1.0).contains(&x);
-    SHRINKS: |x| x > 0.0 && x < 1.0;
-    GROWS: |x| x.is_finite() && x > 1.0;
 }
 
 /// One row of the table.
@@ -227,6 +132,11 @@ pub trait SettingType: Clone + fmt::Debug + PartialEq + Serialize + DeserializeO
     fn number(&self) -> Option<f64> {
         None
     }
+
+    /// The number that a schedule can drive, if it is one.
+    fn number_mut(&mut self) -> Option<&mut f64> {
+        None
+    }
 }
 
 impl SettingType for f64 {
@@ -235,6 +145,10 @@ impl SettingType for f64 {
     fn number(&self) -> Option<f64> {
         Some(*self)
     }
+
+    fn number_mut(&mut self) -> Option<&mut f64> {
+        Some(self)
+    }
 }
 
 impl SettingType for Option<f64> {
@@ -242,6 +156,10 @@ impl SettingType for Option<f64> {
 
     fn number(&self) -> Option<f64> {
         *self
+    }
+
+    fn number_mut(&mut self) -> Option<&mut f64> {
+        self.as_mut()
     }
 }
 

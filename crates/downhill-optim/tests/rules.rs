@@ -1,7 +1,7 @@
 //! Rules beside closed forms and published numbers, in f64 and without tensors.
 
 use downhill_optim::rule::{
-    Adjusted, Cautious, Clock, Descent, HeavyBall, Rule, Slot, Step, Trajectory, Value,
+    Adjusted, Cautious, Clock, Descent, HeavyBall, Numbers, Rule, Slot, Step, Trajectory, Value,
     WeightDecay, bias_correction,
 };
 use downhill_optim::{
@@ -234,6 +234,8 @@ fn coupled_and_decoupled_decay_differ_under_adam() {
 /// A rule that names one slot of its two.
 #[derive(Clone)]
 struct Misnamed;
+
+impl Numbers for Misnamed {}
 
 impl Rule for Misnamed {
     type State<V: Value> = [V; 2];

@@ -27,9 +27,8 @@
 use std::f64::consts::{E, TAU};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use downhill_setting::{nearest, suggestion};
 use thiserror::Error;
-
-use crate::names::{hint, nearest};
 
 /// The largest dimension that is accepted: a slip in a name must not exhaust the memory.
 const MAX_DIMENSION: usize = 1_000_000;
@@ -71,7 +70,7 @@ pub struct Minimum {
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum FunctionError {
     /// No function has the name.
-    #[error("unknown function '{name}'{}", hint(nearest))]
+    #[error("unknown function `{name}`{}", suggestion(nearest))]
     UnknownName {
         /// The name as given.
         name: String,
@@ -138,7 +137,7 @@ pub fn all() -> Vec<Function> {
 /// assert_eq!(functions::by_name("rastrigin-5")?.dimension(), 5);
 /// assert_eq!(
 ///     functions::by_name("rosenbrok").unwrap_err().to_string(),
-///     "unknown function 'rosenbrok'; did you mean 'rosenbrock'?"
+///     "unknown function `rosenbrok`; did you mean `rosenbrock`?"
 /// );
 /// # Ok::<(), functions::FunctionError>(())
 /// ```

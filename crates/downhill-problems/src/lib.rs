@@ -91,7 +91,6 @@
 pub mod data;
 pub mod functions;
 pub mod mlp;
-mod names;
 pub mod numpy;
 mod problem;
 mod problems;

@@ -7,9 +7,10 @@ use burn::{
     optim::{GradientsParams, ModuleOptimizer},
     tensor::{Device, Tensor},
 };
+use downhill_setting::suggestion;
 use thiserror::Error;
 
-use crate::{functions::FunctionError, names::hint, numpy::RandomState};
+use crate::{functions::FunctionError, numpy::RandomState};
 
 /// Something to train: a model, the data for it, and what is to be reached.
 ///
@@ -178,7 +179,7 @@ pub struct Target {
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum ProblemError {
     /// No problem has the name.
-    #[error("unknown problem '{name}'{}", hint(nearest))]
+    #[error("unknown problem `{name}`{}", suggestion(nearest))]
     UnknownName {
         /// The name as given.
         name: String,

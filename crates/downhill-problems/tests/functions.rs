@@ -184,9 +184,9 @@ fn bad_names_and_numbers_say_what_would_be_right() {
     let message = |name: &str| functions::by_name(name).unwrap_err().to_string();
     assert_eq!(
         message("rosenbrok"),
-        "unknown function 'rosenbrok'; did you mean 'rosenbrock'?"
+        "unknown function `rosenbrok`; did you mean `rosenbrock`?"
     );
-    assert_eq!(message("zzz"), "unknown function 'zzz'");
+    assert_eq!(message("zzz"), "unknown function `zzz`");
     assert_eq!(
         message("rosenbrock-1"),
         "rosenbrock: expected a dimension of 2 to 1000000, found dimension 1"

@@ -360,9 +360,9 @@ fn what_cannot_be_trained_says_why() {
     let message = |name: &str| by_name(name).unwrap_err().to_string();
     assert_eq!(
         message("digits-cnv"),
-        "unknown problem 'digits-cnv'; did you mean 'digits-conv'?"
+        "unknown problem `digits-cnv`; did you mean `digits-conv`?"
     );
-    assert_eq!(message("zzz"), "unknown problem 'zzz'");
+    assert_eq!(message("zzz"), "unknown problem `zzz`");
     assert_eq!(
         message("rosenbrock-1"),
         "rosenbrock: expected a dimension of 2 to 1000000, found dimension 1"

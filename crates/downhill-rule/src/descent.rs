@@ -1,8 +1,10 @@
-use crate::{Clock, Rule, Slot, Step, Value};
+use crate::{Clock, Numbers, Rule, Slot, Step, Value};
 
 /// Gradient descent: `u = g`. No state; the smallest rule there is, for others to be put around.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Descent;
+
+impl Numbers for Descent {}
 
 impl Rule for Descent {
     type State<V: Value> = [V; 0];

@@ -20,16 +20,21 @@
 //! u     = g · min(1/(sqrt(v) + vector), cap)
 //! ```
 
-use crate::{Clock, Real, Slot};
+use crate::{Clock, Numbers, Real, Slot};
 
 /// A rule with a factored second moment: it says what the host computes, the passes do the rest.
-pub trait FactoredRule: Clone + Send + Sync + 'static {
+pub trait FactoredRule: Numbers + Clone + Send + Sync + 'static {
     /// The dimensions `(rows, columns)` over which a parameter of this shape is factored, or none
     /// if it keeps a full second moment.
     fn factored_dims(&self, shape: &[usize]) -> Option<(usize, usize)>;
 
     /// Names of the state.
     fn names(&self) -> FactoredNames;
+
+    /// Whether the learning rate of a step matters to it; see [`Rule::follows_rate`](crate::Rule::follows_rate).
+    fn follows_rate(&self) -> bool {
+        true
+    }
 
     /// What the host computes for one step.
     fn prepare(&self, clock: &mut Clock) -> FactoredStep;
@@ -75,7 +80,7 @@ pub struct FactoredStep {
     pub decay: Decay,
     /// 1 to minimise, -1 to maximise.
     pub sign: f64,
-    /// Multiplies the gradient wherever it is read: the factor of a driver that clips, otherwise 1.
+    /// Multiplies the gradient wherever it is read: the clock's.
     pub grad_scale: f64,
 }
 

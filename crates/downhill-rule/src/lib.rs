@@ -26,12 +26,18 @@
 //! # A rule of your own
 //!
 //! ```
-//! use downhill_rule::{Clock, Rule, Slot, Step, Value, ema};
+//! use downhill_rule::{Clock, Numbers, Rule, Slot, Step, Value, ema};
 //!
 //! /// Signum: the sign of a running mean of the gradient (arXiv 1802.04434).
 //! #[derive(Clone)]
 //! struct Signum {
 //!     momentum: f64,
+//! }
+//!
+//! impl Numbers for Signum {
+//!     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+//!         (name == "momentum").then_some(&mut self.momentum)
+//!     }
 //! }
 //!
 //! impl Rule for Signum {
@@ -62,7 +68,7 @@ mod vocabulary;
 mod wrap;
 
 pub use descent::Descent;
-pub use rule::{Clock, Driven, Rule, Scalar, Slot, Slots, Start, Step};
+pub use rule::{Clock, Numbers, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};
 pub use vocabulary::{Debiased, Epsilon, bias_correction, ema};

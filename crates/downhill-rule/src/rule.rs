@@ -13,9 +13,10 @@ use crate::Value;
 /// ```
 ///
 /// so a rule states only its direction `u`; [`advance`](Self::advance) is that element loop's
-/// body. One that ends its step otherwise says so in [`land`](Self::land). Rules compose at compile time: [`Cautious`](crate::Cautious) or
-/// [`Adjusted`](crate::Adjusted) around a rule is again a rule, and runs as one pass.
-pub trait Rule: Clone + Send + Sync + 'static {
+/// body. One that ends its step otherwise says so in [`land`](Self::land). Rules compose at compile time:
+/// [`Cautious`](crate::Cautious) or [`Adjusted`](crate::Adjusted) around a rule is again a rule, and runs as
+/// one pass.
+pub trait Rule: Numbers + Clone + Send + Sync + 'static {
     /// State of one element: `[V; N]`, or nested pairs of such.
     type State<V: Value>: Slots<V>;
     /// Host numbers that [`direction`](Self::direction) needs, computed once per step.
@@ -41,6 +42,12 @@ pub trait Rule: Clone + Send + Sync + 'static {
     /// Scalars kept per parameter between steps, for what is not a function of the step count.
     fn memory(&self) -> Vec<Scalar> {
         Vec::new()
+    }
+
+    /// Whether the learning rate of a step matters to it. A schedule of one that does not matter would do
+    /// nothing, and is refused.
+    fn follows_rate(&self) -> bool {
+        true
     }
 
     /// What the host computes for one step of one parameter.
@@ -154,28 +161,19 @@ pub struct Clock<'a> {
     pub step: u64,
     /// The scalars that [`Rule::memory`] named.
     pub memory: &'a mut [f64],
-    /// What a schedule puts in the place of settings.
-    pub driven: Driven,
-}
-
-/// Settings that a driver gives a value of its own for one step. A rule asks for them with
-/// [`Clock::weight_decay`] and [`Clock::momentum`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Driven {
-    /// In the place of the weight decay.
-    pub weight_decay: Option<f64>,
-    /// In the place of the momentum (or of Adam's `beta_1`).
-    pub momentum: Option<f64>,
+    /// Multiplies the gradient: the factor of a driver that clips, otherwise 1. Whoever runs a rule puts it
+    /// into the [`Step`].
+    pub grad_scale: f64,
 }
 
 impl<'a> Clock<'a> {
-    /// The clock of a step at which every setting is the rule's own.
+    /// The clock of a step of the gradient as it is.
     pub fn new(lr: f64, step: u64, memory: &'a mut [f64]) -> Self {
         Self {
             lr,
             step,
             memory,
-            driven: Driven::default(),
+            grad_scale: 1.0,
         }
     }
 
@@ -183,18 +181,24 @@ impl<'a> Clock<'a> {
     pub fn t(&self) -> f64 {
         self.step as f64
     }
+}
 
-    /// The weight decay of this step: the driver's, or else the rule's `own`.
-    ///
-    /// What the driver set is handed out once, so of nested rules the outermost has it.
-    pub fn weight_decay(&mut self, own: f64) -> f64 {
-        self.driven.weight_decay.take().unwrap_or(own)
-    }
-
-    /// The momentum of this step: the driver's, or else the rule's `own`. It is handed out once, as
-    /// the [weight decay](Self::weight_decay) is.
-    pub fn momentum(&mut self, own: f64) -> f64 {
-        self.driven.momentum.take().unwrap_or(own)
+/// The numbers of a rule by their names. A schedule can drive them: for one step another number stands in the
+/// place of one.
+///
+/// ```
+/// use downhill_rule::{Descent, HeavyBall, Numbers};
+///
+/// let mut rule = HeavyBall { rule: Descent, momentum: 0.9 };
+/// *rule.number_mut("momentum").unwrap() = 0.5;
+/// assert_eq!(rule.momentum, 0.5);
+/// assert_eq!(rule.number_mut("beta_1"), None);
+/// ```
+pub trait Numbers {
+    /// The number of this name, where there is one that acts at every step and does not decide about the
+    /// state.
+    fn number_mut(&mut self, _name: &str) -> Option<&mut f64> {
+        None
     }
 }
 

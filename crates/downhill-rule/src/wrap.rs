@@ -1,4 +1,4 @@
-use crate::{Clock, Rule, Scalar, Slot, Step, Value};
+use crate::{Clock, Numbers, Rule, Scalar, Slot, Step, Value};
 
 /// What a wrapper without a state of its own says as the rule inside does.
 macro_rules! pass_on {
@@ -9,6 +9,10 @@ macro_rules! pass_on {
 
         fn memory(&self) -> Vec<Scalar> {
             self.$rule.memory()
+        }
+
+        fn follows_rate(&self) -> bool {
+            self.$rule.follows_rate()
         }
 
         fn has_evaluated(&self) -> bool {
@@ -49,6 +53,12 @@ pub struct Cautious<R>(
     /// The rule inside.
     pub R,
 );
+
+impl<R: Numbers> Numbers for Cautious<R> {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        self.0.number_mut(name)
+    }
+}
 
 impl<R: Rule> Rule for Cautious<R> {
     type State<V: Value> = R::State<V>;
@@ -107,6 +117,19 @@ pub enum WeightDecay {
     },
 }
 
+impl WeightDecay {
+    fn number_mut(&mut self) -> Option<&mut f64> {
+        match self {
+            Self::Own => None,
+            Self::Coupled(decay)
+            | Self::Decoupled(decay)
+            | Self::Proximal(decay)
+            | Self::Independent(decay)
+            | Self::Corrected { decay, .. } => Some(decay),
+        }
+    }
+}
+
 /// A rule with weight decay, and maximised if asked: both are settings of the [`Step`], so they
 /// cost nothing.
 ///
@@ -136,6 +159,17 @@ impl<R> Adjusted<R> {
     }
 }
 
+impl<R: Numbers> Numbers for Adjusted<R> {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match (&mut self.weight_decay, name) {
+            (WeightDecay::Corrected { peak, .. }, "peak_learning_rate") => Some(peak),
+            (WeightDecay::Own, _) => self.rule.number_mut(name),
+            (decay, "weight_decay") => decay.number_mut(),
+            _ => self.rule.number_mut(name),
+        }
+    }
+}
+
 impl<R: Rule> Rule for Adjusted<R> {
     type State<V: Value> = R::State<V>;
     type Coefs = R::Coefs;
@@ -143,28 +177,20 @@ impl<R: Rule> Rule for Adjusted<R> {
     pass_on!(rule);
 
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
-        let decay = match self.weight_decay {
-            WeightDecay::Own => 0.0,
-            WeightDecay::Coupled(decay)
-            | WeightDecay::Decoupled(decay)
-            | WeightDecay::Proximal(decay)
-            | WeightDecay::Independent(decay)
-            | WeightDecay::Corrected { decay, .. } => clock.weight_decay(decay),
-        };
         let mut step = self.rule.prepare(clock);
         match self.weight_decay {
             WeightDecay::Own => {}
-            WeightDecay::Coupled(_) => step.l2 += decay,
+            WeightDecay::Coupled(decay) => step.l2 += decay,
             // What stands still does not decay either.
             _ if !step.moves => {}
-            WeightDecay::Decoupled(_) => step.retain *= 1.0 - clock.lr * decay,
-            WeightDecay::Proximal(_) => {
+            WeightDecay::Decoupled(decay) => step.retain *= 1.0 - clock.lr * decay,
+            WeightDecay::Proximal(decay) => {
                 let share = (1.0 + clock.lr * decay).recip();
                 step.retain *= share;
                 step.rate *= share;
             }
-            WeightDecay::Independent(_) => step.retain *= 1.0 - decay,
-            WeightDecay::Corrected { peak, .. } => {
+            WeightDecay::Independent(decay) => step.retain *= 1.0 - decay,
+            WeightDecay::Corrected { decay, peak } => {
                 step.retain *= 1.0 - clock.lr * decay * (clock.lr / peak);
             }
         }
@@ -217,6 +243,15 @@ pub struct HeavyBall<R> {
     pub momentum: f64,
 }
 
+impl<R: Numbers> Numbers for HeavyBall<R> {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match name {
+            "momentum" => Some(&mut self.momentum),
+            _ => self.rule.number_mut(name),
+        }
+    }
+}
+
 impl<R: Rule> Rule for HeavyBall<R> {
     type State<V: Value> = (R::State<V>, [V; 1]);
     type Coefs = (R::Coefs, f64);
@@ -232,8 +267,8 @@ impl<R: Rule> Rule for HeavyBall<R> {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
-        let momentum = clock.momentum(self.momentum);
-        self.rule.prepare(clock).map(|coefs| (coefs, momentum))
+        let step = self.rule.prepare(clock);
+        step.map(|coefs| (coefs, self.momentum))
     }
 
     #[inline(always)]
@@ -258,6 +293,10 @@ impl<R: Rule> Rule for HeavyBall<R> {
         let step = step.map(|(coefs, _)| coefs);
         let (param, state) = R::land(&step, param, direction, state);
         (param, (state, buffer))
+    }
+
+    fn follows_rate(&self) -> bool {
+        self.rule.follows_rate()
     }
 
     fn has_evaluated(&self) -> bool {
@@ -297,6 +336,15 @@ impl<R> CautiousDecay<R> {
     }
 }
 
+impl<R: Numbers> Numbers for CautiousDecay<R> {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match name {
+            "weight_decay" => Some(&mut self.weight_decay),
+            _ => self.rule.number_mut(name),
+        }
+    }
+}
+
 impl<R: Rule> Rule for CautiousDecay<R> {
     type State<V: Value> = R::State<V>;
     type Coefs = (R::Coefs, f64);
@@ -304,7 +352,7 @@ impl<R: Rule> Rule for CautiousDecay<R> {
     pass_on!(rule);
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
-        let decay = clock.lr * clock.weight_decay(self.weight_decay);
+        let decay = clock.lr * self.weight_decay;
         let step = self.rule.prepare(clock);
         let decay = if step.moves { decay } else { 0.0 };
         step.map(|coefs| (coefs, decay))

@@ -5,13 +5,13 @@ use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, settings};
 use crate::quantity::{Length, Lengths, Value, list};
 use crate::registry::Any;
-use crate::scope::{
-    AT_LEAST_ONE, NOT_NEGATIVE, Node, Scope, finite, half_cosine, mix, mix_by_factors, progress,
-};
+use crate::scope::{Node, Scope, finite, half_cosine, mix, mix_by_factors, progress};
 use crate::shapes::ConstantConfig;
 
 /// A schedule inside another.
@@ -366,7 +366,7 @@ impl Shape for ScaleConfig {
 
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let factor = self.factor;
-        at.check("factor", factor, NOT_NEGATIVE)?;
+        at.check("factor", factor, Range::NOT_NEGATIVE)?;
         let Node { value, phases } = self.schedule.build(at, at.whole)?;
         let value = Box::new(move |step| finite(factor * value(step)));
         Ok(Node { value, phases })
@@ -520,7 +520,7 @@ impl Shape for PerEpochConfig {
 
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let steps = self.steps_per_epoch;
-        at.check("steps_per_epoch", steps as f64, AT_LEAST_ONE)?;
+        at.check("steps_per_epoch", steps as f64, Range::AT_LEAST_ONE)?;
         let epochs = at.whole.map(|whole| whole.div_ceil(steps));
         let Node { value, phases } = self.schedule.build(at, epochs)?;
         let node = Node::new(move |step| value(step / steps));

@@ -63,6 +63,11 @@ impl<U> Curve<U> {
         (self.node.phases)(1..until)
     }
 
+    /// Whether it is [`ConstantConfig`]'s, the same at every step.
+    pub fn is_constant(&self) -> bool {
+        matches!(self.config.any, Any::Constant(_))
+    }
+
     /// The settings, with every percentage replaced by what it came to.
     pub fn config(&self) -> &CurveConfig<U> {
         &self.config

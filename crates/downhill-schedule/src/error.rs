@@ -1,4 +1,5 @@
 use alloc::string::String;
+use downhill_setting::suggestion;
 
 /// What was wrong with a schedule's settings, where, and what would be right.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -47,7 +48,7 @@ pub enum ScheduleError {
     )]
     TooDeep,
     /// A name that no schedule has.
-    #[error("there is no schedule `{name}`{}", suggestion(nearest.as_deref()))]
+    #[error("there is no schedule `{name}`{}", suggestion(nearest))]
     UnknownName {
         /// The name.
         name: String,
@@ -55,7 +56,7 @@ pub enum ScheduleError {
         nearest: Option<String>,
     },
     /// A field that the schedule does not have.
-    #[error("{schedule}: there is no setting `{field}`{}", suggestion(nearest.as_deref()))]
+    #[error("{schedule}: there is no setting `{field}`{}", suggestion(nearest))]
     UnknownField {
         /// The schedule's name.
         schedule: String,
@@ -67,38 +68,4 @@ pub enum ScheduleError {
     /// Not JSON, or a value of the wrong type.
     #[error("{0}")]
     Json(String),
-}
-
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| {
-        alloc::format!("; did you mean `{name}`?")
-    })
-}
-
-/// The candidate most similar to `word`, if any is similar at all.
-#[cfg(feature = "std")]
-pub(crate) fn nearest(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'static str>,
-) -> Option<String> {
-    let word = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&word, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(similarity, _)| *similarity > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate.into())
-}
-
-#[cfg(not(feature = "std"))]
-pub(crate) fn nearest(
-    _word: &str,
-    _candidates: impl IntoIterator<Item = &'static str>,
-) -> Option<String> {
-    None
 }

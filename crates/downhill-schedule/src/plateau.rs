@@ -2,10 +2,12 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::curve::hash;
 use crate::registry::plain;
-use crate::scope::{NOT_NEGATIVE, Range, Scope};
+use crate::scope::Scope;
 
 /// Whether a metric should fall or rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,16 +93,12 @@ impl ReduceOnPlateauConfig {
     ///
     /// Returns the first setting that is outside its range.
     pub fn try_build(&self) -> Result<ReduceOnPlateau, ScheduleError> {
-        const FACTOR: Range = Range {
-            allowed: "at least 0 and below 1",
-            contains: |x| (0.0..1.0).contains(&x),
-        };
         let at = Scope::new(None, None).named(ReduceOnPlateauConfig::NAME);
-        at.check("lr", self.lr, NOT_NEGATIVE)?;
-        at.check("factor", self.factor, FACTOR)?;
-        at.check("threshold", self.threshold, NOT_NEGATIVE)?;
-        at.check("min_lr", self.min_lr, NOT_NEGATIVE)?;
-        at.check("eps", self.eps, NOT_NEGATIVE)?;
+        at.check("lr", self.lr, Range::NOT_NEGATIVE)?;
+        at.check("factor", self.factor, Range::DECAY)?;
+        at.check("threshold", self.threshold, Range::NOT_NEGATIVE)?;
+        at.check("min_lr", self.min_lr, Range::NOT_NEGATIVE)?;
+        at.check("eps", self.eps, Range::NOT_NEGATIVE)?;
         let best = match self.mode {
             PlateauMode::Min => f64::INFINITY,
             PlateauMode::Max => f64::NEG_INFINITY,
@@ -190,7 +188,7 @@ impl ReduceOnPlateau {
     /// Returns the rate if it is not finite or is negative, and leaves everything as it was.
     pub fn try_load_state(&mut self, state: PlateauState) -> Result<(), ScheduleError> {
         let at = Scope::new(None, None).named(ReduceOnPlateauConfig::NAME);
-        at.check("lr", state.lr, NOT_NEGATIVE)?;
+        at.check("lr", state.lr, Range::NOT_NEGATIVE)?;
         self.state = state;
         Ok(())
     }

@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::combine::*;
 use crate::config::Shape;
-use crate::error::nearest;
 use crate::scope::{Node, Scope};
 use crate::shapes::*;
 use crate::{CurveConfig, ReduceOnPlateauConfig, ScheduleError, ScheduleInfo, slides};
+use downhill_setting::nearest;
 
 macro_rules! registry {
     ($($variant:ident($config:ty)),* $(,)?) => {
@@ -69,7 +69,7 @@ macro_rules! registry {
                 let names = names.chain([ReduceOnPlateauConfig::NAME]);
                 Err(ScheduleError::UnknownName {
                     name: name.to_owned(),
-                    nearest: nearest(name, names),
+                    nearest: nearest(name, names).map(ToString::to_string),
                 })
             }
 
@@ -169,7 +169,7 @@ fn known(
         Some(field) => Err(ScheduleError::UnknownField {
             schedule: schedule.to_string(),
             field: field.clone(),
-            nearest: nearest(field, fields.iter().copied()),
+            nearest: nearest(field, fields).map(ToString::to_string),
         }),
         None => Ok(()),
     }

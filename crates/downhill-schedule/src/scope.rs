@@ -1,6 +1,8 @@
 use alloc::{boxed::Box, format, string::String, string::ToString, vec::Vec};
 use core::{fmt, ops};
 
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::quantity::{Length, Value};
 
@@ -52,33 +54,7 @@ impl Node {
     }
 }
 
-/// A range of a setting.
-#[derive(Clone, Copy)]
-pub(crate) struct Range {
-    pub allowed: &'static str,
-    pub contains: fn(f64) -> bool,
-}
-
-pub(crate) const NOT_NEGATIVE: Range = Range {
-    allowed: "finite and at least 0",
-    contains: |x| x.is_finite() && x >= 0.0,
-};
-pub(crate) const POSITIVE: Range = Range {
-    allowed: "finite and above 0",
-    contains: |x| x.is_finite() && x > 0.0,
-};
-pub(crate) const AT_LEAST_ONE: Range = Range {
-    allowed: "finite and at least 1",
-    contains: |x| x.is_finite() && x >= 1.0,
-};
-pub(crate) const UP_TO_ONE: Range = Range {
-    allowed: "from 0 to 1",
-    contains: |x| (0.0..=1.0).contains(&x),
-};
-const PERCENT: Range = Range {
-    allowed: "from 0% to 100%",
-    contains: |x| (0.0..=100.0).contains(&x),
-};
+const PERCENT: Range = Range::new("from 0% to 100%", |x| (0.0..=100.0).contains(&x));
 
 /// Where a schedule is built: what its percentages refer to, and what its mistakes are reported as.
 pub(crate) struct Scope {
@@ -127,7 +103,7 @@ impl Scope {
 
     /// Resolves `value` and checks it.
     pub fn value(&self, field: &str, value: &mut Value) -> Result<f64, ScheduleError> {
-        self.value_in(field, value, NOT_NEGATIVE)
+        self.value_in(field, value, Range::NOT_NEGATIVE)
     }
 
     pub fn value_in(
@@ -139,7 +115,7 @@ impl Scope {
         let absolute = match *value {
             Value::Absolute(value) => value,
             Value::Percent(percent) => {
-                self.check(field, percent, NOT_NEGATIVE)?;
+                self.check(field, percent, Range::NOT_NEGATIVE)?;
                 let base = self
                     .base
                     .ok_or_else(|| self.unresolved(field, value, "the base rate"))?;
@@ -177,7 +153,7 @@ impl Scope {
     }
 
     pub fn check(&self, field: &str, number: f64, range: Range) -> Result<(), ScheduleError> {
-        if (range.contains)(number) {
+        if range.contains(number) {
             Ok(())
         } else {
             Err(self.out_of_range(field, number, range.allowed))

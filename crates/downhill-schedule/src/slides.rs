@@ -12,16 +12,18 @@
 //! | [`WarmupConfig`] | nothing |
 //! | [`RestartsConfig`] | the period is half of what it should be, so nothing restarts; wrong for any `t_mul` but 2, and not a number for 1; it falls below its own floor |
 
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{NOT_NEGATIVE, Node, POSITIVE, Range, Scope, UP_TO_ONE, scaled};
+use crate::scope::{Node, Scope, scaled};
 
 /// Far above the upper end the deck's powers overflow before the steps do.
-const T_MUL: Range = Range {
-    allowed: "above 1 (at 1 the deck divides zero by zero) and at most 1000",
-    contains: |x| x > 1.0 && x <= 1000.0,
-};
+const T_MUL: Range = Range::new(
+    "above 1 (at 1 the deck divides zero by zero) and at most 1000",
+    |x| x > 1.0 && x <= 1000.0,
+);
 
 shape! {
     /// The deck's step decay (slide 9), whose first stage is one epoch short.
@@ -61,7 +63,7 @@ impl Shape for StepConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let initial = at.value("initial", &mut self.initial)?;
         let drop = self.drop;
-        at.check("drop", drop, NOT_NEGATIVE)?;
+        at.check("drop", drop, Range::NOT_NEGATIVE)?;
         let epochs_drop = at.period("epochs_drop", &mut self.epochs_drop)? as f64;
         Ok(Node::new(move |epoch| {
             let drops = libm::floor((1.0 + epoch as f64) / epochs_drop);
@@ -104,7 +106,7 @@ impl Shape for ExponentialConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let initial = at.value("initial", &mut self.initial)?;
         let k = self.k;
-        at.check("k", k, NOT_NEGATIVE)?;
+        at.check("k", k, Range::NOT_NEGATIVE)?;
         Ok(Node::new(move |epoch| {
             initial * libm::exp(-k * epoch as f64)
         }))
@@ -251,7 +253,7 @@ shape! {
 
 impl Shape for RestartsConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
-        let initial = at.value_in("initial", &mut self.initial, POSITIVE)?;
+        let initial = at.value_in("initial", &mut self.initial, Range::POSITIVE)?;
         let min = at.value("min", &mut self.min)?;
         if min > initial {
             return Err(at.out_of_range("min", min, "at most `initial`"));
@@ -261,7 +263,7 @@ impl Shape for RestartsConfig {
             .max(1) as f64;
         let (t_mul, m_mul) = (self.t_mul, self.m_mul);
         at.check("t_mul", t_mul, T_MUL)?;
-        at.check("m_mul", m_mul, UP_TO_ONE)?;
+        at.check("m_mul", m_mul, Range::SHARE)?;
         let alpha = min / initial;
         Ok(Node::new(move |step| {
             let step = step as f64;

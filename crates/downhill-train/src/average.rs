@@ -4,11 +4,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::container::TensorContainer;
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use downhill_optim::drive::{detached, lerp, state_dtype};
+use downhill_setting::Range;
 use serde::{Deserialize, Serialize};
 
+use crate::bound::Bound;
 use crate::params::{AutodiffState, Found, ParamInfo, floats, with_rank};
-use crate::setting::{OutOfRange, Range};
-use crate::update::Bound;
+use crate::setting::{OutOfRange, in_range};
 use crate::{ParamPath, Rejected};
 
 /// An average of the parameters along the training.
@@ -122,9 +123,9 @@ impl Averaging {
 
     pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         if let Kind::Ema { decay, .. } = self.kind {
-            Range::DECAY.check("decay of the average", decay)?;
+            in_range("decay of the average", decay, Range::DECAY)?;
         }
-        Range::POSITIVE.check("cadence of the average", self.every as f64)?;
+        in_range("cadence of the average", self.every as f64, Range::POSITIVE)?;
         Ok(())
     }
 
@@ -462,13 +463,7 @@ pub fn polyak_update<M: Module>(
 }
 
 fn check_followers<M: Module>(target: &M, source: &M, tau: f64) -> Result<(), PolyakError> {
-    if !(0.0..=1.0).contains(&tau) {
-        return Err(PolyakError::Rate(OutOfRange {
-            setting: "tau",
-            value: tau,
-            allowed: "at least 0 and at most 1",
-        }));
-    }
+    in_range("tau", tau, Range::SHARE)?;
     let (of_target, of_source) = (floats(target), floats(source));
     let (packed_target, packed_source) = (Packed::of(target), Packed::of(source));
     let differ = |path: &str, reason| {

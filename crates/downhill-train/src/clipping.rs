@@ -1,9 +1,13 @@
 use core::fmt;
 
+use downhill_optim::drive::{Measure, Squares};
+use downhill_setting::Range;
 use serde::Serialize;
 
 use crate::Setting;
-use crate::setting::{OutOfRange, Range};
+use crate::gradients::{self, Change, Seen, device_coefficient};
+use crate::report::Norm;
+use crate::setting::{OutOfRange, in_range};
 
 /// How gradients are clipped. Every threshold is a [`Setting`], so it can follow a schedule, for
 /// example to come down during a warmup.
@@ -98,7 +102,7 @@ impl Clipping {
     pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         self.threshold(0)?;
         if let Self::Adaptive { epsilon, .. } = self {
-            Range::POSITIVE.check("epsilon of the clipping", *epsilon)?;
+            in_range("epsilon of the clipping", *epsilon, Range::POSITIVE)?;
         }
         Ok(())
     }
@@ -111,7 +115,7 @@ impl Clipping {
             | Self::Value { threshold } => ("threshold of the clipping", threshold),
             Self::Adaptive { ratio, .. } => ("ratio of the clipping", ratio),
         };
-        Range::POSITIVE.check(name, setting.value(step))
+        in_range(name, setting.value(step), Range::POSITIVE)
     }
 
     /// Whether a norm decides.
@@ -156,4 +160,98 @@ pub enum NonFinite {
     ZeroNan,
     /// Nothing is looked at, and nothing waits for the device.
     Ignore,
+}
+
+/// What clipping comes to.
+pub(crate) struct Clip {
+    pub scale: Scale,
+    pub change: Option<Change<'static>>,
+    pub clipped_norm: Option<Norm>,
+}
+
+/// The factors of the parameters' gradients.
+pub(crate) enum Scale {
+    All(f64),
+    Each(Vec<f64>),
+}
+
+impl Scale {
+    pub fn of(&self, at: usize) -> f64 {
+        match self {
+            Self::All(factor) => *factor,
+            Self::Each(factors) => factors[at],
+        }
+    }
+}
+
+/// What clipping comes to: factors, a change that is more than a factor, and the norm afterwards where it
+/// is known.
+pub(crate) fn clip(
+    clipping: Option<(&Clipping, f64)>,
+    seen: &[Seen],
+    factor: f64,
+    norm: Option<&Norm>,
+) -> Clip {
+    let mut clip = Clip {
+        scale: Scale::All(factor),
+        change: None,
+        clipped_norm: None,
+    };
+    let Some((clipping, threshold)) = clipping else {
+        return clip;
+    };
+    match clipping {
+        Clipping::GlobalNorm { .. } => {
+            match gradients::on_device(seen) {
+                Some(pairs) => {
+                    let coefficient = device_coefficient(pairs, threshold / factor);
+                    clip.change = Some(Change::ScaleBy(Box::new(coefficient)));
+                }
+                None => {
+                    let squares = norm.map(Norm::squares).unwrap_or_default();
+                    let coefficient = coefficient(squares.unit, squares.sum, threshold);
+                    clip.scale = Scale::All(factor * coefficient);
+                }
+            }
+            clip.clipped_norm = norm.map(|norm| norm.at_most(threshold));
+        }
+        Clipping::TensorNorm { .. } => {
+            let mut clipped = Squares::default();
+            let factors = seen.iter().map(|seen| match seen {
+                Seen::Gradient(Some(Measure::Host(squares))) => {
+                    let unit = squares.unit * factor;
+                    let factor = factor * coefficient(unit, squares.sum, threshold);
+                    clipped = clipped.plus(squares.times(factor));
+                    factor
+                }
+                _ => factor,
+            });
+            clip.scale = Scale::Each(factors.collect());
+            match gradients::on_device(seen) {
+                Some(_) => clip.change = Some(Change::ToNorm(threshold / factor)),
+                // On the device it is not known without another measurement.
+                None => clip.clipped_norm = norm.map(|_| Norm::host(clipped)),
+            }
+        }
+        Clipping::Value { .. } => clip.change = Some(Change::Clamp(threshold)),
+        Clipping::Adaptive { epsilon, .. } => {
+            clip.change = Some(Change::Adaptive {
+                ratio: threshold,
+                epsilon: *epsilon,
+            });
+        }
+    }
+    clip
+}
+
+/// The factor that brings `unit·sqrt(sum)` down to `threshold`, at most 1. The norm itself may be more
+/// than an f64 can hold.
+fn coefficient(unit: f64, sum: f64, threshold: f64) -> f64 {
+    let factor = threshold / unit / sum.sqrt();
+    // Also where there is no norm at all, or an infinite one: it would wipe out what is finite.
+    if sum.is_finite() && factor < 1.0 {
+        factor
+    } else {
+        1.0
+    }
 }

@@ -1,21 +1,27 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use downhill_optim::Identity;
+use downhill_setting::Range;
 
 use crate::average::Averaging;
 use crate::batch::{Accumulation, MicroBatch};
+use crate::bound::Bound;
 use crate::checkpoint;
 use crate::clipping::{Clipping, NonFinite};
+use crate::driven::{MOMENTUM, WEIGHT_DECAY};
 use crate::error::{BindError, StepCause, StepError};
+use crate::evaluated::asked;
 use crate::gradients::Window;
 use crate::groups::Group;
 use crate::params::{self, Found, ModuleError, ParamInfo};
+use crate::rates::Rates;
 use crate::report::StepReport;
-use crate::setting::Range;
-use crate::update::{Bound, Core, Rates, Settings};
+use crate::setting::in_range;
+use crate::update::{Core, Settings};
 use crate::{Rate, Setting, probe};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].
@@ -69,16 +75,32 @@ impl DriverBuilder {
 
     /// A weight decay in the place of the optimizer's, at least 0. Every optimizer must be of this
     /// library, and have one.
-    pub fn with_weight_decay(mut self, weight_decay: impl Into<Setting>) -> Self {
-        self.settings.weight_decay = Some(weight_decay.into());
-        self
+    pub fn with_weight_decay(self, weight_decay: impl Into<Setting>) -> Self {
+        self.with_driven(WEIGHT_DECAY, weight_decay)
     }
 
     /// A momentum (for Adam and its relatives: `beta_1`) in the place of the optimizer's, in `[0, 1)`:
     /// [one-cycle](downhill_schedule::OneCycleConfig) lets it fall while the rate rises. Every optimizer must be
     /// of this library, and have one.
-    pub fn with_momentum(mut self, momentum: impl Into<Setting>) -> Self {
-        self.settings.momentum = Some(momentum.into());
+    pub fn with_momentum(self, momentum: impl Into<Setting>) -> Self {
+        self.with_driven(MOMENTUM, momentum)
+    }
+
+    /// A number in the place of a setting of the optimizer, by its name: any that acts at every step and does not
+    /// decide about the state. Its range is the optimizer's. Every optimizer must be of this library, and
+    /// have it.
+    ///
+    /// ```
+    /// use downhill_optim::AdamConfig;
+    /// use downhill_schedule::LinearConfig;
+    /// use downhill_train::Driver;
+    ///
+    /// let beta_2 = LinearConfig::new(0.95, 0.999, 1_000).try_build()?;
+    /// let builder = Driver::builder(AdamConfig::new().init(), 1e-3).with_driven("beta_2", beta_2);
+    /// # Ok::<(), downhill_schedule::ScheduleError>(())
+    /// ```
+    pub fn with_driven(mut self, name: impl Into<Arc<str>>, setting: impl Into<Setting>) -> Self {
+        self.settings.driven.set(name.into(), setting.into());
         self
     }
 
@@ -103,7 +125,7 @@ impl DriverBuilder {
     ///
     /// If a parameter is in the model twice, a group is empty or two contradict each other, a setting is
     /// outside its range, an optimizer refuses a parameter (Muon those that are no matrices) or has not the
-    /// setting that is to be driven.
+    /// setting that is to be driven, or does nothing with a learning rate that changes.
     pub fn bind<M: Module>(self, model: &M) -> Result<Driver, BindError> {
         let (optim, core) = Core::bind(
             self.optim,
@@ -113,8 +135,9 @@ impl DriverBuilder {
             self.identity,
             model,
         )?;
+        core.check_followed(&self.rate)?;
         if let Rate::Setting(rate) = &self.rate {
-            Range::NOT_NEGATIVE.check("learning rate", rate.value(0))?;
+            in_range("learning rate", rate.value(0), Range::NOT_NEGATIVE)?;
         }
         Ok(Driver {
             optim,
@@ -316,6 +339,17 @@ impl Driver {
         }
     }
 
+    /// The model for evaluation that the optimizer has beside the one that it trains: see
+    /// [`evaluated`](crate::evaluated()). [Averages](Self::averaged) that the driver keeps have nothing to do with
+    /// it.
+    ///
+    /// It is the same after a checkpoint was [resumed](crate::checkpoint::Checkpoint::resume).
+    pub fn evaluated<M: Module>(&self, model: &M) -> M {
+        asked(model, &self.core.own(), |model, grads| {
+            self.optim.clone().step(0.0, model, grads)
+        })
+    }
+
     /// The optimizer, with its state.
     pub fn optimizer(&self) -> &ModuleOptimizer {
         &self.optim
@@ -431,7 +465,7 @@ pub struct BoundParameter<'a> {
     /// Path, shape and precision.
     pub info: &'a ParamInfo,
     /// The names of the groups that it is in.
-    pub groups: &'a [std::sync::Arc<str>],
+    pub groups: &'a [Arc<str>],
     /// Its optimizer, where it has a name.
     pub optimizer: Option<&'a Identity>,
     /// Whether a group freezes it.

@@ -46,7 +46,24 @@ pub enum BindError {
         /// The parameter's path.
         path: ParamPath,
         /// The setting.
-        what: &'static str,
+        what: String,
+    },
+    /// Two names for one number.
+    #[error("{what} of `{path}` is driven twice, by two names")]
+    DrivenTwice {
+        /// The parameter's path.
+        path: ParamPath,
+        /// The setting.
+        what: String,
+    },
+    /// A learning rate that changes, and does nothing.
+    #[error(
+        "a learning rate that changes would do nothing to `{path}`: its optimizer takes no rate, or only that \
+         of the first step; give it a constant one"
+    )]
+    RateIgnored {
+        /// The parameter's path.
+        path: ParamPath,
     },
     /// A learning rate that is no scheduler of Burn's kind.
     #[error("{what} cannot be given to burn-train: {reason}")]

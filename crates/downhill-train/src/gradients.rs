@@ -7,10 +7,10 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use downhill_optim::drive::{Measure, Place, Squares, Unfit, examine, state_dtype};
 
+use crate::bound::Bound;
 use crate::error::StepCause;
 use crate::params::with_rank;
 use crate::report::{Joined, NonFiniteGradient, Norm, join, read_pairs};
-use crate::update::Bound;
 
 /// What each parameter's gradient is, in the order of the visit.
 #[derive(Clone, Debug)]

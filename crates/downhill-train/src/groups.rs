@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use burn::module::ParamGroup;
 use burn::optim::{ModuleOptimizer, Optimizer};
+use downhill_setting::Range;
 use serde::Serialize;
 
+use crate::driven::{self, DrivenSettings, MOMENTUM, WEIGHT_DECAY};
 use crate::params::ParamInfo;
-use crate::setting::{OutOfRange, Range};
+use crate::setting::{OutOfRange, in_range};
 use crate::{ParamPath, Setting};
 
 /// A choice of parameters.
@@ -165,8 +167,7 @@ pub struct Group {
     pub(crate) name: Arc<str>,
     pub(crate) select: Select,
     pub(crate) rate: Option<GroupRate>,
-    pub(crate) weight_decay: Option<Setting>,
-    pub(crate) momentum: Option<Setting>,
+    pub(crate) driven: DrivenSettings,
     pub(crate) frozen: bool,
     pub(crate) optimizer: Option<Arc<WithGroup>>,
 }
@@ -186,6 +187,7 @@ pub(crate) struct GroupSettings {
     learning_rate: Option<Setting>,
     weight_decay: Option<Setting>,
     momentum: Option<Setting>,
+    driven: DrivenSettings,
     frozen: bool,
 }
 
@@ -205,8 +207,7 @@ impl Group {
             name: name.into(),
             select,
             rate: None,
-            weight_decay: None,
-            momentum: None,
+            driven: DrivenSettings::default(),
             frozen: false,
             optimizer: None,
         }
@@ -261,16 +262,22 @@ impl Group {
     /// A weight decay of its own, in the place of the optimizer's; at least 0. It needs an optimizer of
     /// this library.
     #[must_use]
-    pub fn with_weight_decay(mut self, weight_decay: impl Into<Setting>) -> Self {
-        self.weight_decay = Some(weight_decay.into());
-        self
+    pub fn with_weight_decay(self, weight_decay: impl Into<Setting>) -> Self {
+        self.with_driven(WEIGHT_DECAY, weight_decay)
     }
 
     /// A momentum of its own, in the place of the optimizer's; in `[0, 1)`. It needs an optimizer of this
     /// library.
     #[must_use]
-    pub fn with_momentum(mut self, momentum: impl Into<Setting>) -> Self {
-        self.momentum = Some(momentum.into());
+    pub fn with_momentum(self, momentum: impl Into<Setting>) -> Self {
+        self.with_driven(MOMENTUM, momentum)
+    }
+
+    /// A number of its own in the place of a setting of the optimizer, by its name: see
+    /// [`DriverBuilder::with_driven`](crate::DriverBuilder::with_driven).
+    #[must_use]
+    pub fn with_driven(mut self, name: impl Into<Arc<str>>, setting: impl Into<Setting>) -> Self {
+        self.driven.set(name.into(), setting.into());
         self
     }
 
@@ -303,8 +310,9 @@ impl Group {
             name: self.name.clone(),
             learning_rate_factor,
             learning_rate,
-            weight_decay: self.weight_decay.clone(),
-            momentum: self.momentum.clone(),
+            weight_decay: self.driven.get(WEIGHT_DECAY).cloned(),
+            momentum: self.driven.get(MOMENTUM).cloned(),
+            driven: self.driven.clone(),
             frozen: self.frozen,
         }
     }
@@ -312,35 +320,35 @@ impl Group {
     pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         match &self.rate {
             Some(GroupRate::Factor(factor)) => {
-                Range::NOT_NEGATIVE.check("learning rate factor of a group", *factor)?;
+                in_range(
+                    "learning rate factor of a group",
+                    *factor,
+                    Range::NOT_NEGATIVE,
+                )?;
             }
             Some(GroupRate::Setting(rate)) => {
-                Range::NOT_NEGATIVE.check("learning rate of a group", rate.value(0))?;
+                in_range(
+                    "learning rate of a group",
+                    rate.value(0),
+                    Range::NOT_NEGATIVE,
+                )?;
             }
             None => {}
         }
-        if let Some(weight_decay) = &self.weight_decay {
-            Range::NOT_NEGATIVE.check("weight decay of a group", weight_decay.value(0))?;
-        }
-        if let Some(momentum) = &self.momentum {
-            Range::DECAY.check("momentum of a group", momentum.value(0))?;
-        }
-        Ok(())
+        self.driven.check(" of a group")
     }
 
     /// What the group says something about.
-    fn claims(&self) -> impl Iterator<Item = &'static str> {
+    fn claims(&self) -> impl Iterator<Item = String> {
         let claims = [
             (self.rate.is_some(), "the learning rate"),
-            (self.weight_decay.is_some(), "the weight decay"),
-            (self.momentum.is_some(), "the momentum"),
             (self.frozen, "freezing"),
             (self.optimizer.is_some(), "the optimizer"),
         ];
-        claims
-            .into_iter()
-            .filter(|claim| claim.0)
-            .map(|claim| claim.1)
+        let claims = claims.into_iter().filter(|claim| claim.0);
+        let driven = self.driven.names();
+        let driven = driven.map(|name| format!("the {}", driven::label(name)));
+        claims.map(|claim| claim.1.to_string()).chain(driven)
     }
 }
 
@@ -366,7 +374,7 @@ pub enum GroupError {
         /// The other group's name.
         second: Arc<str>,
         /// What they both set.
-        what: &'static str,
+        what: String,
         /// A parameter in both.
         path: ParamPath,
     },

@@ -5,7 +5,8 @@
 //!   parameters differently ([`Group`]), averages ([`Averaging`]) and reports ([`StepReport`]). It works with
 //!   any `ModuleOptimizer`, and with any learning rate ([`Rate`]).
 //! * [`checkpoint`] saves all of it in one file, and goes on from it bit for bit.
-//! * [`polyak_update`] moves a target network.
+//! * [`evaluated`] is the model to evaluate where an optimizer trains another one; [`polyak_update`] moves a
+//!   target network.
 //!
 //! See [`Driver`] for an example.
 //!
@@ -17,10 +18,13 @@
 
 mod average;
 mod batch;
+mod bound;
 pub mod checkpoint;
 mod clipping;
+mod driven;
 mod driver;
 mod error;
+mod evaluated;
 mod gradients;
 mod groups;
 #[cfg(feature = "learner")]
@@ -28,6 +32,8 @@ mod learner;
 mod params;
 mod path;
 mod probe;
+mod rates;
+mod ratios;
 mod report;
 mod setting;
 mod update;
@@ -37,6 +43,7 @@ pub use batch::{Accumulation, MicroBatch};
 pub use clipping::{Clipping, NonFinite};
 pub use driver::{BoundParameter, Driver, DriverBuilder};
 pub use error::{BindError, Rejected, StepCause, StepError};
+pub use evaluated::evaluated;
 pub use groups::{Group, GroupError, Select};
 #[cfg(feature = "learner")]
 pub use learner::{DrivenStrategy, ReportMetric};

@@ -8,9 +8,9 @@ use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::tensor::{Device, Tensor};
 use downhill_optim::drive::{Place, Probed, probe};
 
+use crate::bound::Bound;
 use crate::checkpoint::States;
 use crate::params::{self, ParamInfo, keep_path, with_rank};
-use crate::update::Bound;
 use crate::{BindError, ParamPath};
 
 /// One parameter at its path, as a module: what an optimizer sees of a model.
@@ -158,12 +158,13 @@ pub(crate) fn check_by_path<M: Module>(
         if !bound.info().trainable || !found.info.trainable {
             continue;
         }
-        let same = match (probed, bound.key) {
+        let same = match (probed, &bound.optimizer) {
             (None, None) => {
                 let one = |id| footprint(&blank, id, bound.info(), &device);
                 one(bound.id()) == one(found.id)
             }
-            (probed, key) => probed.as_ref().map(|probed| probed.key) == key,
+            (Some(probed), Some(own)) => probed.optimizer.is(own),
+            _ => false,
         };
         if !same {
             let (path, what) = (bound.info().path.clone(), "optimizer");

@@ -1,4 +1,5 @@
 use core::fmt;
+use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use downhill_optim::drive::{Measure, Squares};
@@ -46,6 +47,9 @@ pub struct StepReport {
     /// The momentum, where a schedule drives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
+    /// Other settings of the optimizer that a schedule drives, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driven: BTreeMap<String, f64>,
     /// The loss, where the driver was told it: the mean of a window of micro-batches.
     #[serde(
         default,
@@ -359,6 +363,9 @@ impl fmt::Display for StepReport {
             if let Some(value) = value {
                 write!(f, ", {name} {}", number(value))?;
             }
+        }
+        for (name, value) in &self.driven {
+            write!(f, ", {name} {}", number(*value))?;
         }
         if let Some(norm) = &self.grad_norm {
             let before = norm.value();

@@ -3,6 +3,7 @@ use core::fmt;
 use burn::lr_scheduler::LrScheduler;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use downhill_schedule::{Multiplier, PlateauScheduler, Schedule};
+use downhill_setting::Range;
 use serde::{Serialize, Serializer};
 
 /// A number that may follow a schedule: a learning rate, a weight decay, a momentum, a threshold.
@@ -37,6 +38,15 @@ impl Setting {
             Self::Constant(value) => *value,
             Self::Schedule(schedule) => schedule.value(step),
             Self::Multiplier(multiplier) => multiplier.value(step),
+        }
+    }
+
+    /// Whether it never changes.
+    pub(crate) fn is_constant(&self) -> bool {
+        match self {
+            Self::Constant(_) => true,
+            Self::Schedule(schedule) => schedule.is_constant(),
+            Self::Multiplier(multiplier) => multiplier.is_constant(),
         }
     }
 }
@@ -126,37 +136,15 @@ impl From<PlateauScheduler> for Rate {
     }
 }
 
-/// What a setting may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Range {
-    pub allowed: &'static str,
-    contains: fn(f64) -> bool,
-}
-
-impl Range {
-    pub const NOT_NEGATIVE: Self = Self {
-        allowed: "finite and at least 0",
-        contains: |x| x.is_finite() && x >= 0.0,
-    };
-    pub const POSITIVE: Self = Self {
-        allowed: "finite and above 0",
-        contains: |x| x.is_finite() && x > 0.0,
-    };
-    pub const DECAY: Self = Self {
-        allowed: "at least 0 and below 1",
-        contains: |x| (0.0..1.0).contains(&x),
-    };
-
-    /// `value`, or what is wrong with it.
-    pub fn check(self, setting: &'static str, value: f64) -> Result<f64, OutOfRange> {
-        match (self.contains)(value) {
-            true => Ok(value),
-            false => Err(OutOfRange {
-                setting,
-                value,
-                allowed: self.allowed,
-            }),
-        }
+/// `value`, or what is wrong with it.
+pub(crate) fn in_range(setting: &str, value: f64, range: Range) -> Result<f64, OutOfRange> {
+    match range.contains(value) {
+        true => Ok(value),
+        false => Err(OutOfRange {
+            setting: setting.to_string(),
+            value,
+            allowed: range.allowed,
+        }),
     }
 }
 
@@ -165,7 +153,7 @@ impl Range {
 #[error("`{setting}` must be {allowed}, got {value}")]
 pub struct OutOfRange {
     /// The setting's name.
-    pub setting: &'static str,
+    pub setting: String,
     /// Its value.
     pub value: f64,
     /// What it may be.

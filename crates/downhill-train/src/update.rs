@@ -3,36 +3,32 @@
 
 use std::collections::BTreeMap;
 
-use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::container::TensorContainer;
-use burn::tensor::{DType, Tensor};
 use downhill_optim::Identity;
-use downhill_optim::drive::{
-    Directive, Directives, Drives, Measure, OptimizerKey, Place, Probed, Squares, directed, measure,
-};
-use downhill_optim::rule::Driven;
+use downhill_optim::drive::{Directive, Directives, Driven, Place, directed};
+use downhill_setting::Range;
 
 use crate::average::{Averages, Averaging};
 use crate::batch::{Accumulation, MicroBatch};
-use crate::clipping::{Clipping, NonFinite};
+use crate::bound::Bound;
+use crate::clipping::{Clip, Clipping, NonFinite, Scale, clip};
+use crate::driven::{self, DrivenSettings, MOMENTUM, WEIGHT_DECAY};
 use crate::error::{BindError, StepCause};
-use crate::gradients::{self, Change, Seen, Window, device_coefficient};
+use crate::gradients::{self, Change, Seen, Window};
 use crate::groups::{self, Group, GroupRate, GroupSettings};
-use crate::params::{self, Found, ParamInfo};
+use crate::params::{self, ParamInfo};
 use crate::probe;
-use crate::report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
-use crate::setting::{OutOfRange, Range};
-use crate::{ParamPath, Setting};
+use crate::ratios::ratios;
+use crate::report::{NonFiniteGradient, Outcome, StepReport};
+use crate::setting::{OutOfRange, in_range};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub clipping: Option<Clipping>,
     pub non_finite: NonFinite,
     pub accumulation: Option<Accumulation>,
-    pub weight_decay: Option<Setting>,
-    pub momentum: Option<Setting>,
+    pub driven: DrivenSettings,
     pub update_ratios_every: Option<u64>,
 }
 
@@ -42,132 +38,17 @@ impl Settings {
         if let Some(clipping) = &self.clipping {
             clipping.check()?;
         }
-        for (name, setting, range) in [
-            ("weight decay", &self.weight_decay, Range::NOT_NEGATIVE),
-            ("momentum", &self.momentum, Range::DECAY),
-        ] {
-            if let Some(setting) = setting {
-                range.check(name, setting.value(0))?;
-            }
-        }
+        self.driven.check("")?;
         let windows = self.accumulation.map(Accumulation::micro_batches);
         for (name, count) in [
             ("micro-batches of an update", windows.map(u64::from)),
             ("cadence of the update ratios", self.update_ratios_every),
         ] {
             if let Some(count) = count {
-                Range::POSITIVE.check(name, count as f64)?;
+                in_range(name, count as f64, Range::POSITIVE)?;
             }
         }
         Ok(())
-    }
-}
-
-/// The learning rates of one update.
-pub(crate) enum Rates {
-    Constant(f64),
-    Scheduler(ModuleLearningRate, Box<ModuleLrScheduler>),
-}
-
-impl Rates {
-    pub fn base(&self) -> f64 {
-        match self {
-            Self::Constant(rate) => *rate,
-            Self::Scheduler(rate, _) => rate.base(),
-        }
-    }
-
-    fn of(&self, id: ParamId, path: &str) -> f64 {
-        match self {
-            Self::Constant(rate) => *rate,
-            Self::Scheduler(rate, _) => rate.lr_from_param(id, Some(path)),
-        }
-    }
-}
-
-/// A float tensor of the model that a driver is bound to.
-#[derive(Clone, Debug)]
-pub(crate) struct Bound {
-    pub found: Found,
-    pub groups: Vec<std::sync::Arc<str>>,
-    pub rate: Option<GroupRate>,
-    pub weight_decay: Option<Setting>,
-    pub momentum: Option<Setting>,
-    pub frozen: bool,
-    /// What its optimizer lets a driver give, if it is of this library.
-    pub drives: Option<Drives>,
-    /// Which one that is.
-    pub key: Option<OptimizerKey>,
-    pub identity: Option<Identity>,
-}
-
-impl Bound {
-    /// A tensor with its groups, as `probed` found its optimizer (if that is of this library).
-    fn new(
-        found: Found,
-        groups: &[&Group],
-        probed: Option<Probed>,
-        settings: &Settings,
-        identity: Option<&Identity>,
-    ) -> Result<Self, BindError> {
-        let set = |value: fn(&Group) -> Option<Setting>, all: &Option<Setting>| {
-            groups.iter().find_map(|group| value(group)).or(all.clone())
-        };
-        let mismatch = probed.as_ref().and_then(|probed| probed.mismatch.as_ref());
-        if let Some(mismatch) = mismatch {
-            return Err(BindError::State {
-                path: found.info.path.clone(),
-                reason: mismatch.to_string(),
-            });
-        }
-        let drives = probed.as_ref().map(|probed| probed.drives);
-        let bound = Self {
-            key: probed.as_ref().map(|probed| probed.key),
-            groups: groups.iter().map(|group| group.name.clone()).collect(),
-            rate: groups.iter().find_map(|group| group.rate.clone()),
-            weight_decay: set(|group| group.weight_decay.clone(), &settings.weight_decay),
-            momentum: set(|group| group.momentum.clone(), &settings.momentum),
-            frozen: groups.iter().any(|group| group.frozen),
-            identity: match (found.info.trainable, probed) {
-                (false, _) => None,
-                (true, Some(probed)) => probed.identity,
-                (true, None) => identity.cloned(),
-            },
-            drives,
-            found,
-        };
-        bound.check_driven()?;
-        Ok(bound)
-    }
-
-    /// Whether its optimizer has what is to be driven.
-    fn check_driven(&self) -> Result<(), BindError> {
-        if !self.info().trainable || self.frozen {
-            return Ok(());
-        }
-        let drives = self.drives.unwrap_or_default();
-        for (what, set, can) in [
-            ("weight decay", &self.weight_decay, drives.weight_decay),
-            ("momentum", &self.momentum, drives.momentum),
-        ] {
-            if set.is_some() && !can {
-                let path = self.info().path.clone();
-                return Err(BindError::NotDriven { path, what });
-            }
-        }
-        Ok(())
-    }
-
-    pub fn id(&self) -> ParamId {
-        self.found.id
-    }
-
-    pub fn info(&self) -> &ParamInfo {
-        &self.found.info
-    }
-
-    fn is_half(&self) -> bool {
-        !matches!(self.info().dtype, DType::F32 | DType::F64)
     }
 }
 
@@ -196,7 +77,7 @@ pub(crate) struct Core {
     /// Whether it can for every trainable parameter.
     all_fold: bool,
     /// Whether groups have learning rates of their own.
-    own_rates: bool,
+    pub own_rates: bool,
     /// Whether all parameters follow the same directive.
     uniform: bool,
     /// Which trainable parameters have optimizers that are not of this library.
@@ -306,22 +187,22 @@ impl Core {
                 false => Vec::new(),
             };
             let own: Vec<&Group> = own.into_iter().map(|index| &groups[index]).collect();
-            Bound::new(found, &own, probed, &settings, identity.as_ref())
+            Bound::new(found, &own, probed, &settings.driven, identity.as_ref())
         });
         let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
-        let uniform = bound.iter().all(|bound| {
-            !bound.info().trainable
-                || (bound.weight_decay == settings.weight_decay
-                    && bound.momentum == settings.momentum)
-        });
+        let mut stepped = bound
+            .iter()
+            .filter(|bound| bound.info().trainable && !bound.frozen);
+        let first = stepped.next();
+        let uniform = stepped.all(|bound| first.is_none_or(|first| bound.driven == first.driven));
         let others = bound
             .iter()
-            .map(|bound| bound.info().trainable && bound.drives.is_none());
+            .map(|bound| bound.info().trainable && !bound.is_own());
         // Not if Burn clips in between. And a pass over memory takes gradients of the parameter's precision
         // only, which a factor beforehand brings a sum back to.
         let folds = bound.iter().map(|bound| {
             let sums_in_single = settings.accumulation.is_some() && bound.is_half();
-            !optim.has_gradient_clipping() && bound.drives.is_some() && !sums_in_single
+            !optim.has_gradient_clipping() && bound.is_own() && !sums_in_single
         });
         let folds: Vec<bool> = folds.collect();
         let mut all = bound.iter().zip(&folds);
@@ -343,6 +224,11 @@ impl Core {
         Ok((optim, core))
     }
 
+    /// Which parameters are stepped by this library's optimizers.
+    pub fn own(&self) -> Vec<bool> {
+        self.bound.iter().map(Bound::is_own).collect()
+    }
+
     /// Goes over to the same parameters under other ids.
     pub fn move_to(&mut self, ids: &[ParamId]) {
         let averages = self.averages.take();
@@ -361,6 +247,7 @@ impl Core {
             learning_rate,
             weight_decay: None,
             momentum: None,
+            driven: BTreeMap::new(),
             loss: None,
             grad_norm: None,
             clipped_norm: None,
@@ -393,11 +280,16 @@ impl Core {
             Err(error) => return Err((grads, StepCause::Setting { step, error })),
         };
         let weight = samples.map_or(1.0, |samples| samples as f64);
-        if let Err(error) = Range::POSITIVE.check("samples of a micro-batch", weight) {
+        if let Err(error) = in_range("samples of a micro-batch", weight, Range::POSITIVE) {
             return Err((grads, StepCause::Weight(error)));
         }
-        report.weight_decay = numbers.weight_decay;
-        report.momentum = numbers.momentum;
+        let driven = &self.settings.driven;
+        let value = |name| driven.get(name).map(|setting| setting.value(step));
+        (report.weight_decay, report.momentum) = (value(WEIGHT_DECAY), value(MOMENTUM));
+        let others = driven
+            .others()
+            .map(|(name, setting)| (name.to_string(), setting.value(step)));
+        report.driven = others.collect();
         report.loss = loss;
         let Some(good) = self.guard(model, grads, loss, report)? else {
             return Ok(None);
@@ -612,7 +504,12 @@ impl Core {
             scale,
             change,
             clipped_norm,
-        } = self.clip(seen, factor, numbers, report.grad_norm.as_ref());
+        } = clip(
+            numbers.clipping(&self.settings),
+            seen,
+            factor,
+            report.grad_norm.as_ref(),
+        );
         report.clipped_norm = clipped_norm;
         // What the optimizer's pass does not apply, or what has to come before a change that is not linear,
         // is applied here.
@@ -658,61 +555,6 @@ impl Core {
         }
     }
 
-    /// What clipping comes to: factors, a change that is more than a factor, and the norm afterwards where it
-    /// is known.
-    fn clip(&self, seen: &[Seen], factor: f64, numbers: &Numbers, norm: Option<&Norm>) -> Clip {
-        let mut clip = Clip {
-            scale: Scale::All(factor),
-            change: None,
-            clipped_norm: None,
-        };
-        let (Some(clipping), Some(threshold)) = (&self.settings.clipping, numbers.threshold) else {
-            return clip;
-        };
-        match clipping {
-            Clipping::GlobalNorm { .. } => {
-                match gradients::on_device(seen) {
-                    Some(pairs) => {
-                        let coefficient = device_coefficient(pairs, threshold / factor);
-                        clip.change = Some(Change::ScaleBy(Box::new(coefficient)));
-                    }
-                    None => {
-                        let squares = norm.map(Norm::squares).unwrap_or_default();
-                        let coefficient = coefficient(squares.unit, squares.sum, threshold);
-                        clip.scale = Scale::All(factor * coefficient);
-                    }
-                }
-                clip.clipped_norm = norm.map(|norm| norm.at_most(threshold));
-            }
-            Clipping::TensorNorm { .. } => {
-                let mut clipped = Squares::default();
-                let factors = seen.iter().map(|seen| match seen {
-                    Seen::Gradient(Some(Measure::Host(squares))) => {
-                        let unit = squares.unit * factor;
-                        let factor = factor * coefficient(unit, squares.sum, threshold);
-                        clipped = clipped.plus(squares.times(factor));
-                        factor
-                    }
-                    _ => factor,
-                });
-                clip.scale = Scale::Each(factors.collect());
-                match gradients::on_device(seen) {
-                    Some(_) => clip.change = Some(Change::ToNorm(threshold / factor)),
-                    // On the device it is not known without another measurement.
-                    None => clip.clipped_norm = norm.map(|_| Norm::host(clipped)),
-                }
-            }
-            Clipping::Value { .. } => clip.change = Some(Change::Clamp(threshold)),
-            Clipping::Adaptive { epsilon, .. } => {
-                clip.change = Some(Change::Adaptive {
-                    ratio: threshold,
-                    epsilon: *epsilon,
-                });
-            }
-        }
-        clip
-    }
-
     /// What the optimizers' passes are told, with the factors that go into them.
     fn directives(
         &self,
@@ -727,28 +569,15 @@ impl Core {
         {
             return Directives::All(Directive {
                 grad_scale: *factor,
-                driven: Driven {
-                    weight_decay: numbers.weight_decay,
-                    momentum: numbers.momentum,
-                },
+                driven: numbers.driven.first().cloned().unwrap_or_default(),
                 place: None,
             });
         }
-        let takes =
-            |at: &usize| self.bound[*at].drives.is_some() && matches!(seen[*at], Seen::Gradient(_));
-        let step = self.counters.updates;
-        let each = (0..seen.len()).filter(takes).map(|at| {
-            let value =
-                |setting: &Option<Setting>| setting.as_ref().map(|setting| setting.value(step));
-            let bound = &self.bound[at];
-            Directive {
-                grad_scale: inside.of(at),
-                driven: Driven {
-                    weight_decay: value(&bound.weight_decay),
-                    momentum: value(&bound.momentum),
-                },
-                place: places.and_then(|places| places[at]),
-            }
+        let takes = |at: &usize| self.bound[*at].is_own() && matches!(seen[*at], Seen::Gradient(_));
+        let each = (0..seen.len()).filter(takes).map(|at| Directive {
+            grad_scale: inside.of(at),
+            driven: numbers.driven_of(at),
+            place: places.and_then(|places| places[at]),
         });
         Directives::Each(each.collect())
     }
@@ -756,33 +585,39 @@ impl Core {
     /// The settings of this update, all checked.
     fn numbers(&self, rate: f64) -> Result<Numbers, OutOfRange> {
         let step = self.counters.updates;
-        Range::NOT_NEGATIVE.check("learning rate", rate)?;
-        let value = |name, setting: &Option<Setting>, range: Range| {
-            let value = setting.as_ref().map(|setting| setting.value(step));
-            value.map(|value| range.check(name, value)).transpose()
-        };
-        if !self.uniform {
-            for bound in &self.bound {
-                let of_group = "weight decay of a group";
-                value(of_group, &bound.weight_decay, Range::NOT_NEGATIVE)?;
-                value("momentum of a group", &bound.momentum, Range::DECAY)?;
+        in_range("learning rate", rate, Range::NOT_NEGATIVE)?;
+        let driven = match self.uniform {
+            true => {
+                let mut stepped = self.bound.iter().filter(|bound| bound.info().trainable);
+                let stepped = stepped.find(|bound| !bound.frozen);
+                let driven = stepped.map_or(&[][..], |bound| &bound.driven);
+                match driven.is_empty() {
+                    true => Vec::new(),
+                    false => vec![driven::values(driven, step)?],
+                }
             }
-        }
+            false => {
+                let each = self
+                    .bound
+                    .iter()
+                    .map(|bound| driven::values(&bound.driven, step));
+                each.collect::<Result<_, _>>()?
+            }
+        };
         if self.own_rates {
             for bound in &self.bound {
                 if let Some(GroupRate::Setting(setting)) = &bound.rate {
-                    Range::NOT_NEGATIVE.check("learning rate of a group", setting.value(step))?;
+                    in_range(
+                        "learning rate of a group",
+                        setting.value(step),
+                        Range::NOT_NEGATIVE,
+                    )?;
                 }
             }
         }
         let clipping = self.settings.clipping.as_ref();
         Ok(Numbers {
-            weight_decay: value(
-                "weight decay",
-                &self.settings.weight_decay,
-                Range::NOT_NEGATIVE,
-            )?,
-            momentum: value("momentum", &self.settings.momentum, Range::DECAY)?,
+            driven,
             threshold: clipping
                 .map(|clipping| clipping.threshold(step))
                 .transpose()?,
@@ -850,110 +685,11 @@ impl Core {
         self.counters.windows = 0;
         report.step = self.counters.updates;
         if let Some(before) = before {
-            report.update_ratios = self.ratios(&*before, model);
+            report.update_ratios = ratios(&self.bound, &*before, model);
         }
         if let Some(averages) = &mut self.averages {
             averages.update(model, &self.bound, self.counters.updates);
         }
-    }
-
-    fn ratios<M: Module>(&self, before: &M, after: &M) -> Vec<UpdateRatio> {
-        #[derive(Default)]
-        struct Values(TensorContainer<ParamId>);
-        impl ModuleVisitor for Values {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.0.register(param.id, param.val().without_autodiff());
-            }
-        }
-        struct Compare<'a> {
-            before: Values,
-            bound: &'a [Bound],
-            next: usize,
-            pairs: Vec<(ParamPath, Norm, Norm)>,
-        }
-        impl ModuleVisitor for Compare<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let info = self.bound[self.next].info();
-                self.next += 1;
-                let before = self.before.0.remove::<Tensor<D>>(&param.id);
-                let compared = info.trainable && !info.shape.contains(&0);
-                let Some(before) = before.filter(|_| compared) else {
-                    return;
-                };
-                let moved = param.val().without_autodiff() - before.clone();
-                let norm = |tensor: Tensor<D>| Norm::of(&[measure(tensor)], 1.0);
-                self.pairs
-                    .push((info.path.clone(), norm(moved), norm(before)));
-            }
-        }
-        let mut values = Values::default();
-        before.visit(&mut values);
-        let mut compare = Compare {
-            before: values,
-            bound: &self.bound,
-            next: 0,
-            pairs: Vec::new(),
-        };
-        after.visit(&mut compare);
-        let pairs = compare.pairs.into_iter();
-        pairs
-            .map(|(path, moved, before)| {
-                let (moved, before) = (moved.value(), before.value());
-                let ratio = if moved == 0.0 { 0.0 } else { moved / before };
-                UpdateRatio { path, ratio }
-            })
-            .collect()
-    }
-
-    /// The rates of single parameters; that of all is among the settings of the update.
-    pub fn check_rates(&self, rates: &Rates) -> Result<(), OutOfRange> {
-        if !self.own_rates && matches!(rates, Rates::Constant(_)) {
-            return Ok(());
-        }
-        for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
-            let base = || rates.of(bound.id(), &bound.info().path);
-            match (&bound.rate, rates) {
-                (None, Rates::Scheduler(..)) => {
-                    Range::NOT_NEGATIVE.check("learning rate", base())?;
-                }
-                (Some(GroupRate::Factor(factor)), _) => {
-                    let base = Range::NOT_NEGATIVE.check("learning rate", base())?;
-                    Range::NOT_NEGATIVE.check("learning rate of a group", base * factor)?;
-                }
-                (None, Rates::Constant(_)) | (Some(GroupRate::Setting(_)), _) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The rates of all parameters, as Burn takes them.
-    pub fn module_rate(&self, rates: &mut Rates) -> ModuleLearningRate {
-        if !self.own_rates {
-            return match rates {
-                Rates::Constant(rate) => (*rate).into(),
-                Rates::Scheduler(rate, _) => rate.clone(),
-            };
-        }
-        let step = self.counters.updates;
-        let mut of_rates: Vec<(f64, Vec<ParamId>)> = Vec::new();
-        for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
-            let base = rates.of(bound.id(), &bound.info().path);
-            let rate = match &bound.rate {
-                None => base,
-                Some(GroupRate::Factor(factor)) => base * factor,
-                Some(GroupRate::Setting(setting)) => setting.value(step),
-            };
-            match of_rates.iter_mut().find(|(other, _)| *other == rate) {
-                Some((_, ids)) => ids.push(bound.id()),
-                None => of_rates.push((rate, vec![bound.id()])),
-            }
-        }
-        // Burn makes rates per group only in a scheduler.
-        let scheduler = ModuleLrScheduler::new(rates.base());
-        let add = |scheduler: ModuleLrScheduler, (rate, ids): (f64, Vec<ParamId>)| {
-            scheduler.with_group(ParamGroup::from_ids(ids), rate)
-        };
-        of_rates.into_iter().fold(scheduler, add).step()
     }
 }
 
@@ -965,43 +701,20 @@ enum Verdict {
     Zero(Vec<NonFiniteGradient>),
 }
 
-/// What clipping comes to.
-struct Clip {
-    scale: Scale,
-    change: Option<Change<'static>>,
-    clipped_norm: Option<Norm>,
-}
-
-/// The factors of the parameters' gradients.
-enum Scale {
-    All(f64),
-    Each(Vec<f64>),
-}
-
-impl Scale {
-    fn of(&self, at: usize) -> f64 {
-        match self {
-            Self::All(factor) => *factor,
-            Self::Each(factors) => factors[at],
-        }
-    }
-}
-
 /// The settings of one update.
 struct Numbers {
-    weight_decay: Option<f64>,
-    momentum: Option<f64>,
+    /// Of each parameter; one where all are the same, and none where nothing is driven.
+    driven: Vec<Driven>,
     threshold: Option<f64>,
 }
 
-/// The factor that brings `unit·sqrt(sum)` down to `threshold`, at most 1. The norm itself may be more
-/// than an f64 can hold.
-fn coefficient(unit: f64, sum: f64, threshold: f64) -> f64 {
-    let factor = threshold / unit / sum.sqrt();
-    // Also where there is no norm at all, or an infinite one: it would wipe out what is finite.
-    if sum.is_finite() && factor < 1.0 {
-        factor
-    } else {
-        1.0
+impl Numbers {
+    fn driven_of(&self, at: usize) -> Driven {
+        let driven = self.driven.get(at).or(self.driven.first());
+        driven.cloned().unwrap_or_default()
+    }
+
+    fn clipping<'a>(&self, settings: &'a Settings) -> Option<(&'a Clipping, f64)> {
+        settings.clipping.as_ref().zip(self.threshold)
     }
 }

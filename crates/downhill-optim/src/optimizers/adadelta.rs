@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// Adadelta: the gradient over its root mean square, times that of the last updates, so that the unit of

@@ -1,7 +1,9 @@
-use downhill_rule::Clock;
+use downhill_rule::{Clock, Numbers};
 use downhill_rule::factored::{Decay as Takes, FactoredNames, FactoredRule, FactoredStep};
 
-use crate::config::{Config, Decay, Shared, optimizer};
+use crate::config::Config;
+use crate::decay::{Decay, Shared};
+use crate::declare::optimizer;
 use crate::settings::choice;
 
 choice! {
@@ -143,6 +145,15 @@ impl Adafactor {
     }
 }
 
+impl Numbers for Around {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match name {
+            "weight_decay" => Some(&mut self.shared.weight_decay),
+            _ => self.adafactor.number_mut(name),
+        }
+    }
+}
+
 impl FactoredRule for Around {
     fn factored_dims(&self, shape: &[usize]) -> Option<(usize, usize)> {
         let rank = shape.len();
@@ -171,8 +182,16 @@ impl FactoredRule for Around {
         }
     }
 
+    fn follows_rate(&self) -> bool {
+        let capped = matches!(
+            self.adafactor.variant,
+            AdafactorVariant::Paper | AdafactorVariant::Hf
+        );
+        !(self.adafactor.relative_step && capped)
+    }
+
     fn prepare(&self, clock: &mut Clock) -> FactoredStep {
-        let weight_decay = clock.weight_decay(self.shared.weight_decay);
+        let weight_decay = self.shared.weight_decay;
         let torch = self.adafactor.variant == AdafactorVariant::Torch;
         let epsilon_1 = self.adafactor.epsilon_1.unwrap_or(match torch {
             true => f64::from(f32::EPSILON),
@@ -192,7 +211,7 @@ impl FactoredRule for Around {
             clip: self.adafactor.clip_threshold,
             rate: self.adafactor.rho(clock),
             parameter_scale: self.adafactor.scale_parameter.then_some(self.adafactor.epsilon_2),
-            beta_1: self.adafactor.beta_1.map(|beta_1| clock.momentum(beta_1)),
+            beta_1: self.adafactor.beta_1,
             decay: match self.adafactor.variant {
                 AdafactorVariant::Paper | AdafactorVariant::Torch | AdafactorVariant::Burn => {
                     Takes::Share(clock.lr * weight_decay)

@@ -1,6 +1,8 @@
 use downhill_rule::{Clock, Epsilon, Rule, Slot, Step, Value};
 
-use crate::config::{Config, Decay, optimizer};
+use crate::config::Config;
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// AdaGrad: each element's rate falls with the sum of its squared gradients. `torch.optim.Adagrad`;
@@ -28,7 +30,7 @@ optimizer! {
     /// How fast the learning rate falls with the step count.
     lr_decay, with_lr_decay: f64 = 0.0, NOT_NEGATIVE;
     /// The sum before the first step.
-    initial_accumulator_value, with_initial_accumulator_value: f64 = 0.0, NOT_NEGATIVE;
+    initial_accumulator_value, with_initial_accumulator_value: f64 = 0.0, NOT_NEGATIVE at start;
     /// Keeps the root away from zero.
     epsilon, with_epsilon: f64 = 1e-10, POSITIVE;
     /// Whether `epsilon` is added under the root, as in optax and Keras.

@@ -1,6 +1,8 @@
 use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Config, Decay, optimizer, preset};
+use crate::config::Config;
+use crate::decay::Decay;
+use crate::declare::{numbers_of, optimizer, preset};
 
 optimizer! {
     /// Adam: `torch.optim.Adam`.
@@ -100,9 +102,8 @@ impl Rule for Adam {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Adam>> {
-        let beta_1 = clock.momentum(self.beta_1);
-        let rule = Self { beta_1, ..*self };
-        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
+        let debiased = Debiased::new(*self, self.beta_1, self.beta_2, clock.t());
+        Step::new(clock.lr, debiased)
     }
 
     #[inline(always)]
@@ -121,6 +122,8 @@ pub struct AmsGrad(
     /// Adam's settings.
     pub Adam,
 );
+
+numbers_of!(AmsGrad: 0);
 
 impl Rule for AmsGrad {
     type State<V: Value> = [V; 3];

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// AdaMax: [`Adam`](crate::Adam) with a slowly fading maximum of the gradient in the place of its root
@@ -42,9 +43,8 @@ impl Rule for AdaMax {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self> {
-        let beta_1 = clock.momentum(self.beta_1);
-        let rate = clock.lr / bias_correction(beta_1, clock.t());
-        Step::new(rate, Self { beta_1, ..*self })
+        let rate = clock.lr / bias_correction(self.beta_1, clock.t());
+        Step::new(rate, *self)
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, bias_correction, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// Adan: [`Adam`](crate::Adam) with Nesterov's look-ahead from differences of gradients.
@@ -55,10 +56,8 @@ impl Rule for Adan {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<AdanCoefs> {
-        let beta_1 = clock.momentum(self.beta_1);
-        let rule = Self { beta_1, ..*self };
         let coefs = AdanCoefs {
-            debiased: Debiased::new(rule, beta_1, self.beta_3, clock.t()),
+            debiased: Debiased::new(*self, self.beta_1, self.beta_3, clock.t()),
             ahead: self.beta_2 / bias_correction(self.beta_2, clock.t()),
             compare: if clock.step == 1 { 0.0 } else { 1.0 },
         };

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 /// The value at step `t` of a decay that is warmed up, linearly in its half-life.
 fn warmed(t: f64, decay: f64, start: f64, steps: usize) -> f64 {
@@ -61,7 +62,7 @@ impl Rule for AdEmaMix {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
-        let (t, beta_1) = (clock.t(), clock.momentum(self.beta_1));
+        let (t, beta_1) = (clock.t(), self.beta_1);
         let share = (t / self.alpha_warmup as f64).min(1.0);
         let rule = Self {
             beta_1,
@@ -130,7 +131,7 @@ impl Rule for SimplifiedAdEmaMix {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
-        let (t, beta_1) = (clock.t(), clock.momentum(self.beta_1));
+        let (t, beta_1) = (clock.t(), self.beta_1);
         let beta_1 = warmed(t, beta_1, self.min_beta_1, self.beta_1_warmup);
         let rule = Self { beta_1, ..*self };
         let coefs = Debiased::new(rule, beta_1, self.beta_2, t);

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// ADOPT: [`Adam`](crate::Adam) whose gradient is divided by the second moment of the steps before, and
@@ -58,7 +59,7 @@ impl Rule for Adopt {
     fn prepare(&self, clock: &mut Clock) -> Step<AdoptCoefs> {
         let first = clock.step == 1;
         let coefs = AdoptCoefs {
-            beta_1: clock.momentum(self.beta_1),
+            beta_1: self.beta_1,
             beta_2: if first { 0.0 } else { self.beta_2 },
             epsilon: self.epsilon,
             // Nothing gets into the mean in the first step.

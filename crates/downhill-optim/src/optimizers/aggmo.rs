@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// AggMo: the mean of three momenta, of which the fast ones damp the oscillations of the slow one.

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Scalar, Slot, Step, Value};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// ASGD: gradient descent whose parameters are averaged beside it, `torch.optim.ASGD`.

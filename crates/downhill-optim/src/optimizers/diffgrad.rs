@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// diffGrad: [`Adam`](crate::Adam) with shorter steps where the gradient does not change.
@@ -42,9 +43,8 @@ impl Rule for DiffGrad {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
-        let beta_1 = clock.momentum(self.beta_1);
-        let rule = Self { beta_1, ..*self };
-        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
+        let debiased = Debiased::new(*self, self.beta_1, self.beta_2, clock.t());
+        Step::new(clock.lr, debiased)
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value};
 
-use crate::config::optimizer;
+use crate::declare::optimizer;
 
 optimizer! {
     /// FTRL-proximal: follow the regularised leader, for sparse linear models such as click prediction: it

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Debiased, Rule, Scalar, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// LaProp: the gradient is normalised first and averaged then, where [`Adam`](crate::Adam) does it the
@@ -48,7 +49,7 @@ impl Rule for LaProp {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
-        let (lr, beta_1) = (clock.lr, clock.momentum(self.beta_1));
+        let (lr, beta_1) = (clock.lr, self.beta_1);
         clock.memory[0] = ema(clock.memory[0], lr, beta_1);
         let rule = Self { beta_1, ..*self };
         let coefs = Debiased::new(rule, beta_1, self.beta_2, clock.t());

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// Lion: the sign of a mean of the gradient, found by a search over programs.
@@ -40,8 +41,7 @@ impl Rule for Lion {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self> {
-        let beta_1 = clock.momentum(self.beta_1);
-        Step::new(clock.lr, Self { beta_1, ..*self })
+        Step::new(clock.lr, *self)
     }
 
     #[inline(always)]

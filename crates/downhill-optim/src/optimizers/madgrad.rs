@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// MADGRAD: dual averaging over the cube root of the sum of squared gradients, with momentum.
@@ -51,7 +52,7 @@ impl Rule for Madgrad {
     fn prepare(&self, clock: &mut Clock) -> Step<MadgradCoefs> {
         let coefs = MadgradCoefs {
             lambda: (clock.lr + self.epsilon) * clock.t().sqrt(),
-            share: 1.0 - clock.momentum(self.momentum),
+            share: 1.0 - self.momentum,
             epsilon: self.epsilon,
         };
         Step::new(1.0, coefs)

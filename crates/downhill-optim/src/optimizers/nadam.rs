@@ -1,6 +1,8 @@
 use downhill_rule::{Clock, Rule, Scalar, Slot, Step, Value, bias_correction, ema};
 
-use crate::config::{Config, Decay, optimizer};
+use crate::config::Config;
+use crate::decay::Decay;
+use crate::declare::optimizer;
 use crate::settings::choice;
 
 choice! {
@@ -105,7 +107,7 @@ impl Rule for NAdam {
 
     fn prepare(&self, clock: &mut Clock) -> Step<NAdamCoefs> {
         let t = clock.t();
-        let beta_1 = clock.momentum(self.beta_1);
+        let beta_1 = self.beta_1;
         let (keep, ahead, now) = match self.variant {
             NAdamVariant::Optax => (
                 beta_1,

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// Optimistic gradient descent: the gradient, and the way it went since the last step. For games, where

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// PAdam: [`Adam`](crate::Adam) with a smaller power of the second moment, between it and momentum.
@@ -54,13 +55,12 @@ impl Rule for PAdam {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<PAdamCoefs> {
-        let beta_1 = clock.momentum(self.beta_1);
         let corrected = bias_correction(self.beta_2, clock.t()).sqrt();
         let coefs = PAdamCoefs {
-            beta_1,
+            beta_1: self.beta_1,
             beta_2: self.beta_2,
             epsilon: self.epsilon,
-            gain: corrected / bias_correction(beta_1, clock.t()),
+            gain: corrected / bias_correction(self.beta_1, clock.t()),
             power: 2.0 * self.partial,
         };
         Step::new(clock.lr, coefs)

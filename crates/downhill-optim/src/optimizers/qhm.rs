@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// QHM: quasi-hyperbolic momentum, a mix of the gradient and its mean.
@@ -39,8 +40,7 @@ impl Rule for Qhm {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Self> {
-        let momentum = clock.momentum(self.momentum);
-        Step::new(clock.lr, Self { momentum, ..*self })
+        Step::new(clock.lr, *self)
     }
 
     #[inline(always)]
@@ -101,10 +101,9 @@ impl Rule for QhAdam {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<QhAdamCoefs> {
-        let beta_1 = clock.momentum(self.beta_1);
         let coefs = QhAdamCoefs {
-            rule: Self { beta_1, ..*self },
-            debias_1: bias_correction(beta_1, clock.t()).recip(),
+            rule: *self,
+            debias_1: bias_correction(self.beta_1, clock.t()).recip(),
             debias_2: bias_correction(self.beta_2, clock.t()).recip(),
         };
         Step::new(clock.lr, coefs)

@@ -1,6 +1,8 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
 
-use crate::config::{Config, Decay, optimizer};
+use crate::config::Config;
+use crate::decay::Decay;
+use crate::declare::optimizer;
 use crate::settings::choice;
 
 choice! {
@@ -83,7 +85,7 @@ impl Rule for RAdam {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<RAdamCoefs> {
-        let (beta_1, beta_2, t) = (clock.momentum(self.beta_1), self.beta_2, clock.t());
+        let (beta_1, beta_2, t) = (self.beta_1, self.beta_2, clock.t());
         let corrected = bias_correction(beta_2, t);
         let full = 2.0 / (1.0 - beta_2) - 1.0;
         let rho = full - 2.0 * t * (1.0 - corrected) / corrected;

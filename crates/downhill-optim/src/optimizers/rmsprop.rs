@@ -1,6 +1,8 @@
 use downhill_rule::{Clock, Epsilon, HeavyBall, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Config, Decay, optimizer};
+use crate::config::Config;
+use crate::decay::Decay;
+use crate::declare::{numbers_of, optimizer};
 
 optimizer! {
     /// RMSprop: the gradient over a running root mean square of itself, `torch.optim.RMSprop`.
@@ -39,7 +41,7 @@ optimizer! {
     /// Whether to divide by the standard deviation instead of the root mean square.
     centered, with_centered: bool = false, ANY;
     /// Share of the last update that is kept.
-    momentum, with_momentum: f64 = 0.0, DECAY;
+    momentum, with_momentum: f64 = 0.0, DECAY at start;
     => |rule, shared| match (rule.centered, rule.momentum) {
         (false, 0.0) => shared.run(rule),
         (true, 0.0) => shared.run(CenteredRmsProp(rule)),
@@ -96,6 +98,8 @@ pub struct CenteredRmsProp(
     /// Decay and guard.
     pub RmsProp,
 );
+
+numbers_of!(CenteredRmsProp: 0);
 
 impl Rule for CenteredRmsProp {
     type State<V: Value> = [V; 2];

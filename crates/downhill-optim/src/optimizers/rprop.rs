@@ -1,6 +1,6 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value};
 
-use crate::config::optimizer;
+use crate::declare::optimizer;
 
 optimizer! {
     /// Rprop: each element has a step of its own, which grows while its gradient keeps its sign and shrinks
@@ -53,6 +53,10 @@ impl Rule for Rprop {
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("prev"), Slot::zeros("step_size")]
+    }
+
+    fn follows_rate(&self) -> bool {
+        false
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<RpropCoefs> {

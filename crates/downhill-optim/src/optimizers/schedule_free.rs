@@ -1,6 +1,7 @@
-use downhill_rule::{Clock, Debiased, Rule, Scalar, Slot, Step, Value, ema};
+use downhill_rule::{Clock, Debiased, Numbers, Rule, Scalar, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 /// The learning rate and the share of the average of one step.
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +175,15 @@ struct AtYCoefs {
     averaged: Averaged,
 }
 
+impl Numbers for AtY {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match name {
+            "weight_decay" => Some(&mut self.weight_decay),
+            _ => self.rule.number_mut(name),
+        }
+    }
+}
+
 impl Rule for AtY {
     type State<V: Value> = [V; 2];
     type Coefs = AtYCoefs;
@@ -190,7 +200,7 @@ impl Rule for AtY {
         let rule = self.rule;
         let coefs = AtYCoefs {
             debiased: Debiased::new(rule, rule.beta_1, rule.beta_2, clock.t()),
-            weight_decay: clock.weight_decay(self.weight_decay),
+            weight_decay: self.weight_decay,
             averaged: Averaged::new(clock, rule.warmup_steps, rule.r, rule.weight_lr_power),
         };
         Step::new(1.0, coefs)

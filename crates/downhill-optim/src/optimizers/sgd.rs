@@ -1,6 +1,8 @@
 use downhill_rule::{Clock, Descent, Rule, Slot, Step, Value};
 
-use crate::config::{Config, Decay, optimizer};
+use crate::config::Config;
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// Gradient descent, with or without momentum: `torch.optim.SGD`.
@@ -72,7 +74,6 @@ impl Rule for Sgd {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<SgdCoefs> {
-        let momentum = clock.momentum(self.momentum);
         let (rate, unit) = if self.velocity {
             (1.0, clock.lr)
         } else {
@@ -80,12 +81,12 @@ impl Rule for Sgd {
         };
         let dampening = if clock.step == 1 { 0.0 } else { self.dampening };
         let (ahead, now) = if self.nesterov {
-            (momentum, unit)
+            (self.momentum, unit)
         } else {
             (1.0, 0.0)
         };
         let coefs = SgdCoefs {
-            keep: momentum,
+            keep: self.momentum,
             gain: unit * (1.0 - dampening),
             ahead,
             now,

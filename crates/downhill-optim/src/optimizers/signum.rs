@@ -1,6 +1,7 @@
-use downhill_rule::{Clock, Rule, Slot, Step, Value, ema};
+use downhill_rule::{Clock, Numbers, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer, preset};
+use crate::decay::Decay;
+use crate::declare::{optimizer, preset};
 
 optimizer! {
     /// Signum: the sign of a running mean of the gradient.
@@ -78,8 +79,7 @@ impl Rule for Signum {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<f64> {
-        let momentum = clock.momentum(self.momentum);
-        Step::new(clock.lr, momentum)
+        Step::new(clock.lr, self.momentum)
     }
 
     #[inline(always)]
@@ -92,6 +92,8 @@ impl Rule for Signum {
 /// The sign of the gradient.
 #[derive(Clone, Copy, Debug)]
 struct SignDescent;
+
+impl Numbers for SignDescent {}
 
 impl Rule for SignDescent {
     type State<V: Value> = [V; 0];

@@ -10,7 +10,7 @@
 use downhill_rule::factored::{Decay as Takes, FactoredNames, FactoredRule, FactoredStep};
 use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
 
-use crate::config::optimizer;
+use crate::declare::optimizer;
 
 optimizer! {
     /// The deck's momentum (slide 3): the velocity form, with the learning rate inside the buffer.

@@ -1,6 +1,7 @@
 use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
-use crate::config::{Decay, optimizer};
+use crate::decay::Decay;
+use crate::declare::optimizer;
 
 optimizer! {
     /// Yogi: [`Adam`](crate::Adam) whose second moment changes by at most a share of the squared gradient, so
@@ -33,7 +34,7 @@ optimizer! {
     /// Added to the root.
     epsilon, with_epsilon: f64 = 1e-3, POSITIVE;
     /// What both moments start at; the paper has 0 for the first.
-    initial_accumulator_value, with_initial_accumulator_value: f64 = 1e-6, NOT_NEGATIVE;
+    initial_accumulator_value, with_initial_accumulator_value: f64 = 1e-6, NOT_NEGATIVE at start;
 }
 
 impl Rule for Yogi {
@@ -46,9 +47,8 @@ impl Rule for Yogi {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Self>> {
-        let beta_1 = clock.momentum(self.beta_1);
-        let rule = Self { beta_1, ..*self };
-        Step::new(clock.lr, Debiased::new(rule, beta_1, self.beta_2, clock.t()))
+        let debiased = Debiased::new(*self, self.beta_1, self.beta_2, clock.t());
+        Step::new(clock.lr, debiased)
     }
 
     #[inline(always)]

@@ -14,11 +14,12 @@ pub use linear_regression::LinearRegression;
 
 use std::sync::LazyLock;
 
+use downhill_setting::nearest;
+
 use crate::{
     data::{self, Split},
     functions::{self, FunctionError},
     mlp::MlpConfig,
-    names::nearest,
     problem::{AnyProblem, Info, Measure, Part, Problem, ProblemError, Target},
 };
 
@@ -58,7 +59,7 @@ pub fn all() -> Vec<AnyProblem> {
 /// assert_eq!(by_name("ackley-30")?.info().name, "ackley-30");
 /// assert_eq!(
 ///     by_name("digit-mlp").unwrap_err().to_string(),
-///     "unknown problem 'digit-mlp'; did you mean 'digits-mlp'?"
+///     "unknown problem `digit-mlp`; did you mean `digits-mlp`?"
 /// );
 /// # Ok::<(), downhill_problems::ProblemError>(())
 /// ```

@@ -1,7 +1,9 @@
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{AT_LEAST_ONE, Node, Scope, UP_TO_ONE, finite, half_cosine, mix};
+use crate::scope::{Node, Scope, finite, half_cosine, mix};
 use crate::shapes::step::multiples;
 
 shape! {
@@ -58,8 +60,8 @@ impl Shape for CosineRestartsConfig {
         at.floor_below_peak(floor, peak)?;
         let period = at.period("period", &mut self.period)?;
         let (t_mul, m_mul) = (self.t_mul, self.m_mul);
-        at.check("t_mul", t_mul, AT_LEAST_ONE)?;
-        at.check("m_mul", m_mul, UP_TO_ONE)?;
+        at.check("t_mul", t_mul, Range::AT_LEAST_ONE)?;
+        at.check("m_mul", m_mul, Range::SHARE)?;
         let node = Node::new(move |step| {
             let (cycle, x) = cycle_of(step, period, t_mul);
             mix(

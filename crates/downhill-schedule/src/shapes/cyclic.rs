@@ -2,10 +2,12 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{Node, Scope, UP_TO_ONE, mix};
+use crate::scope::{Node, Scope, mix};
 
 /// How the height of a [`CyclicConfig`]'s triangles changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +76,7 @@ impl Shape for CyclicConfig {
             None => up,
         };
         let (mode, gamma) = (self.mode, self.gamma);
-        at.check("gamma", gamma, UP_TO_ONE)?;
+        at.check("gamma", gamma, Range::SHARE)?;
         if gamma != 1.0 && mode != CyclicMode::ExpRange {
             return Err(at.conflict("`gamma` has no effect without the mode exp_range"));
         }

@@ -1,7 +1,9 @@
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{NOT_NEGATIVE, Node, Scope, scaled};
+use crate::scope::{Node, Scope, scaled};
 
 shape! {
     /// Falls by the same factor at every step.
@@ -43,7 +45,7 @@ impl Shape for ExponentialConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let initial = at.value("initial", &mut self.initial)?;
         let gamma = self.gamma;
-        at.check("gamma", gamma, NOT_NEGATIVE)?;
+        at.check("gamma", gamma, Range::NOT_NEGATIVE)?;
         let steps = at.period("steps", &mut self.steps)?;
         Ok(Node::new(move |step| {
             scaled(initial, gamma, step as f64 / steps as f64)

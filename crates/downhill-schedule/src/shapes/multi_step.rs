@@ -1,8 +1,10 @@
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::combine::ascending;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Lengths, Value};
-use crate::scope::{NOT_NEGATIVE, Node, Scope, scaled};
+use crate::scope::{Node, Scope, scaled};
 
 shape! {
     /// Falls by the same factor at each milestone.
@@ -42,7 +44,7 @@ impl Shape for MultiStepConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let initial = at.value("initial", &mut self.initial)?;
         let gamma = self.gamma;
-        at.check("gamma", gamma, NOT_NEGATIVE)?;
+        at.check("gamma", gamma, Range::NOT_NEGATIVE)?;
         let milestones = ascending(at, &mut self.milestones, false)?;
         let steps = milestones.clone();
         let node = Node::new(move |step| {

@@ -1,7 +1,9 @@
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{AT_LEAST_ONE, Node, Scope};
+use crate::scope::{Node, Scope};
 
 shape! {
     /// The schedule of the first transformer: a linear warmup, then the inverse root of the step.
@@ -44,7 +46,7 @@ impl Shape for NoamConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let factor = at.value("factor", &mut self.factor)?;
         let model_size = self.model_size as f64;
-        at.check("model_size", model_size, AT_LEAST_ONE)?;
+        at.check("model_size", model_size, Range::AT_LEAST_ONE)?;
         let warmup = at.period("warmup", &mut self.warmup)?;
         let scale = factor / libm::sqrt(model_size);
         let slope = libm::pow(warmup as f64, -1.5);

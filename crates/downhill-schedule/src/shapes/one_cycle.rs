@@ -2,10 +2,12 @@ use alloc::vec;
 
 use serde::{Deserialize, Serialize};
 
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{AT_LEAST_ONE, Node, Scope, UP_TO_ONE, half_cosine, mix};
+use crate::scope::{Node, Scope, half_cosine, mix};
 
 /// How a [`OneCycleConfig`] goes from one value to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +94,13 @@ impl Shape for OneCycleConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let peak = at.value("peak", &mut self.peak)?;
         let steps = at.period("steps", &mut self.steps)? as f64;
-        at.check("pct_start", self.pct_start, UP_TO_ONE)?;
-        at.check("div_factor", self.div_factor, AT_LEAST_ONE)?;
-        at.check("final_div_factor", self.final_div_factor, AT_LEAST_ONE)?;
+        at.check("pct_start", self.pct_start, Range::SHARE)?;
+        at.check("div_factor", self.div_factor, Range::AT_LEAST_ONE)?;
+        at.check(
+            "final_div_factor",
+            self.final_div_factor,
+            Range::AT_LEAST_ONE,
+        )?;
         if self.pct_final.is_some() && !self.three_phase {
             return Err(at.conflict("`pct_final` has no effect without `three_phase`"));
         }

@@ -1,7 +1,9 @@
+use downhill_setting::Range;
+
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{Node, POSITIVE, Scope, mix, progress};
+use crate::scope::{Node, Scope, mix, progress};
 
 shape! {
     /// Along a power of the time that is left.
@@ -44,7 +46,7 @@ impl Shape for PolynomialConfig {
         let end = at.value("end", &mut self.end)?;
         let steps = at.length("steps", &mut self.steps)?;
         let power = self.power;
-        at.check("power", power, POSITIVE)?;
+        at.check("power", power, Range::POSITIVE)?;
         let node =
             Node::new(move |step| mix(end, initial, libm::pow(1.0 - progress(step, steps), power)));
         Ok(node.with_phases([steps]))

@@ -1,10 +1,12 @@
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::ops;
+
+use downhill_setting::Range;
 
 use crate::ScheduleError;
 use crate::config::{Shape, shape};
 use crate::quantity::{Length, Value};
-use crate::scope::{NOT_NEGATIVE, Node, Scope, scaled};
+use crate::scope::{Node, Scope, scaled};
 
 shape! {
     /// Falls by the same factor after each `step_size` steps.
@@ -44,7 +46,7 @@ impl Shape for StepConfig {
     fn build(&mut self, at: &Scope) -> Result<Node, ScheduleError> {
         let initial = at.value("initial", &mut self.initial)?;
         let gamma = self.gamma;
-        at.check("gamma", gamma, NOT_NEGATIVE)?;
+        at.check("gamma", gamma, Range::NOT_NEGATIVE)?;
         let step_size = at.period("step_size", &mut self.step_size)?;
         let node = Node::new(move |step| scaled(initial, gamma, (step / step_size) as f64));
         Ok(node.with_phases_by(move |range| multiples(step_size, range)))
@@ -52,7 +54,7 @@ impl Shape for StepConfig {
 }
 
 /// The multiples of `period` in a range.
-pub(super) fn multiples(period: u64, range: Range<u64>) -> Vec<u64> {
+pub(super) fn multiples(period: u64, range: ops::Range<u64>) -> Vec<u64> {
     let numbers = range.start.div_ceil(period)..range.end.div_ceil(period);
     numbers.map(|n| n * period).collect()
 }

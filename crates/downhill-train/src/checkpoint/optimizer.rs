@@ -9,7 +9,7 @@ use burn::tensor::{Bytes, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
 use crate::BindError;
-use crate::update::Bound;
+use crate::bound::Bound;
 
 /// The state of all parameters, each entry under `path` and its own name.
 #[derive(Clone, Debug, Default, PartialEq)]

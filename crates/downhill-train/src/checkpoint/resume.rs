@@ -312,7 +312,7 @@ fn check_precisions(
     if contents.header.settings.is_none() {
         return Ok(());
     }
-    let own = core.bound.iter().filter(|bound| bound.drives.is_some());
+    let own = core.bound.iter().filter(|bound| bound.is_own());
     let dtypes: HashMap<&str, DType> = own
         .map(|bound| {
             let info = bound.info();

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
 use super::format::Contents;
+use crate::bound::Bound;
 use crate::report::listed;
-use crate::update::Bound;
 
 /// The learning rates of the updates to come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use super::CheckpointError;
 use super::contents::path_of_state;
 use super::format::{Contents, Header, OptimizerEntry, ParameterEntry};
+use crate::bound::Bound;
+use crate::driven::{MOMENTUM, WEIGHT_DECAY};
 use crate::groups::GroupSettings;
-use crate::update::{Bound, Core};
+use crate::update::Core;
 use crate::{Rate, params};
 
 pub(super) const GROUPS: &str = "groups";
@@ -23,8 +25,9 @@ pub(super) fn settings(core: &Core) -> Value {
         "clipping": core.settings.clipping,
         "non_finite": core.settings.non_finite,
         "accumulation": core.settings.accumulation,
-        "weight_decay": core.settings.weight_decay,
-        "momentum": core.settings.momentum,
+        "weight_decay": core.settings.driven.get(WEIGHT_DECAY),
+        "momentum": core.settings.driven.get(MOMENTUM),
+        "driven": core.settings.driven,
         "averaging": core.averages.as_ref().map(|averages| &averages.config),
     })
 }

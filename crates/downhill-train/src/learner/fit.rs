@@ -18,6 +18,7 @@ use burn::train::{
 
 use super::{DrivenStrategy, lock, state};
 use crate::batch::Accumulation;
+use crate::evaluated::asked;
 use crate::update::Core;
 use crate::{MicroBatch, StepCause, StepReport, params};
 
@@ -73,6 +74,7 @@ impl<M: LearnerModel> SupervisedLearningStrategy<M> for DrivenStrategy<M> {
             }
         }
         *lock(&self.shared.averaged) = fit.averaged();
+        *lock(&self.shared.evaluated) = Some(fit.evaluated());
         (fit.learner.model(), fit.processor)
     }
 }
@@ -262,6 +264,15 @@ impl<M: LearnerModel> Fit<'_, M> {
         Some(averages.model(&self.learner.model(), &self.core.bound))
     }
 
+    /// The model to evaluate, of the optimizer.
+    fn evaluated(&self) -> M {
+        asked(&self.learner.model(), &self.core.own(), |_, grads| {
+            let mut learner = self.learner.clone();
+            learner.optimizer_step(grads);
+            learner.model()
+        })
+    }
+
     fn validate(&mut self, loader: &ValidLoader<M>, epoch: usize) {
         let start = LearnerEvent::StartSplit {
             epoch_number: epoch,
@@ -273,7 +284,7 @@ impl<M: LearnerModel> Fit<'_, M> {
             true => self.averaged(),
             false => None,
         };
-        let model = averaged.unwrap_or_else(|| self.learner.model().valid());
+        let model = averaged.unwrap_or_else(|| self.evaluated());
         self.validate_all(loader, &model);
         let ended = self.processor.process_valid(LearnerEvent::EndSplit(epoch));
         self.check(ended);

@@ -138,7 +138,8 @@ impl DriverBuilder {
 /// * The window of an [accumulation](crate::Accumulation) ends with the epoch, full or not. Without one of
 ///   the driver's, burn-train's `grads_accumulation` is taken, as a sum; both together are an error.
 /// * The result has the model as it was trained, which is what burn-train's checkpoints have;
-///   [`averaged`](Self::averaged) has the averages.
+///   [`averaged`](Self::averaged) has the averages, and [`evaluated`](Self::evaluated) what the optimizer
+///   evaluates in the place of what it trains.
 ///
 /// A strategy has one training. It uses one device, the model's: burn-train's `gradient_checkpointing` is
 /// for its own strategies, and here it is the model's device that says so.
@@ -159,6 +160,7 @@ struct Shared<M> {
     last: Mutex<Option<Arc<StepReport>>>,
     cause: Mutex<Option<StepCause>>,
     averaged: Mutex<Option<M>>,
+    evaluated: Mutex<Option<M>>,
     outlets: Arc<Outlets>,
 }
 
@@ -204,6 +206,7 @@ impl<M> DrivenStrategy<M> {
             last: Mutex::new(None),
             cause: Mutex::new(None),
             averaged: Mutex::new(None),
+            evaluated: Mutex::new(None),
             outlets: Arc::default(),
         };
         Self {
@@ -306,5 +309,11 @@ impl<M: Clone> DrivenStrategy<M> {
     /// ended; none without averaging, and before the first average is taken.
     pub fn averaged(&self) -> Option<M> {
         lock(&self.shared.averaged).clone()
+    }
+
+    /// The model for evaluation that the optimizer has beside the one that it trains, once the training has
+    /// ended: see [`evaluated`](crate::evaluated()). Without averages it is the one that is validated.
+    pub fn evaluated(&self) -> Option<M> {
+        lock(&self.shared.evaluated).clone()
     }
 }

@@ -4,8 +4,8 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::ParamGroup;
 use downhill_schedule::{ConstantConfig, Schedule, ScheduleConfig, ScheduleError};
 
+use crate::bound::Bound;
 use crate::groups::{Group, GroupRate};
-use crate::update::Bound;
 use crate::{BindError, Rate, Setting};
 
 /// One scheduler for all parameters, and one for each group that has a rate.

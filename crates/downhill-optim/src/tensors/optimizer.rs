@@ -7,14 +7,78 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Clock, Rule, Slot, Start};
 
-use crate::config::Program;
-use crate::drive::{
-    self, Directive, Identity, OptimizerKey, Probed, StateMismatch, Task, state_dtype,
-};
-use crate::engine::Engine;
-use crate::fused;
-use crate::state::{Layout, RuleState, Tensors};
-use crate::tensor::TensorValue;
+use super::drive::{self, Directive, Probed};
+use super::drive::{Question, Task};
+use super::memory;
+use super::state::{Layout, RuleState, Tensors, state_dtype};
+use super::value::TensorValue;
+use crate::program::Program;
+use crate::settings::{Range, Setting};
+
+/// Name and settings of an optimizer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// The name, as in JSON and in lists.
+    pub name: String,
+    /// The settings, as JSON.
+    pub settings: String,
+}
+
+impl Identity {
+    /// A name with settings.
+    pub fn new(name: impl Into<String>, settings: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            settings: settings.into(),
+        }
+    }
+}
+
+/// Why a loaded state is not one that the optimizer would make.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateMismatch {
+    /// Other tensors or scalars.
+    #[error(
+        "the state is another optimizer's: it has {}, and should have {}",
+        listed(found),
+        listed(expected)
+    )]
+    OtherRule {
+        /// The names that the optimizer would use.
+        expected: Vec<String>,
+        /// The names in the state.
+        found: Vec<String>,
+    },
+    /// A tensor of another shape.
+    #[error(
+        "the loaded state `{name}` does not fit its parameter: its shape must be {expected:?}, \
+         and is {found:?}"
+    )]
+    Shape {
+        /// The tensor's name.
+        name: &'static str,
+        /// The shape that the optimizer would use.
+        expected: Vec<usize>,
+        /// The shape of the state.
+        found: Vec<usize>,
+    },
+    /// A tensor that does not hold floating-point numbers.
+    #[error("the loaded state `{name}` is in {found:?}, and must be in a floating-point precision")]
+    Precision {
+        /// The tensor's name.
+        name: &'static str,
+        /// The precision of the state.
+        found: DType,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "nothing".to_string(),
+        names => names.join(", "),
+    }
+}
 
 /// The one [`Optimizer`] of this library: it runs any [`Rule`] on any backend.
 ///
@@ -39,16 +103,16 @@ use crate::tensor::TensorValue;
 /// Burn does with states that it cannot read.
 #[derive(Clone)]
 pub struct RuleOptimizer {
-    engine: Arc<dyn Engine>,
+    program: Program,
     identity: Option<Arc<Identity>>,
+    /// What is known of its numbers.
+    settings: Arc<[&'static Setting]>,
 }
 
 impl core::fmt::Debug for RuleOptimizer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let slots = self.engine.slots(&[1]);
-        let names: Vec<_> = slots.iter().map(|(slot, _)| slot.name).collect();
         f.debug_struct("RuleOptimizer")
-            .field("state", &names)
+            .field("state", &self.program)
             .finish()
     }
 }
@@ -56,9 +120,16 @@ impl core::fmt::Debug for RuleOptimizer {
 impl RuleOptimizer {
     pub(crate) fn of(program: Program) -> Self {
         Self {
-            engine: program.0,
+            program,
             identity: None,
+            settings: Arc::default(),
         }
+    }
+
+    /// The same, whose numbers have the ranges of a table.
+    pub(crate) fn with_settings(mut self, settings: Vec<&'static Setting>) -> Self {
+        self.settings = settings.into();
+        self
     }
 
     /// An optimizer that runs `rule`.
@@ -115,23 +186,39 @@ impl RuleOptimizer {
         let mut state = state.clone();
         let tensors = state.on_device(&param.device(), working);
         let value = TensorValue(cast(param.clone(), working));
-        let evaluated = self.engine.evaluated(value, tensors);
+        let evaluated = self.program.0.evaluated(value, tensors);
         Tensor::from_dispatch(evaluated.map_or(param, |value| cast(value.0, dtype)))
+    }
+
+    /// What the number of this name may be, if a schedule can drive it: if it acts at every step and does not
+    /// decide about the state.
+    pub fn drives(&self, name: &str) -> Option<Range> {
+        let known = self.settings.iter().find(|setting| setting.name == name);
+        let range = known.map_or(Range::FINITE, |setting| setting.range);
+        self.program.0.has_number(name).then_some(range)
+    }
+
+    /// Whether the learning rate matters to it after the first step.
+    pub fn follows_rate(&self) -> bool {
+        self.program.0.follows_rate()
+    }
+
+    /// Whether both are one: an optimizer is the same as its clones.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.program.0, &other.program.0)
     }
 
     fn probed(&self, shape: &[usize], state: Option<&RuleState>) -> Probed {
         let fits = state.map_or(Ok(()), |state| self.check_state(shape, state));
         Probed {
-            key: OptimizerKey(Arc::as_ptr(&self.engine).addr()),
-            identity: self.identity.as_deref().cloned(),
-            drives: self.engine.drives(),
+            optimizer: self.clone(),
             mismatch: fits.err(),
         }
     }
 
     fn fresh_state(&self, shape: &[usize], param: &DispatchTensor) -> RuleState {
-        let slots = self.engine.slots(shape);
-        let memory = self.engine.memory();
+        let slots = self.program.0.slots(shape);
+        let memory = self.program.0.memory();
         let dtype = state_dtype(param.dtype());
         let device = param.device();
         let layout = self.layout(&slots);
@@ -182,7 +269,7 @@ impl RuleOptimizer {
         let Tensors::Host(data) = &state.tensors else {
             return Ok(());
         };
-        let slots = self.engine.slots(shape);
+        let slots = self.program.0.slots(shape);
         let layout = self.layout(&slots);
         if layout != *state.layout {
             return Err(StateMismatch::OtherRule {
@@ -209,7 +296,7 @@ impl RuleOptimizer {
     }
 
     fn layout(&self, slots: &[(Slot, Vec<usize>)]) -> Layout {
-        let memory = self.engine.memory();
+        let memory = self.program.0.memory();
         Layout {
             tensors: unique(slots.iter().map(|(slot, _)| slot.name)),
             scalars: unique(memory.iter().map(|slot| slot.name)),
@@ -244,29 +331,21 @@ impl RuleOptimizer {
         if shape.contains(&0) {
             return (param, state);
         }
-        let mut memory = core::mem::take(&mut state.memory);
-        let mut clock = Clock::new(lr, state.step, &mut memory);
-        clock.driven = directive.driven;
-        let grad_scale = directive.grad_scale;
+        let mut scalars = core::mem::take(&mut state.memory);
+        let mut clock = Clock::new(lr, state.step, &mut scalars);
+        clock.grad_scale = directive.grad_scale;
+        let program = self.program.driven(&directive.driven);
+        let engine = &*program.0;
         let dtype = param.dtype();
         let working = DType::from(state_dtype(dtype));
         let tensors = state.on_device(&param.device(), working);
-        let left = fused::step(
-            &*self.engine,
-            &mut clock,
-            grad_scale,
-            &mut param,
-            grad,
-            tensors,
-        );
-        if let Some(grad) = left {
+        if let Some(grad) = memory::step(engine, &mut clock, &mut param, grad, tensors) {
             let value = TensorValue(cast(param, working));
             let grad = TensorValue(cast(grad, working));
-            let engine = &self.engine;
-            let moved = engine.step_tensors(&mut clock, grad_scale, value, grad, tensors);
+            let moved = engine.step_tensors(&mut clock, value, grad, tensors);
             param = cast(moved.0, dtype);
         }
-        state.memory = memory;
+        state.memory = scalars;
         (param, state)
     }
 }
@@ -305,9 +384,14 @@ impl Optimizer for RuleOptimizer {
     ) -> (Tensor<D>, Option<RuleState>) {
         let param = tensor.into_dispatch();
         match drive::begin(&param) {
-            Task::Probe => {
+            Task::Answer(question) => {
                 drive::record(self.probed(param.shape().as_slice(), state.as_ref()));
-                (Tensor::from_dispatch(param), state)
+                let param = Tensor::from_dispatch(param);
+                let answer = match (question, &state) {
+                    (Question::Evaluated, Some(state)) => self.evaluated(param, state),
+                    _ => param,
+                };
+                (answer, state)
             }
             Task::Step(directive, _busy) => {
                 let grad = grad.into_dispatch();

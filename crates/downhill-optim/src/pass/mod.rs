@@ -2,28 +2,18 @@
 
 mod elementwise;
 mod factored;
-#[cfg(feature = "flex")]
-mod flex;
-// Deprecated by Burn, but a first-class choice here while Burn ships it.
-#[cfg(feature = "ndarray")]
-#[allow(deprecated)]
-mod ndarray;
 mod squares;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-#[cfg(feature = "ndarray")]
-use burn::backend::TensorMetadata;
-use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind};
-use downhill_rule::{Clock, Real};
+use downhill_rule::Real;
 use half::{bf16, f16};
-
-use crate::drive::{Measure, Unfit};
-use crate::engine::Engine;
 
 pub(crate) use elementwise::elementwise;
 pub(crate) use factored::factored;
 pub use squares::Squares;
+#[cfg(feature = "burn")]
+pub(crate) use squares::squares;
 
 /// More state tensors than any rule has; a rule with more runs as tensor operations.
 pub(crate) const MAX_SLOTS: usize = 6;
@@ -121,87 +111,4 @@ pub(crate) enum AnyBuffers<'a> {
 #[inline(always)]
 pub(crate) fn dispatch<T>(work: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(work)
-}
-
-/// Runs the step over memory if backend and precision allow it; hands the gradient back otherwise.
-pub(crate) fn step(
-    engine: &dyn Engine,
-    clock: &mut Clock,
-    grad_scale: f64,
-    param: &mut DispatchTensor,
-    grad: DispatchTensor,
-    state: &mut [DispatchTensor],
-) -> Option<DispatchTensor> {
-    if state.len() > MAX_SLOTS {
-        return Some(grad);
-    }
-    #[allow(unreachable_patterns)]
-    match param.kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(_) => flex::step(engine, clock, grad_scale, param, grad, state),
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => {
-            ndarray::step(engine, clock, grad_scale, param, grad, state)
-        }
-        _ => Some(grad),
-    }
-}
-
-/// Where the elements of a tensor are, and how they lie.
-pub(crate) struct Memory {
-    /// Of the first element, in bytes.
-    pub address: usize,
-    /// From one element to the next along each dimension, in elements.
-    pub strides: Vec<isize>,
-}
-
-/// How a tensor lies in memory, where memory can be read.
-pub(crate) fn memory(tensor: &DispatchTensor) -> Option<Memory> {
-    #[allow(unreachable_patterns)]
-    match &tensor.kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => Some(flex::memory(tensor)),
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(BackendTensor::Float(tensor)) => ndarray::memory(tensor),
-        _ => None,
-    }
-}
-
-/// The sum of squares, in one pass over memory, if backend and precision allow it.
-pub(crate) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
-    #[allow(unreachable_patterns)]
-    match &tensor.kind {
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(_) => flex::squares(tensor),
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(_) => ndarray::squares(tensor),
-        _ => None,
-    }
-}
-
-/// Compares the shape, and measures if `measured`, where memory can be read.
-pub(crate) fn examine(
-    grad: &DispatchTensor,
-    expected: &[usize],
-    measured: bool,
-) -> Option<Result<Option<Measure>, Unfit>> {
-    let check = |found: &[usize]| match found == expected {
-        true => Ok(()),
-        false => Err(Unfit::Shape(found.to_vec())),
-    };
-    let fits = match &grad.kind {
-        // Without a copy of its shape, which is a large part of what a small tensor costs.
-        #[cfg(feature = "flex")]
-        DispatchTensorKind::Flex(BackendTensor::Float(grad)) => {
-            check(grad.layout().shape().as_slice())
-        }
-        #[cfg(feature = "ndarray")]
-        DispatchTensorKind::NdArray(BackendTensor::Float(_)) => check(grad.shape().as_slice()),
-        _ => return None,
-    };
-    match (fits, measured) {
-        (Err(unfit), _) => Some(Err(unfit)),
-        (Ok(()), false) => Some(Ok(None)),
-        (Ok(()), true) => squares(grad).map(|squares| Ok(Some(Measure::Host(squares)))),
-    }
 }

@@ -89,7 +89,7 @@ const SINGLE: core::ops::Range<f32> = 1e-20..f32::INFINITY;
 const DOUBLE: core::ops::Range<f64> = 1e-280..f64::INFINITY;
 
 /// The sum of squares of a slice.
-pub(super) fn squares<E: Element>(values: &[E]) -> Squares {
+pub(crate) fn squares<E: Element>(values: &[E]) -> Squares {
     let add = |a, b| a + b;
     let single = size_of::<E::Compute>() < size_of::<f64>();
     if single {

@@ -3,11 +3,9 @@ use std::sync::Arc;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, read_sync};
 use burn::optim::{RecordState, StateSink, StateSource, join_path};
-use burn::tensor::{DType, Device, TensorData};
+use burn::tensor::{DType, Device, FloatDType, TensorData};
 use burn_pack::Scalar;
 use serde::{Deserialize, Serialize};
-
-use crate::drive::detached;
 
 /// The state of one parameter: named tensors, named host scalars and the step counter.
 ///
@@ -157,4 +155,21 @@ impl RecordState for RuleState {
             tensors: Tensors::Host(tensors),
         })
     }
+}
+
+/// The precision of arithmetic, of state, and of sums over a training, beside a tensor of this one: 16 bits are
+/// too coarse for them.
+pub fn state_dtype(dtype: DType) -> FloatDType {
+    match dtype {
+        DType::F64 => FloatDType::F64,
+        _ => FloatDType::F32,
+    }
+}
+
+/// What was read from a device, in memory of its own.
+///
+/// On wgpu it is a view of a staging buffer that is used again while the view is still held.
+pub fn detached(data: TensorData) -> TensorData {
+    let (shape, dtype) = (data.shape().clone(), data.dtype());
+    TensorData::from_bytes_vec(data.as_bytes().to_vec(), shape, dtype)
 }

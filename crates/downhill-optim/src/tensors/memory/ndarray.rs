@@ -3,14 +3,14 @@ use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMet
 use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 
-use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Memory, Squares};
-use crate::engine::Engine;
+use super::Memory;
+use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
+use crate::program::Engine;
 
 /// The step over memory, on the NdArray backend.
 pub(super) fn step(
     engine: &dyn Engine,
     clock: &mut Clock,
-    grad_scale: f64,
     param: &mut DispatchTensor,
     grad: DispatchTensor,
     state: &mut [DispatchTensor],
@@ -23,10 +23,10 @@ pub(super) fn step(
     let shape = shape.as_slice();
     match dtype {
         DType::F32 => run::<f32>(param, grad, state, |buffers| {
-            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F32(buffers));
+            engine.step_buffers(clock, shape, AnyBuffers::F32(buffers));
         }),
         DType::F64 => run::<f64>(param, grad, state, |buffers| {
-            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F64(buffers));
+            engine.step_buffers(clock, shape, AnyBuffers::F64(buffers));
         }),
         _ => Some(grad),
     }
@@ -147,7 +147,7 @@ pub(super) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
     }
     fn sum<E: Precision>(tensor: DispatchTensor) -> Squares {
         let array = standard(owned::<E>(tensor));
-        super::squares::squares(array.as_slice().expect("made standard above"))
+        pass::squares(array.as_slice().expect("made standard above"))
     }
     match tensor.dtype() {
         DType::F32 => Some(sum::<f32>(tensor.clone())),

@@ -4,14 +4,14 @@ use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 use half::{bf16, f16};
 
-use super::{AnyBuffers, Buffers, Element, MAX_SLOTS, Memory, Squares};
-use crate::engine::Engine;
+use super::Memory;
+use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
+use crate::program::Engine;
 
 /// The step over memory, on the Flex backend.
 pub(super) fn step(
     engine: &dyn Engine,
     clock: &mut Clock,
-    grad_scale: f64,
     param: &mut DispatchTensor,
     grad: DispatchTensor,
     state: &mut [DispatchTensor],
@@ -25,16 +25,16 @@ pub(super) fn step(
     let shape = shape.as_slice();
     match dtype {
         DType::F32 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F32(buffers));
+            engine.step_buffers(clock, shape, AnyBuffers::F32(buffers));
         }),
         DType::F64 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F64(buffers));
+            engine.step_buffers(clock, shape, AnyBuffers::F64(buffers));
         }),
         DType::F16 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::F16(buffers));
+            engine.step_buffers(clock, shape, AnyBuffers::F16(buffers));
         }),
         DType::BF16 => run(param, grad, state, |buffers| {
-            engine.step_buffers(clock, grad_scale, shape, AnyBuffers::Bf16(buffers));
+            engine.step_buffers(clock, shape, AnyBuffers::Bf16(buffers));
         }),
         _ => Some(grad),
     }
@@ -121,11 +121,11 @@ pub(super) fn squares(tensor: &DispatchTensor) -> Option<Squares> {
     };
     fn sum<E: Element + BurnElement + bytemuck::Pod>(tensor: &FlexTensor) -> Option<Squares> {
         match tensor.as_slice::<E>() {
-            Some(values) => Some(super::squares::squares(values)),
+            Some(values) => Some(pass::squares(values)),
             None if tensor.layout().num_elements() == 0 => Some(Squares::default()),
             None => {
                 let dense = tensor.to_contiguous();
-                dense.as_slice::<E>().map(super::squares::squares)
+                dense.as_slice::<E>().map(pass::squares)
             }
         }
     }

@@ -1,0 +1,129 @@
+//! Weight decay and direction: what stands around a rule.
+
+use downhill_rule::factored::FactoredRule;
+use downhill_rule::{Adjusted, CautiousDecay, Rule, WeightDecay};
+
+use crate::program::Program;
+use crate::settings::{ConfigError, choice};
+
+choice! {
+    /// What weight decay takes from a parameter `p` at each step, of learning rate `lr`.
+    WeightDecayKind {
+        /// L2 regularisation: `g ← g + weight_decay·p`, before the rule sees the gradient.
+        Coupled = "coupled",
+        /// `p ← (1 - lr·weight_decay)·p`, beside the rule (Loshchilov & Hutter, arXiv 1711.05101).
+        Decoupled = "decoupled",
+        /// `p ← (1 - lr²/peak·weight_decay)·p`, with the `peak_learning_rate` of the schedule: under it the
+        /// norms of normalised layers stay in balance when the rate falls (Defazio, arXiv 2506.02285).
+        Corrected = "corrected",
+        /// `p ← (p - lr·u)/(1 + lr·weight_decay)`, for a direction `u` of descent: after the step instead of
+        /// before it, and stable for every decay (Adan's, arXiv 2208.06677).
+        Proximal = "proximal",
+        /// `p ← (1 - weight_decay)·p`, whatever the learning rate.
+        Independent = "independent",
+        /// Decoupled, and only of elements that the step does not move away from zero: where `u·p ≥ 0`, for a
+        /// direction `u` of descent (arXiv 2510.12402).
+        Cautious = "cautious",
+    }
+}
+
+/// How an optimizer decays weights: what its table says of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decay {
+    pub(crate) default: f64,
+    /// None where the rule itself says what decay takes.
+    pub(crate) kind: Option<WeightDecayKind>,
+    /// Whether `decoupled_weight_decay` chooses between two kinds, as PyTorch calls it.
+    pub(crate) flag: bool,
+}
+
+impl Decay {
+    const fn new(kind: WeightDecayKind, default: f64) -> Option<Self> {
+        Some(Self {
+            default,
+            kind: Some(kind),
+            flag: false,
+        })
+    }
+
+    pub(crate) const fn coupled(default: f64) -> Option<Self> {
+        Self::new(WeightDecayKind::Coupled, default)
+    }
+
+    /// Coupled, and PyTorch has a flag that decouples it.
+    pub(crate) const fn flagged(default: f64) -> Option<Self> {
+        Some(Self {
+            default,
+            kind: Some(WeightDecayKind::Coupled),
+            flag: true,
+        })
+    }
+
+    pub(crate) const fn decoupled(default: f64) -> Option<Self> {
+        Self::new(WeightDecayKind::Decoupled, default)
+    }
+
+    pub(crate) const fn proximal(default: f64) -> Option<Self> {
+        Self::new(WeightDecayKind::Proximal, default)
+    }
+
+    pub(crate) const fn own(default: f64) -> Option<Self> {
+        Some(Self {
+            default,
+            kind: None,
+            flag: false,
+        })
+    }
+}
+
+/// The settings that stand around a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared {
+    pub(crate) optimizer: &'static str,
+    pub(crate) weight_decay: f64,
+    pub(crate) kind: WeightDecayKind,
+    pub(crate) peak: Option<f64>,
+    pub(crate) maximize: bool,
+}
+
+impl Shared {
+    /// The program that runs `rule`, with weight decay and direction.
+    pub(crate) fn run(&self, rule: impl Rule) -> Result<Program, ConfigError> {
+        let decay = match self.kind {
+            WeightDecayKind::Coupled => WeightDecay::Coupled(self.weight_decay),
+            WeightDecayKind::Decoupled => WeightDecay::Decoupled(self.weight_decay),
+            WeightDecayKind::Independent => WeightDecay::Independent(self.weight_decay),
+            WeightDecayKind::Proximal => WeightDecay::Proximal(self.weight_decay),
+            WeightDecayKind::Corrected => WeightDecay::Corrected {
+                decay: self.weight_decay,
+                peak: self.peak.ok_or_else(|| {
+                    self.conflict("a corrected weight decay needs a `peak_learning_rate`")
+                })?,
+            },
+            WeightDecayKind::Cautious => {
+                return self.run_own(CautiousDecay::new(rule, self.weight_decay));
+            }
+        };
+        let rule = Adjusted::new(rule, decay, self.maximize);
+        Ok(Program::elementwise(rule))
+    }
+
+    /// The program that runs a rule which decays weights itself.
+    pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
+        let rule = Adjusted::new(rule, WeightDecay::Own, self.maximize);
+        Ok(Program::elementwise(rule))
+    }
+
+    /// The program that runs a rule with a factored second moment, which has decay and direction itself.
+    pub(crate) fn factored(&self, rule: impl FactoredRule) -> Result<Program, ConfigError> {
+        Ok(Program::factored(rule))
+    }
+
+    /// The error of settings that exclude each other.
+    pub(crate) fn conflict(&self, reason: impl Into<String>) -> ConfigError {
+        ConfigError::Conflict {
+            optimizer: self.optimizer,
+            reason: reason.into(),
+        }
+    }
+}

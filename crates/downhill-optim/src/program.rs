@@ -1,0 +1,228 @@
+//! A rule with its type erased: it is compiled once per carrier, however many ranks and backends there are.
+
+use std::sync::Arc;
+
+use downhill_rule::factored::{self, FactoredRule, FactoredStep};
+use downhill_rule::{Clock, Real, Rule, Scalar, Slot, Slots, Step};
+
+use crate::pass::{self, AnyBuffers, Buffers, Element};
+#[cfg(feature = "burn")]
+use crate::tensors::OnTensors;
+
+/// A rule that can be run.
+#[derive(Clone)]
+pub struct Program(pub(crate) Arc<dyn Engine>);
+
+impl core::fmt::Debug for Program {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let slots = self.0.slots(&[1]);
+        f.debug_list()
+            .entries(slots.iter().map(|(slot, _)| slot.name))
+            .finish()
+    }
+}
+
+impl Program {
+    /// A rule that treats every element alone.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the rule names another number of slots than its state has.
+    pub fn elementwise(rule: impl Rule) -> Self {
+        rule.check_slots();
+        Self(Arc::new(Elementwise(rule)))
+    }
+
+    /// A rule with a factored second moment.
+    pub fn factored(rule: impl FactoredRule) -> Self {
+        Self(Arc::new(Factored(rule)))
+    }
+
+    /// State tensors of a vector.
+    pub(crate) fn tensors(&self) -> usize {
+        self.0.slots(&[1]).len()
+    }
+
+    /// The same with numbers in the place of its own. Those that it has not are passed over.
+    pub(crate) fn driven(&self, numbers: &Driven) -> Self {
+        match &numbers.0 {
+            None => self.clone(),
+            Some(numbers) => Self(self.0.driven(numbers)),
+        }
+    }
+}
+
+/// Numbers in the place of a rule's own, by their [names](downhill_rule::Numbers).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Driven(Option<Arc<[(Arc<str>, f64)]>>);
+
+impl FromIterator<(Arc<str>, f64)> for Driven {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, f64)>>(numbers: I) -> Self {
+        let numbers: Arc<[_]> = numbers.into_iter().collect();
+        Self((!numbers.is_empty()).then_some(numbers))
+    }
+}
+
+/// Without tensors there is nothing more to be done.
+#[cfg(not(feature = "burn"))]
+pub(crate) trait OnTensors {}
+#[cfg(not(feature = "burn"))]
+impl<T> OnTensors for T {}
+
+/// An object-safe view of a rule.
+pub(crate) trait Engine: OnTensors + Send + Sync {
+    /// State tensors for a parameter of this shape, with their own shapes.
+    fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)>;
+
+    /// Host scalars.
+    fn memory(&self) -> Vec<Scalar>;
+
+    /// Whether the learning rate matters.
+    fn follows_rate(&self) -> bool;
+
+    /// Whether it has a number of this name.
+    fn has_number(&self, name: &str) -> bool;
+
+    /// The same with other numbers.
+    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine>;
+
+    /// Whether [`step_buffers`](Self::step_buffers) takes 16-bit parameters.
+    fn half_buffers(&self) -> bool;
+
+    /// One step over memory.
+    fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>);
+
+    /// Turns a parameter into the one to evaluate, if that is another.
+    fn evaluate_buffers(&self, _param: &mut [f64], _state: &[Vec<f64>]) {}
+}
+
+fn with_numbers<R: downhill_rule::Numbers + Clone>(rule: &R, numbers: &[(Arc<str>, f64)]) -> R {
+    let mut rule = rule.clone();
+    for (name, number) in numbers {
+        if let Some(own) = rule.number_mut(name) {
+            *own = *number;
+        }
+    }
+    rule
+}
+
+/// A rule that treats every element alone.
+pub(crate) struct Elementwise<R>(pub R);
+
+impl<R: Rule> Elementwise<R> {
+    pub fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
+        let grad_scale = clock.grad_scale;
+        let mut step = self.0.prepare(clock);
+        step.sign *= grad_scale;
+        step
+    }
+
+    fn run<E: Element>(&self, clock: &mut Clock, buffers: Buffers<'_, E>) {
+        pass::elementwise::<R, E>(&self.prepare(clock), buffers);
+    }
+}
+
+impl<R: Rule> Engine for Elementwise<R> {
+    fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
+        let slots = self.0.slots().into_iter();
+        slots.map(|slot| (slot, shape.to_vec())).collect()
+    }
+
+    fn memory(&self) -> Vec<Scalar> {
+        self.0.memory()
+    }
+
+    fn follows_rate(&self) -> bool {
+        self.0.follows_rate()
+    }
+
+    fn has_number(&self, name: &str) -> bool {
+        self.0.clone().number_mut(name).is_some()
+    }
+
+    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine> {
+        Arc::new(Self(with_numbers(&self.0, numbers)))
+    }
+
+    fn half_buffers(&self) -> bool {
+        true
+    }
+
+    fn step_buffers(&self, clock: &mut Clock, _shape: &[usize], buffers: AnyBuffers<'_>) {
+        match buffers {
+            AnyBuffers::F32(buffers) => self.run(clock, buffers),
+            AnyBuffers::F64(buffers) => self.run(clock, buffers),
+            AnyBuffers::F16(buffers) => self.run(clock, buffers),
+            AnyBuffers::Bf16(buffers) => self.run(clock, buffers),
+        }
+    }
+
+    fn evaluate_buffers(&self, param: &mut [f64], state: &[Vec<f64>]) {
+        if !self.0.has_evaluated() {
+            return;
+        }
+        for (i, param) in param.iter_mut().enumerate() {
+            let mut slots = state.iter().map(|slot| slot[i]);
+            let slots = R::State::gather(&mut || slots.next().expect("one number per slot"));
+            *param = self.0.evaluated(*param, slots);
+        }
+    }
+}
+
+/// A rule with a factored second moment.
+pub(crate) struct Factored<R>(pub R);
+
+impl<R: FactoredRule> Factored<R> {
+    pub fn prepare(&self, clock: &mut Clock) -> FactoredStep {
+        let grad_scale = clock.grad_scale;
+        let mut step = self.0.prepare(clock);
+        step.grad_scale *= grad_scale;
+        step
+    }
+
+    fn run<V: Real + Element<Compute = V>>(
+        &self,
+        clock: &mut Clock,
+        shape: &[usize],
+        buffers: Buffers<'_, V>,
+    ) {
+        let step = self.prepare(clock);
+        pass::factored(&step, self.0.factored_dims(shape), shape, buffers);
+    }
+}
+
+impl<R: FactoredRule> Engine for Factored<R> {
+    fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
+        factored::slots(&self.0, shape)
+    }
+
+    fn memory(&self) -> Vec<Scalar> {
+        Vec::new()
+    }
+
+    fn follows_rate(&self) -> bool {
+        self.0.follows_rate()
+    }
+
+    fn has_number(&self, name: &str) -> bool {
+        self.0.clone().number_mut(name).is_some()
+    }
+
+    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine> {
+        Arc::new(Self(with_numbers(&self.0, numbers)))
+    }
+
+    fn half_buffers(&self) -> bool {
+        false
+    }
+
+    fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
+        match buffers {
+            AnyBuffers::F32(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::F64(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::F16(_) | AnyBuffers::Bf16(_) => {
+                unreachable!("factored rules take 16-bit parameters as tensors")
+            }
+        }
+    }
+}

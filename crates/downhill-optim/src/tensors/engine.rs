@@ -1,0 +1,127 @@
+//! A rule's step in tensor operations, on every backend.
+
+use burn::backend::{DispatchTensor, TensorMetadata};
+use downhill_rule::factored::{Decay, FactoredRule, FactoredStep};
+use downhill_rule::{Clock, Rule, Slots, Value, ema};
+
+use super::value::TensorValue;
+use crate::program::{Elementwise, Factored};
+
+/// What an erased rule does with tensors.
+pub(crate) trait OnTensors {
+    /// One step in the precision of the state.
+    fn step_tensors(
+        &self,
+        clock: &mut Clock,
+        param: TensorValue,
+        grad: TensorValue,
+        state: &mut Vec<DispatchTensor>,
+    ) -> TensorValue;
+
+    /// The parameter to evaluate, if it is another than the one that is trained.
+    fn evaluated(&self, _param: TensorValue, _state: &[DispatchTensor]) -> Option<TensorValue> {
+        None
+    }
+}
+
+impl<R: Rule> OnTensors for Elementwise<R> {
+    fn step_tensors(
+        &self,
+        clock: &mut Clock,
+        param: TensorValue,
+        grad: TensorValue,
+        state: &mut Vec<DispatchTensor>,
+    ) -> TensorValue {
+        let step = self.prepare(clock);
+        let mut slots = core::mem::take(state).into_iter().map(TensorValue);
+        let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
+        let (param, slots) = R::advance(&step, param, grad, slots);
+        slots.scatter(&mut |slot: TensorValue| state.push(slot.0));
+        param
+    }
+
+    fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
+        let mut slots = state.iter().cloned().map(TensorValue);
+        self.0.has_evaluated().then(|| {
+            let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
+            self.0.evaluated(param, slots)
+        })
+    }
+}
+
+impl<R: FactoredRule> OnTensors for Factored<R> {
+    fn step_tensors(
+        &self,
+        clock: &mut Clock,
+        param: TensorValue,
+        grad: TensorValue,
+        state: &mut Vec<DispatchTensor>,
+    ) -> TensorValue {
+        let shape = param.0.shape();
+        let dims = self.0.factored_dims(shape.as_slice());
+        let step = self.prepare(clock);
+        step_factored(&step, dims, param, grad, state)
+    }
+}
+
+/// The passes of [`downhill_rule::factored`] as tensor operations. The scales stay on the device:
+/// nothing is read back.
+fn step_factored(
+    step: &FactoredStep,
+    dims: Option<(usize, usize)>,
+    param: TensorValue,
+    grad: TensorValue,
+    state: &mut Vec<DispatchTensor>,
+) -> TensorValue {
+    let mut slots = core::mem::take(state).into_iter().map(TensorValue);
+    let mut slot = || slots.next().expect("one tensor per slot");
+    let grad = grad.scale(step.grad_scale);
+    let square = grad.clone().square();
+    let (multiple, seconds) = match dims {
+        Some((row_dim, col_dim)) => {
+            let row_mean = square.clone().mean_dim(col_dim).offset(step.statistic);
+            let row = ema(slot(), row_mean, step.beta_2);
+            let col_mean = square.mean_dim(row_dim).offset(step.statistic);
+            let col = ema(slot(), col_mean, step.beta_2);
+            let root = row.clone().offset(step.factor).sqrt();
+            let row_factor = match step.mean_floor {
+                Some(floor) => row.clone().mean_dim(row_dim).clamp_min(floor).sqrt() / root,
+                None => root.recip(),
+            };
+            let col_factor = col.clone().offset(step.factor).sqrt().recip();
+            (row_factor * col_factor, vec![row.0, col.0])
+        }
+        None => {
+            let second = ema(slot(), square.offset(step.statistic), step.beta_2);
+            let root = second.clone().sqrt().offset(step.vector);
+            (root.recip(), vec![second.0])
+        }
+    };
+    let mut direction = multiple.clamp_max(step.cap) * grad;
+    if let Some(limit) = step.clip {
+        let rms = direction.clone().square().mean().sqrt();
+        direction = direction / rms.scale(limit.recip()).clamp_min(1.0);
+    }
+    let scale = step
+        .parameter_scale
+        .map(|floor| param.clone().square().mean().sqrt().clamp_min(floor));
+    let mut update = direction.scale(step.sign * step.rate);
+    if let Some(scale) = &scale {
+        update = update * scale.clone();
+    }
+    state.extend(seconds);
+    if let Some(beta_1) = step.beta_1 {
+        update = ema(slot(), update, beta_1);
+        state.push(update.clone().0);
+    }
+    let param = match (step.decay, scale) {
+        (Decay::Share(share), _) => param.scale(1.0 - share),
+        (Decay::TimesRate(share), None) => param.scale(1.0 - share * step.rate),
+        (Decay::TimesRate(0.0), Some(_)) => param,
+        (Decay::TimesRate(share), Some(scale)) => {
+            let lost = param.clone() * scale.scale(share * step.rate);
+            param - lost
+        }
+    };
+    param - update
+}

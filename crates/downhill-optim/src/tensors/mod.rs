@@ -1,0 +1,15 @@
+//! Everything that knows Burn's tensors: a program as an optimizer, its state, and what a driver needs.
+
+mod config;
+pub mod drive;
+mod engine;
+mod memory;
+mod optimizer;
+mod record;
+mod state;
+mod value;
+
+pub(crate) use engine::OnTensors;
+pub use optimizer::{Identity, RuleOptimizer};
+pub use record::{canonical_bytes, state_bytes};
+pub use state::RuleState;

@@ -1,0 +1,109 @@
+use downhill_rule::{Clock, Start};
+
+use crate::pass::{AnyBuffers, Buffers, MAX_SLOTS};
+use crate::program::Program;
+
+/// An optimizer in f64 on plain numbers, without a tensor library: the reference of its own tests, and the
+/// quickest way to see what it does.
+///
+/// ```
+/// use downhill_optim::AdamConfig;
+///
+/// let mut adam = AdamConfig::new().try_trajectory(&[2])?;
+/// let mut x = [1.0, -2.0];
+/// for _ in 0..10 {
+///     let grad = x.map(|x| 2.0 * x);
+///     adam.step(0.1, &mut x, &grad);
+/// }
+/// assert!(x[0] < 0.2 && x[1] > -1.2);
+/// assert_eq!(adam.state("exp_avg").unwrap().len(), 2);
+/// # Ok::<(), downhill_optim::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Trajectory {
+    program: Program,
+    shape: Vec<usize>,
+    step: u64,
+    scalars: Vec<f64>,
+    state: Vec<Vec<f64>>,
+}
+
+impl Trajectory {
+    /// A fresh state for a parameter of this shape.
+    pub fn new(program: Program, shape: &[usize]) -> Self {
+        let scalars = program.0.memory().iter().map(|slot| slot.initial).collect();
+        Self {
+            program,
+            shape: shape.to_vec(),
+            step: 0,
+            scalars,
+            state: Vec::new(),
+        }
+    }
+
+    /// Moves `param` by one step; both are in row-major order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `param` or `grad` has not as many elements as the shape, if there are none, or if the rule has
+    /// more than six state tensors.
+    pub fn step(&mut self, lr: f64, param: &mut [f64], grad: &[f64]) {
+        let len: usize = self.shape.iter().product();
+        assert!(
+            len > 0,
+            "there is nothing to step in a parameter without elements"
+        );
+        assert_eq!(
+            (param.len(), grad.len()),
+            (len, len),
+            "elements of a shape {:?}",
+            self.shape
+        );
+        if self.step == 0 {
+            let slots = self.program.0.slots(&self.shape).into_iter();
+            let start = |(slot, shape): (downhill_rule::Slot, Vec<usize>)| match slot.start {
+                Start::At(initial) => vec![initial; shape.iter().product()],
+                Start::Param => param.to_vec(),
+            };
+            self.state = slots.map(start).collect();
+        }
+        assert!(
+            self.state.len() <= MAX_SLOTS,
+            "more than {MAX_SLOTS} state tensors"
+        );
+        self.step = self.step.saturating_add(1);
+        let mut clock = Clock::new(lr, self.step, &mut self.scalars);
+        let mut slots: [&mut [f64]; MAX_SLOTS] = Default::default();
+        for (slot, values) in slots.iter_mut().zip(&mut self.state) {
+            *slot = values;
+        }
+        let buffers = AnyBuffers::F64(Buffers { param, grad, slots });
+        self.program
+            .0
+            .step_buffers(&mut clock, &self.shape, buffers);
+    }
+
+    /// The parameter to evaluate, for the one that is trained: an average, with some optimizers, and the
+    /// parameter itself with all others and before the first step.
+    pub fn evaluated(&self, param: &[f64]) -> Vec<f64> {
+        let mut param = param.to_vec();
+        if self.step > 0 {
+            self.program.0.evaluate_buffers(&mut param, &self.state);
+        }
+        param
+    }
+
+    /// The state tensor called `name`, if there is one and a step was made.
+    pub fn state(&self, name: &str) -> Option<&[f64]> {
+        let slots = self.program.0.slots(&self.shape);
+        let index = slots.iter().position(|(slot, _)| slot.name == name)?;
+        self.state.get(index).map(Vec::as_slice)
+    }
+
+    /// The host scalar called `name`, if there is one.
+    pub fn scalar(&self, name: &str) -> Option<f64> {
+        let scalars = self.program.0.memory();
+        let index = scalars.iter().position(|scalar| scalar.name == name)?;
+        self.scalars.get(index).copied()
+    }
+}

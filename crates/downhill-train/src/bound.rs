@@ -1,0 +1,82 @@
+//! What a driver knows of each float tensor of the model that it is bound to.
+
+use std::sync::Arc;
+
+use burn::module::ParamId;
+use burn::tensor::DType;
+use downhill_optim::drive::Probed;
+use downhill_optim::{Identity, RuleOptimizer};
+
+use crate::BindError;
+use crate::driven::{DrivenNumber, DrivenSettings};
+use crate::groups::{Group, GroupRate};
+use crate::params::{Found, ParamInfo};
+
+/// A float tensor of the model.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub found: Found,
+    pub groups: Vec<Arc<str>>,
+    pub rate: Option<GroupRate>,
+    /// What a schedule drives of its optimizer.
+    pub driven: Vec<DrivenNumber>,
+    pub frozen: bool,
+    /// Its optimizer, if that is of this library.
+    pub optimizer: Option<RuleOptimizer>,
+    pub identity: Option<Identity>,
+}
+
+impl Bound {
+    /// A tensor with its groups, as `probed` found its optimizer (if that is of this library).
+    pub fn new(
+        found: Found,
+        groups: &[&Group],
+        probed: Option<Probed>,
+        driven: &DrivenSettings,
+        identity: Option<&Identity>,
+    ) -> Result<Self, BindError> {
+        let mismatch = probed.as_ref().and_then(|probed| probed.mismatch.as_ref());
+        if let Some(mismatch) = mismatch {
+            return Err(BindError::State {
+                path: found.info.path.clone(),
+                reason: mismatch.to_string(),
+            });
+        }
+        let optimizer = probed.map(|probed| probed.optimizer);
+        let frozen = groups.iter().any(|group| group.frozen);
+        let driven = match found.info.trainable && !frozen {
+            true => driven.of_parameter(groups, optimizer.as_ref(), &found.info.path)?,
+            false => Vec::new(),
+        };
+        Ok(Self {
+            groups: groups.iter().map(|group| group.name.clone()).collect(),
+            rate: groups.iter().find_map(|group| group.rate.clone()),
+            driven,
+            frozen,
+            identity: match (found.info.trainable, &optimizer) {
+                (false, _) => None,
+                (true, Some(optimizer)) => optimizer.identity().cloned(),
+                (true, None) => identity.cloned(),
+            },
+            optimizer,
+            found,
+        })
+    }
+
+    pub fn id(&self) -> ParamId {
+        self.found.id
+    }
+
+    pub fn info(&self) -> &ParamInfo {
+        &self.found.info
+    }
+
+    pub fn is_half(&self) -> bool {
+        !matches!(self.info().dtype, DType::F32 | DType::F64)
+    }
+
+    /// Whether its optimizer is of this library, and moves it.
+    pub fn is_own(&self) -> bool {
+        self.optimizer.is_some()
+    }
+}
