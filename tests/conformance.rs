@@ -41,10 +41,13 @@ fn for_all(mut test: impl FnMut(&str, &Row, RuleOptimizer, &TestDevice, DType)) 
 fn run(subject: &mut Subject, lr: f64, steps: u64, first_seed: u64) {
     let len = subject.param().len();
     for step in 0..steps {
-        // A rate that changes shows where it stands in the formula.
-        let lr = lr / (1.0 + 0.2 * step as f64);
-        subject.step(lr, &noise(len, first_seed + step));
+        subject.step(rate(lr, step), &noise(len, first_seed + step));
     }
+}
+
+/// A rate that changes, up and down, shows where it stands in the formula.
+fn rate(lr: f64, step: u64) -> f64 {
+    lr / (1.0 + 0.2 * ((step + 1) % 4) as f64)
 }
 
 /// Whether every number is the exact one up to f32's rounding of it and of the largest; of a rule with jumps,
@@ -210,7 +213,8 @@ fn every_shape_moves_finitely() {
             let len = shape.iter().product();
             let start = noise(len, 5);
             let mut subject = Subject::new(optim.clone(), &device.device, dtype, shape, &start);
-            run(&mut subject, row.lr, 3, 11);
+            let steps = row.waits() + 3;
+            run(&mut subject, row.lr, steps, 11);
             let end = subject.param();
             assert!(
                 end.iter().all(|x| x.is_finite()),
@@ -223,7 +227,7 @@ fn every_shape_moves_finitely() {
                 "{label} {shape:?} does not move"
             );
             assert_eq!(subject.param_data().shape().as_slice(), shape, "{label}");
-            assert_eq!(subject.state().step(), 3, "{label} {shape:?}");
+            assert_eq!(subject.state().step(), steps, "{label} {shape:?}");
         }
     });
 }
@@ -290,8 +294,7 @@ fn every_size_gives_the_same_numbers() {
                             &[start[i]],
                         );
                         for (step, grad) in grads.iter().enumerate() {
-                            let lr = row.lr / (1.0 + 0.2 * step as f64);
-                            alone.step(lr, &[grad[i]]);
+                            alone.step(rate(row.lr, step as u64), &[grad[i]]);
                         }
                         assert_eq!(alone.param(), [found[i]], "{label}: element {i}");
                     }

@@ -19,7 +19,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Int, Tensor};
 use common::devices;
 use common::net::{ALL, Net, make, train};
-use common::rows::rows_on;
+use common::rows::{rate_for, rows_on};
 use downhill::optim::{AdamConfig, NAdamConfig, OptimizerConfig, SgdConfig};
 use downhill::schedule::{CosineConfig, PlateauScheduler, ReduceOnPlateauConfig};
 use downhill::train::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Goal};
@@ -39,7 +39,8 @@ fn cosine(lr: f64, steps: u64) -> downhill::schedule::Schedule {
 
 /// A driver that uses everything which has a state.
 fn driver(config: &OptimizerConfig, lr: f64, net: &Net) -> Driver {
-    Driver::builder(config.try_init().unwrap(), cosine(lr, 20))
+    let rate = rate_for(config, lr, cosine(lr, 20));
+    Driver::builder(config.try_init().unwrap(), rate)
         .with_clipping(Clipping::global_norm(1.0))
         .with_averaging(Averaging::ema(0.9))
         .with_group(Group::new("kernel", Select::name("kernel")).with_learning_rate_factor(0.5))

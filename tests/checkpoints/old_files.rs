@@ -42,6 +42,17 @@ fn for_each(check: impl Fn(&OptimizerConfig, &str)) {
     }
 }
 
+/// The files come from another machine, whose C library may round a logarithm to another last digit.
+fn assert_close(name: &str, found: &Net, expected: &Net) {
+    let (found, expected) = (found.values().concat(), expected.values().concat());
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(
+            (found - expected).abs() <= 1e-6 * expected.abs(),
+            "{name}: {found}, {expected}"
+        );
+    }
+}
+
 fn old(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/checkpoint_files/0.1");
     folder.join(name)
@@ -58,10 +69,10 @@ fn checkpoints_of_every_optimizer_go_on() {
         }
         let mut resumed = driver(config, 0.1, &net());
         let loaded = resumed.load(net(), &path).unwrap();
-        assert_eq!(loaded.values(), trained.values(), "{name}");
+        assert_close(name, &loaded, &trained);
         let loaded = train(&mut resumed, loaded, 3..6, &device(), DType::F32);
         let trained = train(&mut own, trained, 3..6, &device(), DType::F32);
-        assert_eq!(loaded.values(), trained.values(), "{name}");
+        assert_close(name, &loaded, &trained);
     });
 }
 

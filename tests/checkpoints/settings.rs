@@ -159,6 +159,17 @@ const CHANGES: &[(&str, Make, Make)] = &[
     ),
     ("weight_decay", adamw, || adamw().with_weight_decay(0.1)),
     ("momentum", adamw, || adamw().with_momentum(0.5)),
+    ("driven", adamw, || adamw().with_driven("beta_2", 0.5)),
+    (
+        "driven",
+        || adamw().with_driven("beta_2", 0.5),
+        || adamw().with_driven("epsilon", 0.5),
+    ),
+    (
+        "driven of the group `w`",
+        || grouped(|group| group),
+        || grouped(|group| group.with_driven("epsilon", falling(0.1))),
+    ),
     (
         "averaging",
         || adamw().with_averaging(Averaging::ema(0.9)),
@@ -240,7 +251,7 @@ fn every_setting_in_a_header_has_a_change() {
             name => names.push(name.to_string()),
         }
     }
-    assert_eq!(names.len(), 6 + 5);
+    assert_eq!(names.len(), 7 + 6);
     for name in names {
         let has_one = CHANGES.iter().any(|(what, ..)| *what == name);
         assert!(has_one, "no change of {name}");

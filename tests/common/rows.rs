@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use burn::tensor::DType;
 use downhill::optim::{OptimizerConfig, OptimizerInfo, RuleOptimizer, Setting, SettingKind};
+use downhill::schedule::Schedule;
+use downhill::train::Rate;
 use serde_json::{Value, json};
 
 use super::TestDevice;
@@ -42,11 +44,28 @@ const SCALING: &[(&str, Option<f64>)] = &[
     ("schedule_free_sgd", Some(1.0)),
     ("padam", Some(0.5)),
     ("madgrad", Some(1.0 / 3.0)),
+    ("acprop", Some(1.0)),
+    ("pnm", Some(1.0)),
+    ("accsgd", Some(1.0)),
+    ("pid", Some(1.0)),
+    ("lookahead", Some(1.0)),
+    ("grokfast", Some(1.0)),
+    ("schedule_free", Some(1.0)),
     ("diffgrad", None),
+    // Its bounds are those of a step size, not of a step.
+    ("adabound", None),
     ("slides_momentum", Some(1.0)),
     // The deck's mistake, which the table records and nothing hides.
     ("slides_adafactor", Some(-1.0)),
 ];
+
+/// A schedule, or a constant rate for an optimizer that does nothing with one.
+pub fn rate_for(config: &OptimizerConfig, constant: f64, schedule: Schedule) -> Rate {
+    match config.try_build().is_ok_and(|optim| !optim.follows_rate()) {
+        true => constant.into(),
+        false => schedule.into(),
+    }
+}
 
 /// Optimizers that between them have every operation of `Value`, every start of a state and every way to end a
 /// step.
@@ -67,6 +86,8 @@ const SAMPLE: &[&str] = &[
     "madgrad",
     "ftrl",
     "schedule_free_adamw",
+    "grokfast",
+    "schedule_free",
     "slides_adafactor",
 ];
 
@@ -79,18 +100,24 @@ pub fn rows_on(device: &TestDevice) -> impl Iterator<Item = &'static Row> {
 }
 
 /// Learning rates other than ten times the default.
-const RATES: &[(&str, f64)] = &[("adafactor", 0.01), ("slides_adafactor", 1e-4)];
+const RATES: &[(&str, f64)] = &[
+    ("adafactor", 0.01),
+    ("adamod", 1.0),
+    ("grokfast", 2e-3),
+    ("slides_adafactor", 1e-4),
+];
 
 /// Of these a step is a jump where a sign changes, and clipping a gradient does not change its sign.
 const SIGNS: &[&str] = &["lion", "signum", "signsgd", "tiger", "rprop"];
 
-/// Of these the first step moves nothing.
-const WAITING: &[&str] = &["adopt"];
+/// Of these the first steps, as many, move nothing.
+const WAITING: &[(&str, u64)] = &[("adopt", 1), ("schedule_free_radam", 4)];
 
 /// Settings under which a parameter without gradients stays where it is. FTRL's is made from its state alone.
 const STILL: &[(&str, &str, f64)] = &[
     ("asgd", "lambd", 0.0),
     ("yogi", "initial_accumulator_value", 0.0),
+    ("schedule_free", "weight_decay_at_y", 0.0),
 ];
 
 /// The value of a setting in `config`.
@@ -101,7 +128,7 @@ fn value_of(config: &OptimizerConfig, name: &str) -> Value {
 /// Other values of a setting.
 fn others(setting: &Setting, default: &Value) -> Vec<Value> {
     let number = || {
-        let candidates = [0.5, 0.25, 10.0, -0.5];
+        let candidates = [0.5, 0.25, 10.0, -0.5, 2.0];
         // A guard has to be large, and a factor must not make things larger.
         let large = !setting.range.contains(0.0) && setting.range.contains(10.0);
         let mut candidates: Vec<f64> = candidates.to_vec();
@@ -121,6 +148,7 @@ fn others(setting: &Setting, default: &Value) -> Vec<Value> {
             let names = names.iter().map(|name| json!(name));
             names.filter(|name| name != default).collect()
         }
+        SettingKind::Optimizer => vec![json!({"name": "rmsprop"})],
         SettingKind::Object => Vec::new(),
     }
 }
@@ -173,6 +201,8 @@ impl Row {
                 // A warmup's first steps are too small for 16 bits.
                 SettingKind::Flag => !["maximize", "warmup_init"].contains(&setting.name),
                 SettingKind::Choice(_) => true,
+                // The steps are too small for 16 bits then.
+                _ if setting.name == "base_learning_rate" => false,
                 _ => found == json!(0.0) || found.is_null(),
             };
             for value in others(setting, &found) {
@@ -225,9 +255,10 @@ impl Row {
         SIGNS.contains(&self.name)
     }
 
-    /// Whether the first step moves a parameter.
-    pub fn moves_at_once(&self) -> bool {
-        !WAITING.contains(&self.name)
+    /// How many steps move nothing at first.
+    pub fn waits(&self) -> u64 {
+        let waits = WAITING.iter().find(|(name, _)| *name == self.name);
+        waits.map_or(0, |(_, steps)| *steps)
     }
 
     /// A configuration under which a parameter without gradients stays where it is, if there is one.

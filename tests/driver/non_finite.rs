@@ -4,7 +4,8 @@ use super::*;
 
 fn guarded(config: &OptimizerConfig, lr: f64, net: &Net, non_finite: NonFinite) -> Driver {
     let schedule = LinearConfig::new(lr, 0.5 * lr, 5).try_build().unwrap();
-    Driver::builder(config.try_init().unwrap(), schedule)
+    let rate = rate_for(config, lr, schedule);
+    Driver::builder(config.try_init().unwrap(), rate)
         .with_clipping(Clipping::global_norm(1.0))
         .with_averaging(Averaging::ema(0.5))
         .with_non_finite(non_finite)

@@ -365,7 +365,9 @@ fn a_step_on_a_clone_does_not_touch_the_original() {
             ];
             let (stepped, _) = driver.step(net.clone(), grads).unwrap();
             assert_eq!(net.values(), values, "{label}");
-            assert_eq!(stepped.values() != values, row.moves_at_once(), "{label}");
+            if row.waits() == 0 {
+                assert_ne!(stepped.values(), values, "{label}");
+            }
             // Nor are gradients that are held elsewhere.
             let expected = &held(&grad_values(0), inner, dtype)[0];
             for kept in kept {

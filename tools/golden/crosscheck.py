@@ -26,14 +26,17 @@ import pytorch_optimizer
 import torch
 from inputs import STEPS, inputs, learning_rates
 from optimizers import (
+    adabound,
     adafactor,
     adan,
+    adapnm,
     adopt,
     aggmo,
     diffgrad,
     laprop,
     madgrad,
     nadam,
+    optimistic_adam,
     qhadam,
     radam,
     rmsprop,
@@ -110,6 +113,40 @@ KNOWN = (
         *(3, 0.1, 0.4799327127, 1.4585888829),
     ),
     ("optimistic_gd", {}, 3, 0.1, 0.49, 1.5),
+    ("optimistic_adam", {}, 3, 0.1, 0.5307979403, 1.4015011664),
+    (
+        "optimistic_adam",
+        {"nesterov": False, "alpha": 0.5, "beta": 0.3, **DECAY},
+        *(8, 0.1, 0.4323005699, 1.2051140191),
+    ),
+    ("adabound", {}, 3, 0.1, 0.4475404823, 1.2994189482),
+    (
+        "adabound",
+        {"final_lr": 0.05, "gamma": 0.1, "amsbound": True, "beta_2": 0.6, **DECAY},
+        *(8, 0.1, 0.4783778257, 1.3070549241),
+    ),
+    ("adamod", {}, 3, 0.1, 0.5001437658, 1.4995974408),
+    (
+        "adamod",
+        {"beta_3": 0.5, "epsilon": 1e-2, **DECAY},
+        *(8, 0.1, 0.4792826339, 1.0933869502),
+    ),
+    # ACProp, PNM and AdaPNM: what the authors' own classes give.
+    ("acprop", {}, 3, 0.01, 0.5226871245, 1.4945863342),
+    ("acprop", {"epsilon": 1e-2, **DECAY}, 8, 0.1, 0.4612669233, 1.2975592882),
+    ("pnm", {}, 3, 0.1, 0.4969240649, 1.4866426243),
+    ("pnm", {"beta_2": 0.5, **DECAY}, 8, 0.1, 0.4656246965, 1.3417419693),
+    ("adapnm", {}, 3, 0.1, 0.3449310297, 1.3089228529),
+    (
+        "adapnm",
+        {"beta_2": 0.6, "epsilon": 1e-2, **DECAY},
+        *(8, 0.1, 0.3965939237, 1.1255795484),
+    ),
+    (
+        "adapnm",
+        {"beta_2": 0.6, "epsilon": 1e-2, "amsgrad": False, **DECAY},
+        *(8, 0.1, 0.4068558324, 1.0824116793),
+    ),
     (
         "weight_decay",
         {"name": "adamw", "weight_decay_kind": "cautious", **DECAY},
@@ -261,6 +298,7 @@ def main():
         optax.scale_by_learning_rate(libraries.schedule(rates)),
     )
     decoupled = {"weight_decay": 0.1, "weight_decouple": True}
+    bounds = {"final_lr": 0.02, "gamma": 0.1}
     results += [
         compare(
             "RAdam with threshold 5 == torch.optim.RAdam",
@@ -327,6 +365,43 @@ def main():
             "diffGrad, epsilon 0 == pytorch_optimizer.DiffGrad (1e-15 in the root)",
             formula(diffgrad.DiffGrad, epsilon=0.0, weight_decay=0.1),
             in_other(pytorch_optimizer.DiffGrad, eps=0.0, **decoupled),
+            tolerance=1e-7,
+        ),
+        compare(
+            "chain of optimistic Adam == optax.optimistic_adam_v2",
+            lambda parameter: optimistic_adam.reference({}, parameter, rates)[1],
+            in_optax(optax.optimistic_adam_v2(libraries.schedule(rates))),
+        ),
+        compare(
+            "AdaBound == pytorch_optimizer.AdaBound (1e-15 in the root)",
+            formula(adabound.AdaBound, weight_decay=0.1, **bounds),
+            in_other(
+                pytorch_optimizer.AdaBound,
+                lr=rates[0],
+                weight_decay=0.1,
+                weight_decouple=False,
+                **bounds,
+            ),
+            tolerance=1e-7,
+        ),
+        compare(
+            "AMSBound == pytorch_optimizer.AdaBound(ams_bound=True)",
+            formula(adabound.AdaBound, beta_2=0.6, amsbound=True, **bounds),
+            in_other(
+                pytorch_optimizer.AdaBound,
+                lr=rates[0],
+                betas=(0.9, 0.6),
+                ams_bound=True,
+                **bounds,
+            ),
+            tolerance=1e-7,
+        ),
+        compare(
+            "AdaPNM, epsilon 0 == pytorch_optimizer.AdaPNM (1e-15 in the root)",
+            formula(adapnm.AdaPNM, beta_2=0.6, epsilon=0.0, weight_decay=0.1),
+            in_other(
+                pytorch_optimizer.AdaPNM, betas=(0.9, 0.6, 1.0), eps=0.0, **decoupled
+            ),
             tolerance=1e-7,
         ),
         compare(

@@ -1,10 +1,12 @@
 //! Weight decay and direction: what stands around a rule.
 
 use downhill_rule::factored::FactoredRule;
-use downhill_rule::{Adjusted, CautiousDecay, Rule, WeightDecay};
+use downhill_rule::{Adjusted, Rule, WeightDecay};
 
 use crate::program::Program;
+use crate::registry::OptimizerConfig;
 use crate::settings::{ConfigError, choice};
+use crate::wrapped::Around;
 
 choice! {
     /// What weight decay takes from a parameter `p` at each step, of learning rate `lr`.
@@ -100,9 +102,7 @@ impl Shared {
                     self.conflict("a corrected weight decay needs a `peak_learning_rate`")
                 })?,
             },
-            WeightDecayKind::Cautious => {
-                return self.run_own(CautiousDecay::new(rule, self.weight_decay));
-            }
+            WeightDecayKind::Cautious => WeightDecay::Cautious(self.weight_decay),
         };
         let rule = Adjusted::new(rule, decay, self.maximize);
         Ok(Program::elementwise(rule))
@@ -110,13 +110,27 @@ impl Shared {
 
     /// The program that runs a rule which decays weights itself.
     pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
-        let rule = Adjusted::new(rule, WeightDecay::Own, self.maximize);
+        let rule = Adjusted::new(rule, WeightDecay::Own(self.weight_decay), self.maximize);
         Ok(Program::elementwise(rule))
     }
 
     /// The program that runs a rule with a factored second moment, which has decay and direction itself.
     pub(crate) fn factored(&self, rule: impl FactoredRule) -> Result<Program, ConfigError> {
         Ok(Program::factored(rule))
+    }
+
+    /// The program that runs an optimizer with a wrapper around it.
+    pub(crate) fn around(
+        &self,
+        inner: &OptimizerConfig,
+        wrapper: impl Around,
+    ) -> Result<Program, ConfigError> {
+        if inner.any().grad_clipping().is_some() {
+            return Err(self.conflict(
+                "the `optimizer` inside has a `grad_clipping`, which belongs to the whole",
+            ));
+        }
+        Ok(Program::wrapped(wrapper, inner.any().try_program()?))
     }
 
     /// The error of settings that exclude each other.

@@ -73,7 +73,24 @@ pub trait Programs: Settings {
 /// that no schedule can drive it. A last part says which program runs for which settings, where it is not always
 /// the rule itself.
 macro_rules! optimizer {
+    ($($declaration:tt)*) => {
+        $crate::declare::declare! { [Copy] $($declaration)* }
+    };
+}
+pub(crate) use optimizer;
+
+/// Declares an optimizer around another one, which is one of its settings.
+macro_rules! wrapper {
+    ($($declaration:tt)*) => {
+        $crate::declare::declare! { [] $($declaration)* }
+    };
+}
+pub(crate) use wrapper;
+
+/// What [`optimizer`] and [`wrapper`] make; the latter's settings cannot be `Copy`.
+macro_rules! declare {
     (
+        [$($copy:ident)?]
         $(#[$doc:meta])*
         $rule:ident as $config:ident, $name:literal {
             learning_rate: $lr:literal,
@@ -91,7 +108,7 @@ macro_rules! optimizer {
         $(=> |$self:ident, $shared:ident| $program:expr)?
     ) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[derive(Clone, $($copy,)? Debug, PartialEq)]
         pub struct $rule {
             $(
                 $(#[doc = $field_doc])*
@@ -147,6 +164,10 @@ macro_rules! optimizer {
                 let fields: &[fn(&Self) -> Option<f64>] =
                     &[$(|rule| $crate::settings::SettingType::number(&rule.$field),)*];
                 fields[index](self)
+            }
+
+            fn inner(&self) -> Option<&$crate::OptimizerConfig> {
+                None$(.or_else(|| $crate::settings::SettingType::optimizer(&self.$field)))*
             }
         }
 
@@ -206,7 +227,7 @@ macro_rules! optimizer {
         }
     };
 }
-pub(crate) use optimizer;
+pub(crate) use declare;
 
 /// The first of the two if it is there.
 macro_rules! given {

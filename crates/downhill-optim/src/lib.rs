@@ -62,6 +62,7 @@ mod settings;
 #[cfg(feature = "burn")]
 mod tensors;
 mod trajectory;
+mod wrapped;
 
 pub use config::Config;
 #[cfg(not(feature = "burn"))]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use downhill_rule::factored::{self, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Real, Rule, Scalar, Slot, Slots, Step};
+use downhill_rule::{Clock, Numbers, Real, Rule, Scalar, Slot, Slots, Step};
 
 use crate::pass::{self, AnyBuffers, Buffers, Element};
 #[cfg(feature = "burn")]
@@ -96,7 +96,8 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
     fn evaluate_buffers(&self, _param: &mut [f64], _state: &[Vec<f64>]) {}
 }
 
-fn with_numbers<R: downhill_rule::Numbers + Clone>(rule: &R, numbers: &[(Arc<str>, f64)]) -> R {
+/// The rule with other numbers.
+pub(crate) fn with_numbers<R: Numbers + Clone>(rule: &R, numbers: &[(Arc<str>, f64)]) -> R {
     let mut rule = rule.clone();
     for (name, number) in numbers {
         if let Some(own) = rule.number_mut(name) {
@@ -201,7 +202,7 @@ impl<R: FactoredRule> Engine for Factored<R> {
     }
 
     fn follows_rate(&self) -> bool {
-        self.0.follows_rate()
+        true
     }
 
     fn has_number(&self, name: &str) -> bool {

@@ -9,7 +9,7 @@ use crate::config::{Config, GradientClippingConfig};
 use crate::declare::{OptimizerInfo, Preset};
 use crate::optimizers::{LIST, SLIDES};
 use crate::program::Program;
-use crate::settings::{ConfigError, Setting, nearest};
+use crate::settings::{ConfigError, Setting, SettingKind, SettingType, Settings, nearest};
 use crate::trajectory::Trajectory;
 
 /// Any optimizer, chosen by name.
@@ -41,6 +41,7 @@ pub(crate) trait AnyConfig: Send + Sync {
     fn name(&self) -> &'static str;
     fn learning_rate(&self) -> f64;
     fn settings(&self) -> Vec<&'static Setting>;
+    fn inner(&self) -> Option<&OptimizerConfig>;
     fn to_map(&self) -> Map<String, Value>;
     fn grad_clipping(&self) -> Option<&GradientClippingConfig>;
     fn try_program(&self) -> Result<Program, ConfigError>;
@@ -58,6 +59,9 @@ impl<P: Preset> AnyConfig for Config<P::Rule, P> {
     }
     fn settings(&self) -> Vec<&'static Setting> {
         Self::settings()
+    }
+    fn inner(&self) -> Option<&OptimizerConfig> {
+        self.rule.inner()
     }
     fn to_map(&self) -> Map<String, Value> {
         self.to_map()
@@ -138,6 +142,11 @@ impl OptimizerConfig {
         self.0.info()
     }
 
+    /// The optimizer inside, of a wrapper.
+    pub fn inner(&self) -> Option<&Self> {
+        self.0.inner()
+    }
+
     /// The table of its settings.
     pub fn settings(&self) -> Vec<&'static Setting> {
         self.0.settings()
@@ -188,6 +197,20 @@ impl OptimizerConfig {
         let mut map = self.0.to_map();
         map.insert("name".to_string(), self.name().into());
         map
+    }
+}
+
+impl PartialEq for OptimizerConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_map() == other.to_map()
+    }
+}
+
+impl SettingType for OptimizerConfig {
+    const KIND: SettingKind = SettingKind::Optimizer;
+
+    fn optimizer(&self) -> Option<&OptimizerConfig> {
+        Some(self)
     }
 }
 

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::registry::OptimizerConfig;
+
 pub use downhill_setting::Range;
 pub(crate) use downhill_setting::nearest;
 use downhill_setting::suggestion;
@@ -88,6 +90,8 @@ pub enum SettingKind {
     Flag,
     /// One of these names.
     Choice(&'static [&'static str]),
+    /// Another optimizer.
+    Optimizer,
     /// An object.
     Object,
 }
@@ -121,6 +125,9 @@ pub trait Settings: Clone + Default + fmt::Debug + PartialEq + Send + Sync + 'st
     ///
     /// Panics if the table has no such place.
     fn number(&self, index: usize) -> Option<f64>;
+
+    /// The optimizer inside, if these are settings of a wrapper.
+    fn inner(&self) -> Option<&OptimizerConfig>;
 }
 
 /// A type that settings can have.
@@ -130,6 +137,11 @@ pub trait SettingType: Clone + fmt::Debug + PartialEq + Serialize + DeserializeO
 
     /// The number that is compared with the setting's range.
     fn number(&self) -> Option<f64> {
+        None
+    }
+
+    /// The optimizer that it is, if it is one.
+    fn optimizer(&self) -> Option<&OptimizerConfig> {
         None
     }
 

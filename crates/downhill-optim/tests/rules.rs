@@ -60,7 +60,7 @@ fn adam_moves_by_the_sign_of_a_constant_gradient() {
 #[test]
 fn amsgrad_remembers_a_spike() {
     let grads = core::iter::once(10.0).chain(constant(999));
-    let moves = moves(AmsGrad::default(), grads);
+    let moves = moves(AmsGrad::<Adam>::default(), grads);
     let expected = [(2, 0.741), (10, 0.466), (100, 0.718), (1000, 0.972)];
     assert_at(&moves, &expected, 1e-3);
 }
@@ -292,7 +292,7 @@ proptest! {
         check(RmsProp::default(), &grads)?;
         check(CenteredRmsProp::default(), &grads)?;
         check(Adam::default(), &grads)?;
-        check(AmsGrad::default(), &grads)?;
+        check(AmsGrad::<Adam>::default(), &grads)?;
         check(NAdam::default(), &grads)?;
         check(Cautious(Adam::default()), &grads)?;
     }

@@ -31,11 +31,6 @@ pub trait FactoredRule: Numbers + Clone + Send + Sync + 'static {
     /// Names of the state.
     fn names(&self) -> FactoredNames;
 
-    /// Whether the learning rate of a step matters to it; see [`Rule::follows_rate`](crate::Rule::follows_rate).
-    fn follows_rate(&self) -> bool {
-        true
-    }
-
     /// What the host computes for one step.
     fn prepare(&self, clock: &mut Clock) -> FactoredStep;
 }

@@ -72,4 +72,4 @@ pub use rule::{Clock, Numbers, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};
 pub use vocabulary::{Debiased, Epsilon, bias_correction, ema};
-pub use wrap::{Adjusted, Cautious, CautiousDecay, HeavyBall, WeightDecay};
+pub use wrap::{Adjusted, Cautious, HeavyBall, WeightDecay};

@@ -13,7 +13,7 @@ use crate::Value;
 /// ```
 ///
 /// so a rule states only its direction `u`; [`advance`](Self::advance) is that element loop's
-/// body. One that ends its step otherwise says so in [`land`](Self::land). Rules compose at compile time:
+/// body, and [`go`](Self::go) all of a step. One that ends its step otherwise says so in [`land`](Self::land). Rules compose at compile time:
 /// [`Cautious`](crate::Cautious) or [`Adjusted`](crate::Adjusted) around a rule is again a rule, and runs as
 /// one pass.
 pub trait Rule: Numbers + Clone + Send + Sync + 'static {
@@ -73,6 +73,38 @@ pub trait Rule: Numbers + Clone + Send + Sync + 'static {
         let param = param.scale(step.retain);
         let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
         Self::land(step, param, direction, state)
+    }
+
+    /// [`advance`](Self::advance) with [cautious decay](Step::cautious): of only those elements that the step does
+    /// not move away from zero.
+    #[inline(always)]
+    fn advance_cautiously<V: Value>(
+        step: &Step<Self::Coefs>,
+        param: V,
+        grad: V,
+        state: Self::State<V>,
+    ) -> (V, Self::State<V>) {
+        let grad = grad.scale(step.sign).add_scaled(&param, step.l2);
+        let param = param.scale(step.retain);
+        let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
+        let away = (direction.clone() * param.clone()).scale(-1.0).heaviside();
+        let share = away.scale(-step.cautious).offset(step.cautious);
+        let decayed = param.clone() - param * share;
+        Self::land(step, decayed, direction, state)
+    }
+
+    /// The step of one element that `step` asks for.
+    #[inline(always)]
+    fn go<V: Value>(
+        step: &Step<Self::Coefs>,
+        param: V,
+        grad: V,
+        state: Self::State<V>,
+    ) -> (V, Self::State<V>) {
+        match step.cautious {
+            0.0 => Self::advance(step, param, grad, state),
+            _ => Self::advance_cautiously(step, param, grad, state),
+        }
     }
 
     /// The end of a step: where the parameter comes to along its direction.
@@ -164,6 +196,8 @@ pub struct Clock<'a> {
     /// Multiplies the gradient: the factor of a driver that clips, otherwise 1. Whoever runs a rule puts it
     /// into the [`Step`].
     pub grad_scale: f64,
+    /// The weight decay, for a rule that takes it itself, in its own way.
+    pub weight_decay: f64,
 }
 
 impl<'a> Clock<'a> {
@@ -174,6 +208,7 @@ impl<'a> Clock<'a> {
             step,
             memory,
             grad_scale: 1.0,
+            weight_decay: 0.0,
         }
     }
 
@@ -216,6 +251,8 @@ pub struct Step<C> {
     pub sign: f64,
     /// Whether the parameter moves at all; one that does not is not decayed either.
     pub moves: bool,
+    /// Taken from a parameter before it moves, as a share of it, where the step does not move it away from zero.
+    pub cautious: f64,
     /// The rule's own numbers.
     pub coefs: C,
 }
@@ -229,6 +266,7 @@ impl<C> Step<C> {
             l2: 0.0,
             sign: 1.0,
             moves: true,
+            cautious: 0.0,
             coefs,
         }
     }
@@ -241,6 +279,7 @@ impl<C> Step<C> {
             l2: self.l2,
             sign: self.sign,
             moves: self.moves,
+            cautious: self.cautious,
             coefs: f(self.coefs),
         }
     }

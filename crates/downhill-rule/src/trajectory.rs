@@ -67,7 +67,7 @@ impl<R: Rule> Trajectory<R> {
         for (i, (param, grad)) in param.iter_mut().zip(grad).enumerate() {
             let mut slots = self.state.iter().map(|slot| slot[i]);
             let state = R::State::gather(&mut || slots.next().unwrap_or_default());
-            let (moved, state) = R::advance(&step, *param, *grad, state);
+            let (moved, state) = R::go(&step, *param, *grad, state);
             *param = moved;
             let mut slots = self.state.iter_mut();
             state.scatter(&mut |value| {

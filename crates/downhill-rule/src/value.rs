@@ -30,6 +30,8 @@ pub trait Value:
     fn square(self) -> Self {
         self.clone() * self
     }
+    /// `1 / self`
+    fn recip(self) -> Self;
     /// The square root; NaN below zero.
     fn sqrt(self) -> Self;
     /// The absolute value.
@@ -75,6 +77,10 @@ macro_rules! scalar {
             #[inline(always)]
             fn offset(self, term: f64) -> Self {
                 self + term as $real
+            }
+            #[inline(always)]
+            fn recip(self) -> Self {
+                $real::recip(self)
             }
             #[inline(always)]
             fn sqrt(self) -> Self {

@@ -96,8 +96,8 @@ impl<R: Rule> Rule for Cautious<R> {
 /// Where weight decay acts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WeightDecay {
-    /// None, or what the rule does itself.
-    Own,
+    /// What the rule makes of it itself: it is the clock's.
+    Own(f64),
     /// L2 regularisation: `g ← g + weight_decay·param`, before the rule sees the gradient.
     Coupled(f64),
     /// `param ← (1 - lr·weight_decay)·param`, beside the rule (Loshchilov & Hutter, arXiv
@@ -108,6 +108,9 @@ pub enum WeightDecay {
     Proximal(f64),
     /// `param ← (1 - weight_decay)·param`, whatever the learning rate.
     Independent(f64),
+    /// `param ← param - lr·weight_decay·[u·param ≥ 0]·param`, beside the rule: only of elements that the step does
+    /// not move away from zero (arXiv 2510.12402).
+    Cautious(f64),
     /// `param ← (1 - lr·weight_decay·lr/peak)·param` (Defazio, arXiv 2506.02285).
     Corrected {
         /// The weight decay.
@@ -118,14 +121,15 @@ pub enum WeightDecay {
 }
 
 impl WeightDecay {
-    fn number_mut(&mut self) -> Option<&mut f64> {
+    fn number_mut(&mut self) -> &mut f64 {
         match self {
-            Self::Own => None,
-            Self::Coupled(decay)
+            Self::Own(decay)
+            | Self::Coupled(decay)
             | Self::Decoupled(decay)
             | Self::Proximal(decay)
             | Self::Independent(decay)
-            | Self::Corrected { decay, .. } => Some(decay),
+            | Self::Cautious(decay)
+            | Self::Corrected { decay, .. } => decay,
         }
     }
 }
@@ -163,8 +167,7 @@ impl<R: Numbers> Numbers for Adjusted<R> {
     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
         match (&mut self.weight_decay, name) {
             (WeightDecay::Corrected { peak, .. }, "peak_learning_rate") => Some(peak),
-            (WeightDecay::Own, _) => self.rule.number_mut(name),
-            (decay, "weight_decay") => decay.number_mut(),
+            (decay, "weight_decay") => Some(decay.number_mut()),
             _ => self.rule.number_mut(name),
         }
     }
@@ -177,9 +180,12 @@ impl<R: Rule> Rule for Adjusted<R> {
     pass_on!(rule);
 
     fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
+        if let WeightDecay::Own(decay) = self.weight_decay {
+            clock.weight_decay = decay;
+        }
         let mut step = self.rule.prepare(clock);
         match self.weight_decay {
-            WeightDecay::Own => {}
+            WeightDecay::Own(_) => {}
             WeightDecay::Coupled(decay) => step.l2 += decay,
             // What stands still does not decay either.
             _ if !step.moves => {}
@@ -190,6 +196,7 @@ impl<R: Rule> Rule for Adjusted<R> {
                 step.rate *= share;
             }
             WeightDecay::Independent(decay) => step.retain *= 1.0 - decay,
+            WeightDecay::Cautious(decay) => step.cautious += clock.lr * decay,
             WeightDecay::Corrected { decay, peak } => {
                 step.retain *= 1.0 - clock.lr * decay * (clock.lr / peak);
             }
@@ -305,80 +312,5 @@ impl<R: Rule> Rule for HeavyBall<R> {
 
     fn evaluated<V: Value>(&self, param: V, (state, _): Self::State<V>) -> V {
         self.rule.evaluated(param, state)
-    }
-}
-
-/// Decoupled weight decay of only those elements that the step does not move away from zero.
-///
-/// ```text
-/// param ← param - lr·weight_decay·[u·param ≥ 0]·param - rate·u
-/// ```
-///
-/// Source: *Cautious Weight Decay*, arXiv 2510.12402.
-///
-/// ```
-/// use downhill_rule::{CautiousDecay, Descent, Trajectory};
-///
-/// let mut x = vec![1.0, 1.0];
-/// Trajectory::new(CautiousDecay::new(Descent, 0.5), 2).step(0.1, &mut x, &[1.0, -1.0]);
-/// assert!((x[0] - 0.85).abs() < 1e-12 && (x[1] - 1.1).abs() < 1e-12);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CautiousDecay<R> {
-    rule: R,
-    weight_decay: f64,
-}
-
-impl<R> CautiousDecay<R> {
-    /// Puts decay around `rule`.
-    pub fn new(rule: R, weight_decay: f64) -> Self {
-        Self { rule, weight_decay }
-    }
-}
-
-impl<R: Numbers> Numbers for CautiousDecay<R> {
-    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-        match name {
-            "weight_decay" => Some(&mut self.weight_decay),
-            _ => self.rule.number_mut(name),
-        }
-    }
-}
-
-impl<R: Rule> Rule for CautiousDecay<R> {
-    type State<V: Value> = R::State<V>;
-    type Coefs = (R::Coefs, f64);
-
-    pass_on!(rule);
-
-    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
-        let decay = clock.lr * self.weight_decay;
-        let step = self.rule.prepare(clock);
-        let decay = if step.moves { decay } else { 0.0 };
-        step.map(|coefs| (coefs, decay))
-    }
-
-    #[inline(always)]
-    fn direction<V: Value>(
-        (coefs, _): &Self::Coefs,
-        param: &V,
-        grad: V,
-        state: R::State<V>,
-    ) -> (V, R::State<V>) {
-        R::direction(coefs, param, grad, state)
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(
-        step: &Step<Self::Coefs>,
-        param: V,
-        direction: V,
-        state: R::State<V>,
-    ) -> (V, R::State<V>) {
-        let away = (direction.clone() * param.clone()).scale(-1.0).heaviside();
-        let share = away.scale(-1.0).offset(1.0).scale(step.coefs.1);
-        let decayed = param.clone() - param * share;
-        let step = step.map(|(coefs, _)| coefs);
-        R::land(&step, decayed, direction, state)
     }
 }

@@ -80,6 +80,8 @@ ranges! {
     AT_LEAST_FOUR, "finite and at least 4": |x| x.is_finite() && x >= 4.0;
     /// Of a weight between two things.
     SHARE, "at least 0 and at most 1": |x| (0.0..=1.0).contains(&x);
+    /// Of a weight between two things, one of which must have some.
+    PORTION, "above 0 and at most 1": |x| x > 0.0 && x <= 1.0;
     /// Of a factor that makes smaller.
     SHRINKS, "above 0 and below 1": |x| x > 0.0 && x < 1.0;
     /// Of a factor that makes larger.
@@ -135,6 +137,7 @@ mod tests {
             Range::AT_LEAST_ONE,
             Range::AT_LEAST_FOUR,
             Range::SHARE,
+            Range::PORTION,
             Range::SHRINKS,
             Range::GROWS,
         ] {

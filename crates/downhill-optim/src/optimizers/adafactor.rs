@@ -182,14 +182,6 @@ impl FactoredRule for Around {
         }
     }
 
-    fn follows_rate(&self) -> bool {
-        let capped = matches!(
-            self.adafactor.variant,
-            AdafactorVariant::Paper | AdafactorVariant::Hf
-        );
-        !(self.adafactor.relative_step && capped)
-    }
-
     fn prepare(&self, clock: &mut Clock) -> FactoredStep {
         let weight_decay = self.shared.weight_decay;
         let torch = self.adafactor.variant == AdafactorVariant::Torch;

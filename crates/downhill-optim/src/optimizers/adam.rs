@@ -1,8 +1,9 @@
 use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, ema};
 
+use super::{AmsGrad, OverSecondMoment};
 use crate::config::Config;
 use crate::decay::Decay;
-use crate::declare::{numbers_of, optimizer, preset};
+use crate::declare::{optimizer, preset};
 
 optimizer! {
     /// Adam: `torch.optim.Adam`.
@@ -80,19 +81,6 @@ impl Config<Adam, AdamW> {
     }
 }
 
-impl Adam {
-    #[inline(always)]
-    fn moments<V: Value>(&self, grad: V, m: V, v: V) -> (V, V) {
-        let m = ema(m, grad.clone(), self.beta_1);
-        (m, ema(v, grad.square(), self.beta_2))
-    }
-}
-
-#[inline(always)]
-fn ratio<V: Value>(coefs: &Debiased<Adam>, m: V, v: V) -> V {
-    coefs.mean(m) / coefs.root(v).offset(coefs.rule.epsilon)
-}
-
 impl Rule for Adam {
     type State<V: Value> = [V; 2];
     type Coefs = Debiased<Adam>;
@@ -107,47 +95,25 @@ impl Rule for Adam {
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &Debiased<Adam>, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
-        let (m, v) = coefs.rule.moments(grad, m, v);
-        (ratio(coefs, m.clone(), v.clone()), [m, v])
+    fn direction<V: Value>(coefs: &Debiased<Adam>, _: &V, grad: V, state: [V; 2]) -> (V, [V; 2]) {
+        Self::over_own(coefs, grad, state)
     }
 }
 
-/// AMSGrad: [`Adam`] over the largest second moment seen, `w ← max(w, v)` in the place of `v`.
-///
-/// The maximum is taken before the bias correction, as in torch, Keras and Burn; optax takes it
-/// after. State: Adam's, then `max_exp_avg_sq`. Source: Reddi, Kale & Kumar, arXiv 1904.09237.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct AmsGrad(
-    /// Adam's settings.
-    pub Adam,
-);
-
-numbers_of!(AmsGrad: 0);
-
-impl Rule for AmsGrad {
-    type State<V: Value> = [V; 3];
-    type Coefs = Debiased<Adam>;
-
-    fn slots(&self) -> Vec<Slot> {
-        let mut slots = self.0.slots();
-        slots.push(Slot::zeros("max_exp_avg_sq"));
-        slots
+impl OverSecondMoment for Adam {
+    #[inline(always)]
+    fn moments<V: Value>(coefs: &Debiased<Adam>, grad: V, [m, v]: [V; 2]) -> [V; 2] {
+        let m = ema(m, grad.clone(), coefs.rule.beta_1);
+        [m, ema(v, grad.square(), coefs.rule.beta_2)]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<Debiased<Adam>> {
-        self.0.prepare(clock)
+    fn second<V: Value>([_, v]: &[V; 2]) -> &V {
+        v
     }
 
     #[inline(always)]
-    fn direction<V: Value>(
-        coefs: &Debiased<Adam>,
-        _: &V,
-        grad: V,
-        [m, v, largest]: [V; 3],
-    ) -> (V, [V; 3]) {
-        let (m, v) = coefs.rule.moments(grad, m, v);
-        let largest = largest.maximum(v.clone());
-        (ratio(coefs, m.clone(), largest.clone()), [m, v, largest])
+    fn over<V: Value>(coefs: &Debiased<Adam>, [m, _]: &[V; 2], second: &V) -> V {
+        let root = coefs.root(second.clone()).offset(coefs.rule.epsilon);
+        coefs.mean(m.clone()) / root
     }
 }

@@ -19,7 +19,7 @@ optimizers! {
     adagrad: AdaGrad;
     rmsprop: RmsProp;
     adam: Adam, AdamW;
-    nadam: NAdam;
+    nadam: NAdam, NAdamW;
     adafactor: Adafactor;
     radam: RAdam;
     adamax: AdaMax;
@@ -42,7 +42,23 @@ optimizers! {
     diffgrad: DiffGrad;
     madgrad: Madgrad;
     ftrl: Ftrl;
-    schedule_free: ScheduleFreeSgd, ScheduleFreeAdamW;
+    amsgrad: ;
+    optimistic_adam: OptimisticAdam;
+    adabound: AdaBound;
+    adamod: AdaMod;
+    acprop: AcProp;
+    pnm: Pnm;
+    adapnm: AdaPnm;
+    accsgd: AccSgd;
+    pid: Pid;
+    cocob: Cocob;
+    schedule_free: ScheduleFreeSgd;
+    schedule_free_adamw: ScheduleFreeAdamW;
+    schedule_free_radam: ScheduleFreeRAdam;
+    gpa_adamw: GpaAdamW;
+    lookahead: Lookahead;
+    grokfast: Grokfast;
+    schedule_free_wrapper: ScheduleFree;
 }
 
 /// A deck's, for comparison.

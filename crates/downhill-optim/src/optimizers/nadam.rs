@@ -2,7 +2,7 @@ use downhill_rule::{Clock, Rule, Scalar, Slot, Step, Value, bias_correction, ema
 
 use crate::config::Config;
 use crate::decay::Decay;
-use crate::declare::optimizer;
+use crate::declare::{optimizer, preset};
 use crate::settings::choice;
 
 choice! {
@@ -54,6 +54,23 @@ optimizer! {
     momentum_decay, with_momentum_decay: f64 = 4e-3, NOT_NEGATIVE;
     /// Which algorithm.
     variant, with_variant: NAdamVariant = NAdamVariant::Torch, ANY;
+}
+
+preset! {
+    /// NAdamW: [`NAdam`] with decoupled weight decay, as `torch.optim.NAdam` has it with
+    /// `decoupled_weight_decay`.
+    ///
+    /// ```
+    /// use downhill_optim::NAdamWConfig;
+    ///
+    /// let optim = NAdamWConfig::new().with_weight_decay(0.1).init();
+    /// ```
+    NAdamW as NAdamWConfig of NAdam, "nadamw" {
+        learning_rate: 2e-3,
+        paper: "Dozat, ICLR 2016 workshop; Loshchilov & Hutter, arXiv 1711.05101",
+        description: "nadam with decoupled weight decay",
+        decay: Decay::decoupled(1e-2),
+    }
 }
 
 impl Config<NAdam> {

@@ -30,22 +30,39 @@ optimizer! {
     beta, with_beta: f64 = 1.0, NOT_NEGATIVE;
 }
 
+/// `u = now·d - before·d_before`
+#[derive(Clone, Copy, Debug)]
+pub struct Optimism {
+    now: f64,
+    before: f64,
+}
+
+impl Optimism {
+    pub(super) fn new(clock: &Clock, alpha: f64, beta: f64) -> Self {
+        let before = if clock.step == 1 { 0.0 } else { beta };
+        Self { now: alpha + before, before }
+    }
+
+    #[inline(always)]
+    pub(super) fn ahead<V: Value>(&self, direction: &V, previous: V) -> V {
+        direction.clone().scale(self.now) - previous.scale(self.before)
+    }
+}
+
 impl Rule for OptimisticGd {
     type State<V: Value> = [V; 1];
-    type Coefs = Self;
+    type Coefs = Optimism;
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("previous_grad")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<Self> {
-        let beta = if clock.step == 1 { 0.0 } else { self.beta };
-        Step::new(clock.lr, Self { beta, ..*self })
+    fn prepare(&self, clock: &mut Clock) -> Step<Optimism> {
+        Step::new(clock.lr, Optimism::new(clock, self.alpha, self.beta))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &Self, _: &V, grad: V, [previous]: [V; 1]) -> (V, [V; 1]) {
-        let now = grad.clone().scale(coefs.alpha + coefs.beta);
-        (now - previous.scale(coefs.beta), [grad])
+    fn direction<V: Value>(optimism: &Optimism, _: &V, grad: V, [previous]: [V; 1]) -> (V, [V; 1]) {
+        (optimism.ahead(&grad, previous), [grad])
     }
 }

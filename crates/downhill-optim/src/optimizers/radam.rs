@@ -76,6 +76,15 @@ pub struct RAdamCoefs {
     floor: f64,
 }
 
+/// How many steps the second moment is made of, and the factor on a step whose variance is known.
+pub(super) fn rectification(beta_2: f64, t: f64) -> (f64, f64) {
+    let corrected = bias_correction(beta_2, t);
+    let full = 2.0 / (1.0 - beta_2) - 1.0;
+    let rho = full - 2.0 * t * (1.0 - corrected) / corrected;
+    let product = |rho: f64| (rho - 4.0) * (rho - 2.0);
+    (rho, (product(rho) * full / (product(full) * rho)).sqrt())
+}
+
 impl Rule for RAdam {
     type State<V: Value> = [V; 2];
     type Coefs = RAdamCoefs;
@@ -87,14 +96,11 @@ impl Rule for RAdam {
     fn prepare(&self, clock: &mut Clock) -> Step<RAdamCoefs> {
         let (beta_1, beta_2, t) = (self.beta_1, self.beta_2, clock.t());
         let corrected = bias_correction(beta_2, t);
-        let full = 2.0 / (1.0 - beta_2) - 1.0;
-        let rho = full - 2.0 * t * (1.0 - corrected) / corrected;
+        let (rho, r) = rectification(beta_2, t);
         let rectify = match self.variant {
             RAdamVariant::Torch => rho > self.threshold,
             RAdamVariant::Optax => rho >= self.threshold,
         };
-        let product = |rho: f64| (rho - 4.0) * (rho - 2.0);
-        let r = (product(rho) * full / (product(full) * rho)).sqrt();
         let (gain, steep, floor) = match (rectify, self.variant) {
             (false, _) => (1.0, 0.0, 1.0),
             (true, RAdamVariant::Torch) => (r * corrected.sqrt(), 1.0, self.epsilon),

@@ -1,20 +1,66 @@
-use downhill_rule::{Rule, Slots, Step};
+use downhill_rule::{Real, Rule, Slots, Step};
 
 use super::{Buffers, Element, dispatch, parts, share};
 
+/// Elements of 16 bits that are widened at once: few enough to stay in the fastest cache.
+const BLOCK: usize = 1024;
+
 /// One step of an elementwise rule: one pass, over as many threads as the size is worth.
 pub(crate) fn elementwise<R: Rule, E: Element>(step: &Step<R::Coefs>, buffers: Buffers<'_, E>) {
-    let run = |buffers| {
-        dispatch(
-            #[inline(always)]
-            || pass::<R, E>(step, buffers),
-        )
-    };
+    over(buffers, &|buffers| match step.cautious {
+        0.0 => vectorised::<R, E::Compute, false>(step, buffers),
+        _ => vectorised::<R, E::Compute, true>(step, buffers),
+    });
+}
+
+/// Runs a pass over buffers. It knows no rule, so that it is compiled once for all of them.
+fn over<E: Element>(buffers: Buffers<'_, E>, pass: &(dyn Fn(Buffers<'_, E::Compute>) + Sync)) {
+    let run = |buffers| E::pass(buffers, pass);
     match parts(buffers.param.len()) {
         1 => run(buffers),
         parts => {
             share(split(buffers, parts), run);
         }
+    }
+}
+
+/// The loop with the widest instructions of the machine. Not inlined: it is the largest part of what a rule
+/// compiles to, and is there once for each precision of arithmetic.
+#[inline(never)]
+fn vectorised<R: Rule, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+    step: &Step<R::Coefs>,
+    buffers: Buffers<'_, V>,
+) {
+    dispatch(
+        #[inline(always)]
+        || pass::<R, V, CAUTIOUS>(step, buffers),
+    );
+}
+
+/// A pass over 16-bit numbers, block by block in single precision.
+pub(super) fn in_blocks<E: Element<Compute = f32>>(
+    buffers: Buffers<'_, E>,
+    widen: impl Fn(&[E], &mut [f32]),
+    narrow: impl Fn(&[f32], &mut [E]),
+    pass: &dyn Fn(Buffers<'_, f32>),
+) {
+    let (mut wide_param, mut wide_grad) = ([0.0; BLOCK], [0.0; BLOCK]);
+    let mut slots = buffers.slots.map(|slot| slot.chunks_mut(BLOCK));
+    let elements = buffers
+        .param
+        .chunks_mut(BLOCK)
+        .zip(buffers.grad.chunks(BLOCK));
+    for (param, grad) in elements {
+        let wide_param = &mut wide_param[..param.len()];
+        let wide_grad = &mut wide_grad[..grad.len()];
+        widen(param, wide_param);
+        widen(grad, wide_grad);
+        pass(Buffers {
+            param: wide_param,
+            grad: wide_grad,
+            slots: slots.each_mut().map(|slot| slot.next().unwrap_or_default()),
+        });
+        narrow(wide_param, param);
     }
 }
 
@@ -38,17 +84,20 @@ fn split<E: Element>(buffers: Buffers<'_, E>, parts: usize) -> Vec<Buffers<'_, E
 /// The loop, with one function per number of slots: only as arguments of a function of their own
 /// do the slices tell the compiler that they do not overlap, and only then does it vectorise.
 #[inline(always)]
-fn pass<R: Rule, E: Element>(step: &Step<R::Coefs>, buffers: Buffers<'_, E>) {
+fn pass<R: Rule, V: Real, const CAUTIOUS: bool>(step: &Step<R::Coefs>, buffers: Buffers<'_, V>)
+where
+    V: Element<Compute = V>,
+{
     let Buffers { param, grad, slots } = buffers;
     let [a, b, c, d, e, f] = slots;
-    match <R::State<E::Compute> as Slots<E::Compute>>::LEN {
-        0 => pass_0::<R, E>(step, param, grad),
-        1 => pass_1::<R, E>(step, param, grad, a),
-        2 => pass_2::<R, E>(step, param, grad, a, b),
-        3 => pass_3::<R, E>(step, param, grad, a, b, c),
-        4 => pass_4::<R, E>(step, param, grad, a, b, c, d),
-        5 => pass_5::<R, E>(step, param, grad, a, b, c, d, e),
-        6 => pass_6::<R, E>(step, param, grad, a, b, c, d, e, f),
+    match <R::State<V> as Slots<V>>::LEN {
+        0 => pass_0::<R, V, CAUTIOUS>(step, param, grad),
+        1 => pass_1::<R, V, CAUTIOUS>(step, param, grad, a),
+        2 => pass_2::<R, V, CAUTIOUS>(step, param, grad, a, b),
+        3 => pass_3::<R, V, CAUTIOUS>(step, param, grad, a, b, c),
+        4 => pass_4::<R, V, CAUTIOUS>(step, param, grad, a, b, c, d),
+        5 => pass_5::<R, V, CAUTIOUS>(step, param, grad, a, b, c, d, e),
+        6 => pass_6::<R, V, CAUTIOUS>(step, param, grad, a, b, c, d, e, f),
         _ => unreachable!("rules with more slots run as tensor operations"),
     }
 }
@@ -57,24 +106,27 @@ macro_rules! pass {
     ($name:ident, $len:literal; $($slot:ident $index:literal),*) => {
         #[inline(always)]
         #[allow(clippy::too_many_arguments)]
-        fn $name<R: Rule, E: Element>(
+        fn $name<R: Rule, V: Real, const CAUTIOUS: bool>(
             step: &Step<R::Coefs>,
-            param: &mut [E],
-            grad: &[E],
-            $($slot: &mut [E::Compute],)*
+            param: &mut [V],
+            grad: &[V],
+            $($slot: &mut [V],)*
         ) {
             let len = param.len();
             let grad = &grad[..len];
             $(let $slot = &mut $slot[..len];)*
             for i in 0..len {
-                let mut values: [E::Compute; $len] = [$($slot[i]),*];
+                let mut values: [V; $len] = [$($slot[i]),*];
                 let mut at = 0;
                 let state = R::State::gather(&mut || {
                     at += 1;
                     values[at - 1]
                 });
-                let (moved, state) = R::advance(step, param[i].load(), grad[i].load(), state);
-                param[i] = E::store(moved);
+                let (moved, state) = match CAUTIOUS {
+                    false => R::advance(step, param[i], grad[i], state),
+                    true => R::advance_cautiously(step, param[i], grad[i], state),
+                };
+                param[i] = moved;
                 let mut at = 0;
                 state.scatter(&mut |value| {
                     values[at] = value;

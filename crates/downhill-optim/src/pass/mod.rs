@@ -7,6 +7,7 @@ mod squares;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use downhill_rule::Real;
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 pub(crate) use elementwise::elementwise;
@@ -63,33 +64,53 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A number as it is stored, and the one it is computed in.
 pub(crate) trait Element: Copy + Send + Sync + 'static {
-    type Compute: Real;
+    type Compute: Real + Element<Compute = Self::Compute>;
     fn load(self) -> Self::Compute;
-    fn store(value: Self::Compute) -> Self;
+    /// Runs a pass over the numbers as they are computed in.
+    fn pass(buffers: Buffers<'_, Self>, pass: &dyn Fn(Buffers<'_, Self::Compute>));
+    fn any(buffers: Buffers<'_, Self>) -> AnyBuffers<'_>;
 }
 
 macro_rules! element {
-    ($($stored:ty, $compute:ty, $load:expr, $store:expr);*) => {$(
-        impl Element for $stored {
-            type Compute = $compute;
+    ($($real:ty, $any:ident);*) => {$(
+        impl Element for $real {
+            type Compute = $real;
             #[inline(always)]
-            fn load(self) -> $compute {
-                $load(self)
+            fn load(self) -> $real {
+                self
             }
-            #[inline(always)]
-            fn store(value: $compute) -> Self {
-                $store(value)
+            fn pass(buffers: Buffers<'_, $real>, pass: &dyn Fn(Buffers<'_, $real>)) {
+                pass(buffers);
+            }
+            fn any(buffers: Buffers<'_, $real>) -> AnyBuffers<'_> {
+                AnyBuffers::$any(buffers)
             }
         }
     )*};
 }
 
-element!(
-    f32, f32, core::convert::identity, core::convert::identity;
-    f64, f64, core::convert::identity, core::convert::identity;
-    f16, f32, f16::to_f32, f16::from_f32;
-    bf16, f32, bf16::to_f32, bf16::from_f32
-);
+macro_rules! half_element {
+    ($($half:ty, $any:ident);*) => {$(
+        impl Element for $half {
+            type Compute = f32;
+            #[inline(always)]
+            fn load(self) -> f32 {
+                self.to_f32()
+            }
+            fn pass(buffers: Buffers<'_, $half>, pass: &dyn Fn(Buffers<'_, f32>)) {
+                let widen = |narrow: &[$half], wide: &mut [f32]| narrow.convert_to_f32_slice(wide);
+                let narrow = |wide: &[f32], narrow: &mut [$half]| narrow.convert_from_f32_slice(wide);
+                elementwise::in_blocks(buffers, widen, narrow, pass);
+            }
+            fn any(buffers: Buffers<'_, $half>) -> AnyBuffers<'_> {
+                AnyBuffers::$any(buffers)
+            }
+        }
+    )*};
+}
+
+element!(f32, F32; f64, F64);
+half_element!(f16, F16; bf16, Bf16);
 
 /// Parameter, gradient and state of one step, each dense and in the same order.
 pub(crate) struct Buffers<'a, E: Element> {

@@ -55,7 +55,9 @@ impl OptimizerConfig {
         let program = self.any().try_program()?;
         let settings = Value::Object(self.any().to_map());
         let identity = Identity::new(self.name(), settings.to_string());
-        let optimizer = RuleOptimizer::of(program).with_settings(self.settings());
+        let within = core::iter::successors(Some(self), |config| config.inner());
+        let known = within.flat_map(Self::settings).collect();
+        let optimizer = RuleOptimizer::of(program).with_settings(known);
         Ok(optimizer.with_identity(identity))
     }
 

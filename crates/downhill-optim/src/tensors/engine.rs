@@ -2,10 +2,11 @@
 
 use burn::backend::{DispatchTensor, TensorMetadata};
 use downhill_rule::factored::{Decay, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Rule, Slots, Value, ema};
+use downhill_rule::{Clock, Rule, Slots, Step, Value, ema};
 
 use super::value::TensorValue;
-use crate::program::{Elementwise, Factored};
+use crate::program::{Elementwise, Engine, Factored};
+use crate::wrapped::{Around, Field, Stage, Wrapped};
 
 /// What an erased rule does with tensors.
 pub(crate) trait OnTensors {
@@ -35,7 +36,7 @@ impl<R: Rule> OnTensors for Elementwise<R> {
         let step = self.prepare(clock);
         let mut slots = core::mem::take(state).into_iter().map(TensorValue);
         let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
-        let (param, slots) = R::advance(&step, param, grad, slots);
+        let (param, slots) = R::go(&step, param, grad, slots);
         slots.scatter(&mut |slot: TensorValue| state.push(slot.0));
         param
     }
@@ -61,6 +62,96 @@ impl<R: FactoredRule> OnTensors for Factored<R> {
         let dims = self.0.factored_dims(shape.as_slice());
         let step = self.prepare(clock);
         step_factored(&step, dims, param, grad, state)
+    }
+}
+
+impl<W: Around> OnTensors for Wrapped<W> {
+    fn step_tensors(
+        &self,
+        clock: &mut Clock,
+        param: TensorValue,
+        grad: TensorValue,
+        state: &mut Vec<DispatchTensor>,
+    ) -> TensorValue {
+        let own = state.split_off(state.len() - self.wrapper.slots().len());
+        let (memory, own_memory) = clock.memory.split_at_mut(self.inner.0.memory().len());
+        let inner = Clock::new(clock.lr, clock.step, memory);
+        let mut stage = InTensors {
+            inner: &*self.inner.0,
+            clock: Clock {
+                grad_scale: clock.grad_scale,
+                ..inner
+            },
+            param: Some(param),
+            grad,
+            slots: state,
+            own: own.into_iter().map(TensorValue).collect(),
+        };
+        let outer = Clock::new(clock.lr, clock.step, own_memory);
+        let mut outer = Clock {
+            grad_scale: clock.grad_scale,
+            ..outer
+        };
+        self.wrapper.step(&mut outer, &mut stage);
+        let (param, own) = (stage.param.take(), stage.own);
+        state.extend(own.into_iter().map(|tensor| tensor.0));
+        param.expect("put back after each piece")
+    }
+
+    fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
+        let (inner, own) = state.split_at(state.len() - self.wrapper.slots().len());
+        let own: Vec<TensorValue> = own.iter().cloned().map(TensorValue).collect();
+        let evaluated = self.wrapper.evaluated(&param, &own);
+        evaluated.or_else(|| self.inner.0.evaluated(param, inner))
+    }
+}
+
+struct InTensors<'a> {
+    inner: &'a dyn Engine,
+    clock: Clock<'a>,
+    /// Out of it while a piece works on it.
+    param: Option<TensorValue>,
+    grad: TensorValue,
+    slots: &'a mut Vec<DispatchTensor>,
+    own: Vec<TensorValue>,
+}
+
+impl InTensors<'_> {
+    fn take(&mut self, on: Field) -> TensorValue {
+        match on {
+            Field::Own => self.own.remove(0),
+            Field::Grad => self.grad.clone(),
+            Field::Param => self.param.take().expect("put back after each piece"),
+        }
+    }
+
+    fn put(&mut self, on: Field, value: TensorValue) {
+        match on {
+            Field::Own => self.own.insert(0, value),
+            Field::Grad => {
+                self.grad = value;
+                self.clock.grad_scale = 1.0;
+            }
+            Field::Param => self.param = Some(value),
+        }
+    }
+}
+
+impl Stage for InTensors<'_> {
+    fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field) {
+        let field = self.take(on);
+        let mut own = core::mem::take(&mut self.own).into_iter();
+        let state = R::State::gather(&mut || own.next().expect("one tensor per slot"));
+        let (field, state) = R::advance(step, field, self.grad.clone(), state);
+        state.scatter(&mut |value| self.own.push(value));
+        self.put(on, field);
+    }
+
+    fn inner(&mut self, on: Field) {
+        let param = self.take(on);
+        let grad = self.grad.clone();
+        let param = (self.inner).step_tensors(&mut self.clock, param, grad, self.slots);
+        self.put(on, param);
     }
 }
 

@@ -193,8 +193,11 @@ impl RuleOptimizer {
     /// What the number of this name may be, if a schedule can drive it: if it acts at every step and does not
     /// decide about the state.
     pub fn drives(&self, name: &str) -> Option<Range> {
-        let known = self.settings.iter().find(|setting| setting.name == name);
-        let range = known.map_or(Range::FINITE, |setting| setting.range);
+        let range = match self.settings.iter().find(|setting| setting.name == name) {
+            Some(setting) => setting.range,
+            None if self.settings.is_empty() => Range::FINITE,
+            None => return None,
+        };
         self.program.0.has_number(name).then_some(range)
     }
 

@@ -24,10 +24,6 @@ impl TensorValue {
         let mean = Dispatch::float_mean(self.0);
         Self(Dispatch::float_reshape(mean, Shape::from(vec![1; rank])))
     }
-
-    pub fn recip(self) -> Self {
-        Self(Dispatch::float_recip(self.0))
-    }
 }
 
 macro_rules! binary {
@@ -67,6 +63,9 @@ impl Value for TensorValue {
         self + other.clone().scale(factor)
     }
 
+    fn recip(self) -> Self {
+        Self(Dispatch::float_recip(self.0))
+    }
     fn sqrt(self) -> Self {
         Self(Dispatch::float_sqrt(self.0))
     }

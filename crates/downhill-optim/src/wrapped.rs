@@ -1,0 +1,211 @@
+//! What stands around another optimizer's step, whichever that is: its own passes before and after it.
+
+use std::sync::Arc;
+
+use downhill_rule::{Clock, Numbers, Real, Rule, Scalar, Slot, Step, Value};
+
+use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS};
+use crate::program::{Engine, Program, with_numbers};
+
+/// A wrapper: what it does around the step of the optimizer inside.
+pub(crate) trait Around: Numbers + Clone + Send + Sync + 'static {
+    /// Its own state, after that of the optimizer inside.
+    fn slots(&self) -> Vec<Slot>;
+
+    /// Its own scalars, after those of the optimizer inside.
+    fn memory(&self) -> Vec<Scalar> {
+        Vec::new()
+    }
+
+    /// One step, in pieces.
+    fn step(&self, clock: &mut Clock, stage: &mut impl Stage);
+
+    /// The parameter to evaluate, from its own state; none where it is that of the optimizer inside.
+    fn evaluated<V: Value>(&self, _param: &V, _own: &[V]) -> Option<V> {
+        None
+    }
+}
+
+/// What a piece of a step works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// The parameter.
+    Param,
+    /// The gradient: what comes out takes its place.
+    Grad,
+    /// The first of the wrapper's own state.
+    Own,
+}
+
+/// Where the pieces of a step run: over memory, or as tensor operations.
+pub(crate) trait Stage {
+    /// A step of a rule whose parameter is the field, and whose state is the wrapper's own.
+    fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field);
+
+    /// The step of the optimizer inside.
+    fn inner(&mut self, on: Field);
+}
+
+/// An optimizer with a wrapper around it.
+pub(crate) struct Wrapped<W> {
+    pub wrapper: W,
+    pub inner: Program,
+}
+
+impl Program {
+    /// An optimizer with a wrapper around it.
+    pub(crate) fn wrapped(wrapper: impl Around, inner: Self) -> Self {
+        Self(Arc::new(Wrapped { wrapper, inner }))
+    }
+}
+
+impl<W: Around> Wrapped<W> {
+    fn run<V: Real + Element<Compute = V>>(
+        &self,
+        clock: &mut Clock,
+        shape: &[usize],
+        buffers: Buffers<'_, V>,
+    ) {
+        let slots = self.inner.0.slots(shape).len();
+        let (memory, own_memory) = clock.memory.split_at_mut(self.inner.0.memory().len());
+        let mut slots_of_inner: [&mut [V]; MAX_SLOTS] = Default::default();
+        let mut own: [&mut [V]; MAX_SLOTS] = Default::default();
+        for (at, slot) in buffers.slots.into_iter().enumerate() {
+            match at < slots {
+                true => slots_of_inner[at] = slot,
+                false => own[at - slots] = slot,
+            }
+        }
+        let inner = Clock::new(clock.lr, clock.step, memory);
+        let mut stage = OverMemory {
+            inner: &*self.inner.0,
+            clock: Clock {
+                grad_scale: clock.grad_scale,
+                ..inner
+            },
+            shape,
+            param: buffers.param,
+            grad: buffers.grad,
+            filtered: None,
+            slots: slots_of_inner,
+            own,
+        };
+        let outer = Clock::new(clock.lr, clock.step, own_memory);
+        let mut outer = Clock {
+            grad_scale: clock.grad_scale,
+            ..outer
+        };
+        self.wrapper.step(&mut outer, &mut stage);
+    }
+}
+
+impl<W: Around> Engine for Wrapped<W> {
+    fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
+        let own = self.wrapper.slots().into_iter();
+        let mut slots = self.inner.0.slots(shape);
+        slots.extend(own.map(|slot| (slot, shape.to_vec())));
+        slots
+    }
+
+    fn memory(&self) -> Vec<Scalar> {
+        let mut memory = self.inner.0.memory();
+        memory.extend(self.wrapper.memory());
+        memory
+    }
+
+    fn follows_rate(&self) -> bool {
+        self.inner.0.follows_rate()
+    }
+
+    fn has_number(&self, name: &str) -> bool {
+        self.wrapper.clone().number_mut(name).is_some() || self.inner.0.has_number(name)
+    }
+
+    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine> {
+        let mut of_inner = numbers.to_vec();
+        of_inner.retain(|(name, _)| self.wrapper.clone().number_mut(name).is_none());
+        Arc::new(Self {
+            wrapper: with_numbers(&self.wrapper, numbers),
+            inner: Program(self.inner.0.driven(&of_inner)),
+        })
+    }
+
+    fn half_buffers(&self) -> bool {
+        false
+    }
+
+    fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
+        match buffers {
+            AnyBuffers::F32(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::F64(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::F16(_) | AnyBuffers::Bf16(_) => {
+                unreachable!("wrappers take 16-bit parameters as tensors")
+            }
+        }
+    }
+
+    fn evaluate_buffers(&self, param: &mut [f64], state: &[Vec<f64>]) {
+        let (inner, own) = state.split_at(state.len() - self.wrapper.slots().len());
+        let trained = param.to_vec();
+        self.inner.0.evaluate_buffers(param, inner);
+        for (i, param) in param.iter_mut().enumerate() {
+            let own: Vec<f64> = own.iter().map(|slot| slot[i]).collect();
+            if let Some(evaluated) = self.wrapper.evaluated(&trained[i], &own) {
+                *param = evaluated;
+            }
+        }
+    }
+}
+
+struct OverMemory<'a, V: Element> {
+    inner: &'a dyn Engine,
+    clock: Clock<'a>,
+    shape: &'a [usize],
+    param: &'a mut [V],
+    grad: &'a [V],
+    /// In the place of the gradient, once a pass has changed it.
+    filtered: Option<Vec<V>>,
+    slots: [&'a mut [V]; MAX_SLOTS],
+    own: [&'a mut [V]; MAX_SLOTS],
+}
+
+fn again<'a, V>(slots: &'a mut [&mut [V]; MAX_SLOTS]) -> [&'a mut [V]; MAX_SLOTS] {
+    slots.each_mut().map(|slot| &mut **slot)
+}
+
+impl<V: Real + Element<Compute = V>> Stage for OverMemory<'_, V> {
+    fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field) {
+        let mut filtered = match on {
+            Field::Grad => Some(self.grad.to_vec()),
+            Field::Param | Field::Own => None,
+        };
+        let mut slots = again(&mut self.own);
+        let param = match (&mut filtered, on) {
+            (Some(filtered), _) => filtered.as_mut_slice(),
+            (None, Field::Own) => {
+                let own = core::mem::take(&mut slots[0]);
+                slots.rotate_left(1);
+                own
+            }
+            (None, _) => &mut *self.param,
+        };
+        let grad = self.grad;
+        pass::elementwise::<R, V>(step, Buffers { param, grad, slots });
+        if filtered.is_some() {
+            self.filtered = filtered;
+            self.clock.grad_scale = 1.0;
+        }
+    }
+
+    fn inner(&mut self, on: Field) {
+        let param = match on {
+            Field::Own => &mut *self.own[0],
+            Field::Param | Field::Grad => &mut *self.param,
+        };
+        let grad = self.filtered.as_deref().unwrap_or(self.grad);
+        let slots = again(&mut self.slots);
+        let buffers = V::any(Buffers { param, grad, slots });
+        self.inner
+            .step_buffers(&mut self.clock, self.shape, buffers);
+    }
+}
