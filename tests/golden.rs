@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use burn::tensor::DType;
 use common::golden::{Case, cases, files};
-use common::{TestDevice, devices_with};
+use common::{TestDevice, devices, devices_with};
 use downhill::optim::OptimizerConfig;
 
 /// Steps on a GPU interface cost a hundred times what they cost on the CPU, and its code does not
@@ -50,6 +50,20 @@ fn in_f32() {
     check(DType::F32, |case, device| {
         case.check(case.optimizer(), device, DType::F32)
     });
+}
+
+/// Without tensors.
+#[test]
+fn as_plain_numbers() {
+    let device = devices_with(DType::F64)
+        .next()
+        .or(devices().into_iter().next());
+    let device = device.expect("a backend is compiled in");
+    let all = files().into_iter().flat_map(|file| cases(&file));
+    let failures: Vec<_> = all
+        .filter_map(|case| case.check_numbers(&device).err())
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// The CPU backends through the tensor operations that every other backend takes.

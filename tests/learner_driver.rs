@@ -14,9 +14,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::{LossMetric, NumericEntry};
-use burn::train::{LearningResult, SupervisedTraining, TrainStep};
-use common::values_of;
-use downhill::optim::{AdamWConfig, SgdConfig};
+use burn::train::{InferenceStep, LearningResult, SupervisedTraining, TrainStep};
+use common::{floats, values_of};
+use downhill::optim::{AdamWConfig, ScheduleFreeAdamWConfig, SgdConfig};
 use downhill::problems::data::{self, Batch};
 use downhill::schedule::{
     CosineConfig, PlateauScheduler, ReduceOnPlateauConfig, ThresholdMode, percent,
@@ -484,6 +484,49 @@ fn what_is_validated_are_the_averages() {
         std::fs::read_to_string(path).unwrap()
     };
     assert_ne!(loss("raw", false), loss("averaged", true));
+}
+
+#[test]
+fn without_averages_the_optimizers_own_view_is_validated() {
+    let make = || Driver::builder(ScheduleFreeAdamWConfig::new().init(), 1e-2);
+    let run = Run::new("evaluated", 1);
+    let (result, strategy, _) = run.launch(make(), |strategy| strategy);
+    let evaluated = strategy.evaluated().unwrap();
+    assert_ne!(values_of(&evaluated), values_of(&result.model));
+    assert!(strategy.averaged().is_none());
+    let mut net = Net::new(&Device::flex().autodiff());
+    let mut driver = make().bind(&net).unwrap();
+    for batch in &run.batches {
+        let batch = Batch {
+            inputs: batch.inputs.clone().autodiff(),
+            ..batch.clone()
+        };
+        (net, _) = driver
+            .step(net.clone(), TrainStep::step(&net, batch).grads)
+            .unwrap();
+    }
+    assert_eq!(values_of(&net), values_of(&result.model));
+    assert_eq!(values_of(&driver.evaluated(&net)), values_of(&evaluated));
+    // The loss in the file is that of the view.
+    let path = run.folder.join("valid").join("epoch-1").join("Loss.log");
+    let shown = std::fs::read_to_string(path).unwrap();
+    let losses = shown
+        .split_whitespace()
+        .filter_map(|line| line.split(',').next()?.parse().ok());
+    let losses: Vec<f64> = losses.collect();
+    let (test, _) = loader(&data::digits().test, &Device::flex());
+    let expected: Vec<f64> = test
+        .iter()
+        .map(|batch| InferenceStep::step(&evaluated, batch.unwrap()))
+        .map(|output| floats(output.loss.into_data())[0])
+        .collect();
+    assert_eq!(losses.len(), expected.len());
+    for (found, expected) in losses.iter().zip(&expected) {
+        assert!(
+            (found - expected).abs() <= 1e-4 * expected,
+            "{found}, {expected}"
+        );
+    }
 }
 
 #[test]

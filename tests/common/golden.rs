@@ -133,6 +133,38 @@ impl Case {
         })
     }
 
+    /// [`check`](Self::check) in f64, on plain numbers; `device` says how exact that is.
+    pub fn check_numbers(&self, device: &TestDevice) -> Result<(), String> {
+        let config = OptimizerConfig::from_json(&self.config.to_string()).expect("checked before");
+        let mut run = config.try_trajectory(&self.shape).expect("checked before");
+        let len = self.shape.iter().product();
+        let mut numbers = SplitMix64(self.seed);
+        let mut draw = |scale| (0..len).map(|_| numbers.next(scale)).collect::<Vec<_>>();
+        let mut param = draw(1.0);
+        let mut largest = param.iter().fold(0.0_f64, |max, x| max.max(x.abs()));
+        let mut compare = |what: &str, found: &[f64], expected: &[f64]| {
+            largest = found.iter().fold(largest, |max, x| max.max(x.abs()));
+            self.compare(what, found, expected, largest, device, DType::F64)
+        };
+        for t in 1..=60 {
+            let lr = self.learning_rate / (1.0 + 0.01 * (t - 1) as f64);
+            run.step(lr, &mut param, &draw(self.grad_scale));
+            if let Some(expected) = self.params.get(&t) {
+                compare(&format!("parameter after step {t}"), &param, expected)?;
+            }
+        }
+        if let Some(expected) = &self.evaluated {
+            compare("to evaluate", &run.evaluated(&param), expected)?;
+        }
+        for (name, expected) in &self.state {
+            let scalar = run.scalar(name).map(|scalar| vec![scalar]);
+            let found = scalar.or_else(|| run.state(name).map(<[f64]>::to_vec));
+            let found = found.ok_or_else(|| format!("{}: no state `{name}`", self.label()))?;
+            compare(name, &found, expected)?;
+        }
+        Ok(())
+    }
+
     fn check_subject(
         &self,
         device: &TestDevice,

@@ -198,8 +198,10 @@ impl Row {
             }
             let found = value_of(&default, setting.name);
             let takes_other_code = match setting.kind {
-                // A warmup's first steps are too small for 16 bits.
-                SettingKind::Flag => !["maximize", "warmup_init"].contains(&setting.name),
+                // A warmup's first steps are too small for 16 bits, and so are those in proportion.
+                SettingKind::Flag => {
+                    !["maximize", "warmup_init", "refined"].contains(&setting.name)
+                }
                 SettingKind::Choice(_) => true,
                 // The steps are too small for 16 bits then.
                 _ if setting.name == "base_learning_rate" => false,

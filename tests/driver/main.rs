@@ -12,6 +12,8 @@ mod binding;
 mod clipping;
 #[cfg(feature = "flex")]
 mod concurrency;
+mod driven;
+mod evaluated;
 mod groups;
 mod non_finite;
 mod parts;

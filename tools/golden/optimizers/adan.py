@@ -1,8 +1,10 @@
 """Adan."""
 
 import numpy as np
+import optax
 from cases import Cases
 from formulas import Formula
+from libraries import Optax, find, schedule
 
 
 class Adan(Formula):
@@ -14,7 +16,8 @@ class Adan(Formula):
     u = (m_hat + beta_2 e_hat) / (sqrt(n_hat) + eps)
     p = (p - lr u) / (1 + lr wd), or p *= 1 - lr wd first
 
-    optax.adan has 1 - beta_2 in the place of beta_2.
+    optax.adan has 1 - beta_2 in the place of beta_2, and by default 1e-8 under the
+    root, which is left out here.
     """
 
     def setup(self, get):
@@ -54,6 +57,29 @@ class Adan(Formula):
 
 
 def reference(config, parameter, rates):
+    get = config.get
+    if get("variant") == "optax":
+        transformation = optax.adan(
+            schedule(rates),
+            b1=get("beta_1", 0.98),
+            b2=get("beta_2", 0.92),
+            b3=get("beta_3", 0.99),
+            eps=get("epsilon", 1e-8),
+            eps_root=0.0,
+            weight_decay=get("weight_decay", 0.0),
+        )
+
+        def read(state):
+            part = find(state, optax.ScaleByAdanState)
+            return {
+                "exp_avg": part.m,
+                "exp_avg_diff": part.v,
+                "exp_avg_sq": part.n,
+                "previous_grad": part.g,
+            }
+
+        maximize = get("maximize", False)
+        return "optax.adan", Optax(transformation, parameter, read, maximize)
     return "formula: the authors' Adan", Adan(config, parameter)
 
 
@@ -88,6 +114,9 @@ def cases():
                 **decay,
                 **up,
             },
+            "optax": {"variant": "optax"},
+            "optax_beta_2": {"variant": "optax", "beta_2": 0.7},
+            "optax_weight_decay": {"variant": "optax", **no_prox, **decay},
         },
     )
     return collected

@@ -1,7 +1,19 @@
 use downhill_rule::{Clock, Debiased, Rule, Slot, Step, Value, bias_correction, ema};
 
-use crate::decay::Decay;
+use crate::config::Config;
+use crate::decay::{Decay, WeightDecayKind};
 use crate::declare::optimizer;
+use crate::settings::choice;
+
+choice! {
+    /// Which weight the differences of gradients have; see [`Adan`].
+    AdanVariant {
+        /// `beta_2`, as in the authors' code.
+        Authors = "authors",
+        /// `1 - beta_2`, as in `optax.adan` (which has a second epsilon, under the root).
+        Optax = "optax",
+    }
+}
 
 optimizer! {
     /// Adan: [`Adam`](crate::Adam) with Nesterov's look-ahead from differences of gradients.
@@ -15,7 +27,8 @@ optimizer! {
     /// ```
     ///
     /// The betas are the implementation's, 1 less those of the paper. Its `no_prox` is the decoupled kind of
-    /// weight decay. optax has `1 - beta_2` where its authors have `beta_2`. State: `exp_avg`,
+    /// weight decay. [`optax`](AdanConfig::optax) has `1 - beta_2` where its authors
+    /// weigh with `beta_2`. State: `exp_avg`,
     /// `exp_avg_diff`, `exp_avg_sq`, `previous_grad`. Source: Xie et al., arXiv 2208.06677.
     ///
     /// ```
@@ -37,12 +50,23 @@ optimizer! {
     beta_3, with_beta_3: f64 = 0.99, DECAY;
     /// Added to the root.
     epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
+    /// Which algorithm.
+    variant, with_variant: AdanVariant = AdanVariant::Authors, ANY;
 }
 
-/// The settings with two bias corrections, the weight of `e`, and whether there is a gradient to compare with.
+impl Config<Adan> {
+    /// optax's, with decoupled weight decay.
+    pub fn optax() -> Self {
+        let decay = WeightDecayKind::Decoupled;
+        Self::new().with_variant(AdanVariant::Optax).with_weight_decay_kind(decay)
+    }
+}
+
+/// The settings with two bias corrections, the weight of differences, that of `e`, and whether there is a gradient to compare with.
 #[derive(Clone, Copy, Debug)]
 pub struct AdanCoefs {
     debiased: Debiased<Adan>,
+    weight: f64,
     ahead: f64,
     compare: f64,
 }
@@ -56,9 +80,14 @@ impl Rule for Adan {
     }
 
     fn prepare(&self, clock: &mut Clock) -> Step<AdanCoefs> {
+        let weight = match self.variant {
+            AdanVariant::Authors => self.beta_2,
+            AdanVariant::Optax => 1.0 - self.beta_2,
+        };
         let coefs = AdanCoefs {
+            weight,
             debiased: Debiased::new(*self, self.beta_1, self.beta_3, clock.t()),
-            ahead: self.beta_2 / bias_correction(self.beta_2, clock.t()),
+            ahead: weight / bias_correction(self.beta_2, clock.t()),
             compare: if clock.step == 1 { 0.0 } else { 1.0 },
         };
         Step::new(clock.lr, coefs)
@@ -71,11 +100,11 @@ impl Rule for Adan {
         grad: V,
         [m, e, n, previous]: [V; 4],
     ) -> (V, [V; 4]) {
-        let Adan { beta_1, beta_2, beta_3, epsilon } = coefs.debiased.rule;
+        let Adan { beta_1, beta_2, beta_3, epsilon, .. } = coefs.debiased.rule;
         let change = (grad.clone() - previous).scale(coefs.compare);
         let m = ema(m, grad.clone(), beta_1);
         let e = ema(e, change.clone(), beta_2);
-        let n = ema(n, (grad.clone() + change.scale(beta_2)).square(), beta_3);
+        let n = ema(n, (grad.clone() + change.scale(coefs.weight)).square(), beta_3);
         let ahead = coefs.debiased.mean(m.clone()) + e.clone().scale(coefs.ahead);
         let root = coefs.debiased.root(n.clone()).offset(epsilon);
         (ahead / root, [m, e, n, grad])

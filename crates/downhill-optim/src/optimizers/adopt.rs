@@ -1,5 +1,6 @@
 use downhill_rule::{Clock, Rule, Slot, Step, Value, ema};
 
+use crate::config::Config;
 use crate::decay::Decay;
 use crate::declare::optimizer;
 
@@ -16,7 +17,7 @@ optimizer! {
     ///
     /// An element without a gradient in the first step is divided by epsilon later, and only the clamp
     /// limits it. State: `exp_avg`, `exp_avg_sq`. Source: Taniguchi et al., arXiv 2411.02853, Algorithm 2 with
-    /// the clamp of its authors' implementation; timm's exponent is 0.333.
+    /// the clamp of its authors' implementation; [`timm`](AdoptConfig::timm)'s differs.
     ///
     /// ```
     /// use downhill_optim::AdoptConfig;
@@ -37,6 +38,13 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-6, POSITIVE;
     /// How the largest normalised gradient grows with the steps.
     clip_exponent, with_clip_exponent: f64 = 0.25, NOT_NEGATIVE, shown_with r#"{"beta_2": 0.5}"#;
+}
+
+impl Config<Adopt> {
+    /// timm's: the largest normalised gradient grows faster.
+    pub fn timm() -> Self {
+        Self::new().with_clip_exponent(0.333)
+    }
 }
 
 /// The settings of this step, and the largest normalised gradient.

@@ -7,7 +7,7 @@ optimizer! {
     /// Lion: the sign of a mean of the gradient, found by a search over programs.
     ///
     /// ```text
-    /// u = sign(beta_1·m + (1 - beta_1)·g)
+    /// u = sign(beta_1·m + (1 - beta_1)·g),   refined: the same number, but at most ±1
     /// m ← beta_2·m + (1 - beta_2)·g
     /// ```
     ///
@@ -30,6 +30,8 @@ optimizer! {
     beta_1, with_beta_1: f64 = 0.9, DECAY;
     /// Decay of the mean.
     beta_2, with_beta_2: f64 = 0.99, DECAY;
+    /// Whether elements below 1 move in proportion instead of by their sign (optax's refined mode).
+    refined, with_refined: bool = false, ANY;
 }
 
 impl Rule for Lion {
@@ -46,7 +48,11 @@ impl Rule for Lion {
 
     #[inline(always)]
     fn direction<V: Value>(coefs: &Self, _: &V, grad: V, [m]: [V; 1]) -> (V, [V; 1]) {
-        let direction = ema(m.clone(), grad.clone(), coefs.beta_1).sign();
+        let mean = ema(m.clone(), grad.clone(), coefs.beta_1);
+        let direction = match coefs.refined {
+            true => mean.clamp_min(-1.0).clamp_max(1.0),
+            false => mean.sign(),
+        };
         (direction, [ema(m, grad, coefs.beta_2)])
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use burn::module::Module;
+use downhill_optim::OptimizerConfig;
 use serde_json::{Value, json};
 
 use super::CheckpointError;
@@ -81,6 +82,23 @@ pub(super) fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<Parameter
         .collect()
 }
 
+/// The settings of an optimizer, in an order of their own, and with the defaults of those that an older file
+/// does not know.
+fn complete(entry: &OptimizerEntry) -> String {
+    let Ok(settings) = serde_json::from_str::<Value>(&entry.settings) else {
+        return entry.settings.clone();
+    };
+    let mut named = settings.clone();
+    if let Value::Object(named) = &mut named {
+        named.insert("name".to_string(), entry.name.clone().into());
+    }
+    match serde_json::from_value::<OptimizerConfig>(named) {
+        Ok(config) => config.to_string(),
+        // Not one of this library's.
+        Err(_) => settings.to_string(),
+    }
+}
+
 /// A setting that differs.
 pub(super) struct Difference {
     pub what: String,
@@ -138,11 +156,7 @@ pub(super) fn differences<M: Module>(
     let named = |entries: &[OptimizerEntry], place: Option<usize>| {
         let entry = place.and_then(|place| entries.get(place));
         entry.map_or_else(unknown, |entry| {
-            // As JSON, in which the order of the settings says nothing.
-            let settings = serde_json::from_str::<Value>(&entry.settings);
-            let settings =
-                settings.map_or_else(|_| entry.settings.clone(), |json| json.to_string());
-            format!("{} {settings}", entry.name)
+            format!("{} {}", entry.name, complete(entry))
         })
     };
     for entry in &own {
