@@ -8,9 +8,9 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-use downhill::problems::data;
-use downhill::problems::mlp::MlpConfig;
 use downhill_lab::bench::{BenchError, Pair, StepTime, Steps, pair, step_time, subject_time};
+use downhill_problems::data;
+use downhill_problems::mlp::MlpConfig;
 use serde::Serialize;
 
 /// Compare step times with burn-optim's.

@@ -22,7 +22,7 @@ use std::{
 
 use burn::{optim::GradientsParams, tensor::Device};
 use clap::Parser;
-use downhill::problems::{
+use downhill_problems::{
     data::{Batch, Classification},
     mlp::{Mlp, MlpConfig},
     numpy::RandomState,

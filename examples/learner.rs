@@ -25,10 +25,10 @@ use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::{AccuracyMetric, LearningRateMetric, LossMetric};
 use clap::Parser;
 use downhill::optim::AdamWConfig;
-use downhill::problems::data::{self, Batch, Classification};
-use downhill::problems::mlp::MlpConfig;
 use downhill::schedule::{CosineConfig, Schedule, ScheduleError, percent};
 use downhill::train::{Averaging, Clipping, Driver, Group, NonFinite};
+use downhill_problems::data::{self, Batch, Classification};
+use downhill_problems::mlp::MlpConfig;
 
 use net::Net;
 

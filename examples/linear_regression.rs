@@ -25,7 +25,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use clap::Parser;
-use downhill::problems::{
+use downhill_problems::{
     data::{self, Points},
     numpy::RandomState,
 };

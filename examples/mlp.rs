@@ -30,15 +30,15 @@ use clap::{CommandFactory, Parser, error::ErrorKind as UsageError};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use downhill::{
     optim::{OptimizerConfig, state_bytes},
-    problems::{
-        data::{DataSource, Split},
-        mlp::{Mlp, MlpConfig},
-        numpy::RandomState,
-    },
     schedule::{PlateauScheduler, ReduceOnPlateauConfig, ScheduleConfig},
     train::{Averaging, Clipping, Driver, NonFinite},
 };
 use downhill_lab::cli::number;
+use downhill_problems::{
+    data::{DataSource, Split},
+    mlp::{Mlp, MlpConfig},
+    numpy::RandomState,
+};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 

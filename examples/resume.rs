@@ -25,10 +25,10 @@ use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use downhill::{
     optim::NAdamConfig,
-    problems::{data, mlp::MlpConfig, numpy::RandomState},
     schedule::{CosineConfig, percent},
     train::{Averaging, Clipping, Driver, checkpoint::Checkpoints},
 };
+use downhill_problems::{data, mlp::MlpConfig, numpy::RandomState};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Kills a training at random moments, lets it go on, and compares it with one that ran through.

@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
-use downhill::problems::data::Batch;
-use downhill::problems::mlp::Mlp;
+use downhill_problems::data::Batch;
+use downhill_problems::mlp::Mlp;
 
 /// The model as burn-train takes one.
 #[derive(Module, Debug)]

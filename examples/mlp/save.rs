@@ -5,13 +5,11 @@ use std::{
     path::Path,
 };
 
-use downhill::{
-    problems::mlp::Mlp,
-    train::{
-        Driver,
-        checkpoint::{Checkpoints, Goal},
-    },
+use downhill::train::{
+    Driver,
+    checkpoint::{Checkpoints, Goal},
 };
+use downhill_problems::mlp::Mlp;
 
 use crate::{Args, History};
 

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod convert;
 mod folders;
 mod forged;
 mod layouts;

@@ -14,9 +14,9 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining,
 };
-use downhill::problems::data::{self, Batch, Classification};
-use downhill::problems::mlp::MlpConfig;
-use downhill::problems::numpy::RandomState;
+use downhill_problems::data::{self, Batch, Classification};
+use downhill_problems::mlp::MlpConfig;
+use downhill_problems::numpy::RandomState;
 
 const BATCH_SIZE: usize = 32;
 

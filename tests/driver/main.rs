@@ -17,6 +17,7 @@ mod evaluated;
 mod groups;
 mod non_finite;
 mod parts;
+mod properties;
 mod reports;
 mod shapes;
 mod unfit;

@@ -52,12 +52,15 @@ impl Program {
     }
 }
 
+/// A number by its name.
+pub type Named = (Arc<str>, f64);
+
 /// Numbers in the place of a rule's own, by their [names](downhill_rule::Numbers).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Driven(Option<Arc<[(Arc<str>, f64)]>>);
+pub struct Driven(Option<Arc<[Named]>>);
 
-impl FromIterator<(Arc<str>, f64)> for Driven {
-    fn from_iter<I: IntoIterator<Item = (Arc<str>, f64)>>(numbers: I) -> Self {
+impl FromIterator<Named> for Driven {
+    fn from_iter<I: IntoIterator<Item = Named>>(numbers: I) -> Self {
         let numbers: Arc<[_]> = numbers.into_iter().collect();
         Self((!numbers.is_empty()).then_some(numbers))
     }
@@ -84,7 +87,7 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
     fn has_number(&self, name: &str) -> bool;
 
     /// The same with other numbers.
-    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine>;
+    fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine>;
 
     /// Whether [`step_buffers`](Self::step_buffers) takes 16-bit parameters.
     fn half_buffers(&self) -> bool;
@@ -97,7 +100,7 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
 }
 
 /// The rule with other numbers.
-pub(crate) fn with_numbers<R: Numbers + Clone>(rule: &R, numbers: &[(Arc<str>, f64)]) -> R {
+pub(crate) fn with_numbers<R: Numbers + Clone>(rule: &R, numbers: &[Named]) -> R {
     let mut rule = rule.clone();
     for (name, number) in numbers {
         if let Some(own) = rule.number_mut(name) {
@@ -141,7 +144,7 @@ impl<R: Rule> Engine for Elementwise<R> {
         self.0.clone().number_mut(name).is_some()
     }
 
-    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine> {
+    fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine> {
         Arc::new(Self(with_numbers(&self.0, numbers)))
     }
 
@@ -209,7 +212,7 @@ impl<R: FactoredRule> Engine for Factored<R> {
         self.0.clone().number_mut(name).is_some()
     }
 
-    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine> {
+    fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine> {
         Arc::new(Self(with_numbers(&self.0, numbers)))
     }
 

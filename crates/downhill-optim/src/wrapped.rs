@@ -5,7 +5,7 @@ use std::sync::Arc;
 use downhill_rule::{Clock, Numbers, Real, Rule, Scalar, Slot, Step, Value};
 
 use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS};
-use crate::program::{Engine, Program, with_numbers};
+use crate::program::{Engine, Named, Program, with_numbers};
 
 /// A wrapper: what it does around the step of the optimizer inside.
 pub(crate) trait Around: Numbers + Clone + Send + Sync + 'static {
@@ -121,7 +121,7 @@ impl<W: Around> Engine for Wrapped<W> {
         self.wrapper.clone().number_mut(name).is_some() || self.inner.0.has_number(name)
     }
 
-    fn driven(&self, numbers: &[(Arc<str>, f64)]) -> Arc<dyn Engine> {
+    fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine> {
         let mut of_inner = numbers.to_vec();
         of_inner.retain(|(name, _)| self.wrapper.clone().number_mut(name).is_none());
         Arc::new(Self {

@@ -343,7 +343,7 @@ impl Driver {
     /// [`evaluated`](crate::evaluated()). [Averages](Self::averaged) that the driver keeps have nothing to do with
     /// it.
     ///
-    /// It is the same after a checkpoint was [resumed](crate::checkpoint::Checkpoint::resume).
+    /// It is the same after a checkpoint was [resumed](Self::resume).
     pub fn evaluated<M: Module>(&self, model: &M) -> M {
         asked(model, &self.core.own(), |model, grads| {
             self.optim.clone().step(0.0, model, grads)

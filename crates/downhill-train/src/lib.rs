@@ -27,6 +27,7 @@ mod error;
 mod evaluated;
 mod gradients;
 mod groups;
+mod guard;
 #[cfg(feature = "learner")]
 mod learner;
 mod params;

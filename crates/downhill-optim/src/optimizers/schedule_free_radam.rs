@@ -24,7 +24,7 @@ optimizer! {
     /// ```
     ScheduleFreeRAdam as ScheduleFreeRAdamConfig, "schedule_free_radam" {
         learning_rate: 2.5e-3,
-        paper: "Defazio et al., arXiv 2405.15682; schedulefree 1.4.1",
+        paper: "Defazio et al., arXiv 2405.15682",
         description: "schedule-free adamw that needs no warmup either",
         decay: Decay::own(0.0),
     }

@@ -84,10 +84,10 @@ fn split<E: Element>(buffers: Buffers<'_, E>, parts: usize) -> Vec<Buffers<'_, E
 /// The loop, with one function per number of slots: only as arguments of a function of their own
 /// do the slices tell the compiler that they do not overlap, and only then does it vectorise.
 #[inline(always)]
-fn pass<R: Rule, V: Real, const CAUTIOUS: bool>(step: &Step<R::Coefs>, buffers: Buffers<'_, V>)
-where
-    V: Element<Compute = V>,
-{
+fn pass<R: Rule, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+    step: &Step<R::Coefs>,
+    buffers: Buffers<'_, V>,
+) {
     let Buffers { param, grad, slots } = buffers;
     let [a, b, c, d, e, f] = slots;
     match <R::State<V> as Slots<V>>::LEN {

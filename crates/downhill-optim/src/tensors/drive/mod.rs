@@ -36,4 +36,4 @@ pub use place::{Place, memory_order};
 pub use super::optimizer::StateMismatch;
 pub use super::state::{detached, state_dtype};
 pub use crate::pass::Squares;
-pub use crate::program::Driven;
+pub use crate::program::{Driven, Named};

@@ -1,8 +1,5 @@
 //! The examples `linear_regression`, `quadratic` and `benchmark`, run as their users run them, against
 //! the numbers of the deck's own classes; and `docs/deck.md`, whose commands must work.
-#![cfg(feature = "flex")]
-
-mod cli;
 
 use std::{
     collections::BTreeSet,
@@ -11,12 +8,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use cli::{TempDir, text};
-use downhill::problems::{data, numpy::RandomState};
+use crate::runs::{TempDir, text};
+use downhill_problems::{data, numpy::RandomState};
 use serde_json::Value;
 
 fn example(name: &str, args: &[&str]) -> Command {
-    let mut command = cli::example(name);
+    let mut command = crate::runs::example(name);
     // In double precision, whatever else is compiled in.
     command.args(args).env("BURN_DEVICE", "flex");
     command
@@ -29,12 +26,12 @@ fn run(name: &str, args: &[&str]) -> Output {
 /// What a run prints, which must go well and say nothing else.
 #[track_caller]
 fn output(name: &str, args: &[&str]) -> String {
-    cli::printed(&run(name, args))
+    crate::runs::printed(&run(name, args))
 }
 
 #[track_caller]
 fn reports(name: &str, args: &[&str]) -> Vec<Value> {
-    cli::objects(&run(name, &[&["--json"], args].concat()))
+    crate::runs::objects(&run(name, &[&["--json"], args].concat()))
 }
 
 fn golden(name: &str) -> Value {

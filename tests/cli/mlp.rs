@@ -1,7 +1,4 @@
 //! The example `mlp`, run as its users run it.
-#![cfg(feature = "flex")]
-
-mod cli;
 
 use std::{
     fs,
@@ -10,8 +7,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use cli::{TempDir, example, message, objects, text};
-use downhill::{problems::data, schedule::ScheduleConfig};
+use crate::runs::{TempDir, example, message, objects, text};
+use downhill::schedule::ScheduleConfig;
+use downhill_problems::data;
 use serde_json::{Value, json};
 
 fn mlp(args: &[&str]) -> Command {

@@ -1,12 +1,10 @@
 //! What holds for a driver whatever the numbers are.
 
-mod common;
-
+use crate::common::net::{ALL, Net, SHAPES, Values, zeros};
+use crate::common::rows::ROWS;
+use crate::common::{TestDevice, devices};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{DType, Device};
-use common::net::{ALL, Net, SHAPES, Values, zeros};
-use common::rows::ROWS;
-use common::{TestDevice, devices};
 use downhill::optim::{SgdConfig, canonical_bytes};
 use downhill::train::{
     Accumulation, Averaging, Clipping, Driver, Group, MicroBatch, NonFinite, Outcome, Select,
@@ -64,7 +62,7 @@ fn state(driver: &Driver) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(common::cases(64))]
+    #![proptest_config(crate::common::cases(64))]
 
     #[test]
     fn no_norm_is_above_its_threshold(
@@ -73,7 +71,7 @@ proptest! {
         threshold in 1e-3..10f64,
     ) {
         let device = device(index);
-        let slack = 1.0 + common::rounding(&device, dtype);
+        let slack = 1.0 + crate::common::rounding(&device, dtype);
         let clipped = seen(Clipping::global_norm(threshold), &grads, &device.device, dtype);
         prop_assert!(norm(&clipped) <= threshold * slack);
         let clipped = seen(Clipping::tensor_norm(threshold), &grads, &device.device, dtype);
@@ -141,7 +139,7 @@ proptest! {
             }
             if wrong {
                 let mut grads = one.grads(t, &ALL, device, dtype);
-                grads.register(one.bias.id, common::net::make::<1>(0, &[1], device, dtype));
+                grads.register(one.bias.id, crate::common::net::make::<1>(0, &[1], device, dtype));
                 one = driver.step(one, grads).unwrap_err().model;
             }
             if bad || wrong {
@@ -193,7 +191,7 @@ proptest! {
             }
         }
         let averaged = driver.averaged(&net).values();
-        let slack = 4.0 * common::rounding(&device, dtype);
+        let slack = 4.0 * crate::common::rounding(&device, dtype);
         for index in ALL {
             let found = averaged[index][0];
             prop_assert!(low[index] - slack <= found && found <= high[index] + slack);

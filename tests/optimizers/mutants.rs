@@ -1,10 +1,8 @@
 //! The golden tests see what they should: rules that are wrong in one place fail them.
 
-mod common;
-
+use crate::common::devices_with;
+use crate::common::golden::{Case, cases};
 use burn::tensor::DType;
-use common::devices_with;
-use common::golden::{Case, cases};
 use downhill::optim::{AdaGrad, Adam, NAdam, OptimizerConfig, RmsProp, RuleOptimizer, Sgd};
 use downhill::rule::{Adjusted, Clock, Numbers, Rule, Scalar, Slot, Step, Value, WeightDecay, ema};
 use serde_json::Value as Json;

@@ -1,6 +1,4 @@
 //! `downhill checkpoint`, run as its users run it.
-#![cfg(feature = "flex")]
-
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;

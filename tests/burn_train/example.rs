@@ -1,23 +1,18 @@
 //! A schedule in burn-train's `Learner`: training that was interrupted and resumed from its
 //! checkpoint goes on as if nothing had happened.
-#![cfg(feature = "flex")]
-
-mod common;
-#[path = "common/learner.rs"]
-mod learner;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use crate::common::values_of;
+use crate::learner::{Net, Screen, folder, loader};
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::tensor::Device;
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::{Learner, SupervisedTraining};
-use common::values_of;
 use downhill::optim::NAdamConfig;
-use downhill::problems::data;
 use downhill::schedule::{CosineConfig, Schedule, Scheduler, percent};
-use learner::{Net, Screen, folder, loader};
+use downhill_problems::data;
 
 const EPOCHS: usize = 2;
 

@@ -1,13 +1,11 @@
 //! Every optimizer against the numbers of PyTorch, optax and the papers: parameters and every state
 //! tensor over 60 steps, in f64 and f32, on every backend that is compiled in.
 
-mod common;
-
 use std::collections::BTreeSet;
 
+use crate::common::golden::{Case, cases, files};
+use crate::common::{TestDevice, devices, devices_with};
 use burn::tensor::DType;
-use common::golden::{Case, cases, files};
-use common::{TestDevice, devices, devices_with};
 use downhill::optim::OptimizerConfig;
 
 /// Steps on a GPU interface cost a hundred times what they cost on the CPU, and its code does not

@@ -1,7 +1,5 @@
 //! The examples `schedules` and `schedule_pictures`, run as their users run them.
 
-mod cli;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -10,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use cli::{TempDir, example, message, objects, text};
+use crate::runs::{TempDir, example, message, objects, text};
 use downhill::schedule::{CosineConfig, CosineRestartsConfig, ScheduleConfig, slides};
 use serde_json::Value;
 
@@ -21,7 +19,7 @@ fn run(args: &[&str]) -> Output {
 /// What a run prints that must go well.
 #[track_caller]
 fn printed(args: &[&str]) -> String {
-    cli::printed(&run(args))
+    crate::runs::printed(&run(args))
 }
 
 #[track_caller]

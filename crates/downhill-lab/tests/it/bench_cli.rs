@@ -1,6 +1,4 @@
 //! `downhill bench step`, run as its users run it.
-#![cfg(feature = "flex")]
-
 use std::process::{Command, Output};
 
 use downhill_lab::bench::{BenchError, pair, pairs, step_time};

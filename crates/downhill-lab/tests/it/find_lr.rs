@@ -1,6 +1,4 @@
 //! The range test, as a function and as `downhill find-lr`.
-#![cfg(feature = "flex")]
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,23 +1,18 @@
 //! The driver behind burn-train's `SupervisedTraining`: the same updates as in a loop of one's own,
 //! and what burn-train adds to them.
-#![cfg(feature = "flex")]
-
-mod common;
-#[path = "common/learner.rs"]
-mod learner;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::common::{floats, values_of};
+use crate::learner::{Net, Screen, batches, folder, loader, loader_of};
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::{LossMetric, NumericEntry};
 use burn::train::{InferenceStep, LearningResult, SupervisedTraining, TrainStep};
-use common::{floats, values_of};
 use downhill::optim::{AdamWConfig, ScheduleFreeAdamWConfig, SgdConfig};
-use downhill::problems::data::{self, Batch};
 use downhill::schedule::{
     CosineConfig, PlateauScheduler, ReduceOnPlateauConfig, ThresholdMode, percent,
 };
@@ -25,7 +20,7 @@ use downhill::train::{
     Accumulation, Averaging, BindError, Clipping, DrivenStrategy, Driver, DriverBuilder, Group,
     NonFinite, Outcome, Rate, Select, StepCause, StepReport,
 };
-use learner::{Net, Screen, batches, folder, loader, loader_of};
+use downhill_problems::data::{self, Batch};
 
 /// As many as keep a test short.
 const BATCHES: usize = 10;

@@ -1,20 +1,18 @@
 //! Optimizers in a Burn module, as users have them: records, missing gradients, frozen parameters,
 //! clipping, and burn-optim's own optimizers beside them.
 
-mod common;
-
 use std::process::Command;
 
+use crate::common::net::{ALL, Net, make};
+use crate::common::rows::{ROWS, rows_on};
+use crate::common::{devices, values_of};
 use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, Device};
-use common::net::{ALL, Net, make};
-use common::rows::{ROWS, rows_on};
-use common::{devices, values_of};
 use downhill::optim::{self, OptimizerConfig, canonical_bytes, state_bytes};
-use downhill::problems::mlp::MlpConfig;
 use downhill::rule::{Clock, Numbers, Rule, Scalar, Slot, Step, Value};
+use downhill_problems::mlp::MlpConfig;
 
 /// Runs every configuration on every device and precision.
 fn for_all(mut test: impl FnMut(&str, f64, &dyn Fn() -> ModuleOptimizer, &Device, DType)) {
@@ -323,7 +321,7 @@ fn burn_presets_follow_burn() {
     let device = &devices()[0].device.clone().autodiff();
     for (name, ours, burns, lr) in pairs {
         let (mut our_optim, mut burn_optim) = (ours(), burns());
-        let batch = downhill::problems::data::deck().batch(device);
+        let batch = downhill_problems::data::deck().batch(device);
         let mut one = MlpConfig::new(20, 8, 3).init(1, device);
         let mut two = one.clone();
         for _ in 0..60 {

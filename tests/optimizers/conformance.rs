@@ -1,14 +1,12 @@
 //! What holds for every optimizer, on every backend that is compiled in. A new optimizer is one row
 //! of `common/rows.rs`.
 
-mod common;
-
 use std::collections::BTreeSet;
 
+use crate::common::rows::{ROWS, Row, rows_on};
+use crate::common::{Subject, TestDevice, devices, devices_with, floats, tensor};
 use burn::optim::Optimizer;
 use burn::tensor::{DType, Tensor, TensorData};
-use common::rows::{ROWS, Row, rows_on};
-use common::{Subject, TestDevice, devices, devices_with, floats, tensor};
 use downhill::optim::{OptimizerConfig, RuleOptimizer, RuleState};
 
 /// Numbers in `[-1, 1)` without a pattern, exact in every precision.
@@ -92,7 +90,7 @@ fn every_option_of_every_optimizer_acts() {
             json.as_object().unwrap().keys().cloned().collect()
         };
         untested.remove("name");
-        // Burn clips, before the optimizer is called: see tests/module.rs.
+        // Burn clips, before the optimizer is called: see module.rs.
         untested.remove("grad_clipping");
         for (option, value, base) in &row.options {
             untested.remove(*option);

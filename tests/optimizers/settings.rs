@@ -1,10 +1,8 @@
 //! Bad settings, names and JSON: refused before anything is built, in words that name the optimizer,
 //! the field, the value and what it may be.
 
-mod common;
-
+use crate::common::rows::ROWS;
 use burn::tensor::DType;
-use common::rows::ROWS;
 use downhill::optim::{AdamConfig, ConfigError, OptimizerConfig, SettingKind, SgdConfig};
 use serde_json::{Value, json};
 
@@ -55,7 +53,7 @@ fn every_kind_of_weight_decay_of_every_optimizer_acts() {
         "proximal",
         "cautious",
     ];
-    let device = common::devices().remove(0);
+    let device = crate::common::devices().remove(0);
     for row in ROWS.iter() {
         let settings = row.config("{}").settings();
         let has = |name: &str| settings.iter().any(|setting| setting.name == name);
@@ -81,7 +79,8 @@ fn every_kind_of_weight_decay_of_every_optimizer_acts() {
             }
             let optim = row.config(&json.to_string()).try_build().unwrap();
             let start = [0.5, -1.0, 2.0, -0.25];
-            let mut subject = common::Subject::new(optim, &device.device, DType::F32, &[4], &start);
+            let mut subject =
+                crate::common::Subject::new(optim, &device.device, DType::F32, &[4], &start);
             for t in 0..5 {
                 subject.step(0.05, &[0.1, -0.2, -0.3, 0.4].map(|g| g * f64::from(t - 1)));
             }

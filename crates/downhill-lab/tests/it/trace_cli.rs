@@ -1,6 +1,4 @@
 //! `downhill trace`, run as its users run it.
-#![cfg(feature = "flex")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -1,10 +1,8 @@
 //! A NaN is never hidden: it reaches the parameter, and no other element.
 
-mod common;
-
+use crate::common::rows::ROWS;
+use crate::common::{Subject, devices};
 use burn::tensor::DType;
-use common::rows::ROWS;
-use common::{Subject, devices};
 
 #[test]
 fn a_nan_gradient_reaches_its_parameter_and_no_other() {

@@ -1,18 +1,16 @@
 //! Checkpoints made of Burn's own records: going on from one is going on.
 
-mod common;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::common::devices;
+use crate::common::net::{ALL, Net};
+use crate::common::rows::rows_on;
 use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{self as theirs, ModuleOptimizer};
 use burn::tensor::{Bytes, DType, Device};
 use burn_pack::{Reader, Tensor, Writer};
-use common::devices;
-use common::net::{ALL, Net};
-use common::rows::rows_on;
 use downhill::optim::{
     AdaGradConfig, AdamConfig, AdamWConfig, Identity, OptimizerConfig, RmsPropConfig, SgdConfig,
 };

@@ -1,9 +1,6 @@
 //! The example `resume`, run as its users run it.
-#![cfg(feature = "flex")]
 
-mod cli;
-
-use cli::{TempDir, example, message, printed};
+use crate::runs::{TempDir, example, message, printed};
 use downhill::train::checkpoint::{Checkpoint, Checkpoints};
 
 /// The example, on a device that prints nothing of its own.

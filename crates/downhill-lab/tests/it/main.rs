@@ -1,0 +1,15 @@
+//! The lab and its command.
+
+#[cfg(feature = "flex")]
+mod bench_cli;
+#[cfg(feature = "flex")]
+mod checkpoint_cli;
+mod compare_cli;
+mod damaged_runs;
+#[cfg(feature = "flex")]
+mod find_lr;
+mod protocol;
+mod report;
+mod stats;
+#[cfg(feature = "flex")]
+mod trace_cli;

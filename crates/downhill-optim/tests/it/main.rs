@@ -1,0 +1,4 @@
+//! Rules without a tensor library.
+
+mod check_values;
+mod rules;

@@ -1,0 +1,94 @@
+//! What is done to gradients before a step: they are checked, measured, added up and changed.
+
+mod change;
+mod inspect;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
+mod window;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+use downhill_optim::drive::Place;
+
+pub(crate) use change::{Change, change, device_coefficient, is_normal};
+pub(crate) use inspect::{Seen, inspect, non_finite, norm, on_device, read};
+pub(crate) use window::Window;
+
+/// Moves the gradients of the marked parameters out.
+pub(crate) fn split_off<M: Module>(
+    model: &M,
+    grads: &mut GradientsParams,
+    marked: &[bool],
+) -> GradientsParams {
+    struct Split<'a> {
+        from: &'a mut GradientsParams,
+        to: GradientsParams,
+        marked: &'a [bool],
+        next: usize,
+    }
+    impl ModuleVisitor for Split<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let at = self.next;
+            self.next += 1;
+            if self.marked[at]
+                && let Some(grad) = self.from.remove::<D>(param.id)
+            {
+                self.to.register(param.id, grad);
+            }
+        }
+    }
+    let mut split = Split {
+        from: grads,
+        to: GradientsParams::new(),
+        marked,
+        next: 0,
+    };
+    model.visit(&mut split);
+    split.to
+}
+
+/// Where each parameter is, as an optimizer will find it.
+pub(crate) fn places<M: Module>(model: &M, grads: &GradientsParams) -> Vec<Option<Place>> {
+    struct Places<'a> {
+        grads: &'a GradientsParams,
+        places: Vec<Option<Place>>,
+    }
+    impl ModuleVisitor for Places<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            // One that has to go over to its gradient's device does not stay where it is.
+            let device = param.lazy_device();
+            let grad = self.grads.get::<D>(param.id);
+            let stays = grad.is_some_and(|grad| grad.device() == device);
+            self.places
+                .push(stays.then(|| Place::of(param.val())).flatten());
+        }
+    }
+    let mut places = Places {
+        grads,
+        places: Vec::new(),
+    };
+    model.visit(&mut places);
+    places.places
+}
+
+/// The same gradients, sharing their memory.
+pub(crate) fn copied<M: Module>(model: &M, grads: &GradientsParams) -> GradientsParams {
+    struct Copy<'a> {
+        from: &'a GradientsParams,
+        to: GradientsParams,
+    }
+    impl ModuleVisitor for Copy<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = self.from.get::<D>(param.id) {
+                self.to.register(param.id, grad);
+            }
+        }
+    }
+    let mut copy = Copy {
+        from: grads,
+        to: GradientsParams::new(),
+    };
+    model.visit(&mut copy);
+    copy.to
+}
