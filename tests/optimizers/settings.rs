@@ -5,6 +5,7 @@ use crate::common::rows::ROWS;
 use burn::tensor::DType;
 use downhill::optim::{AdamConfig, ConfigError, OptimizerConfig, SettingKind, SgdConfig};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Numbers on both sides of every range's ends.
 const NUMBERS: [f64; 8] = [-1e300, -0.5, -1e-300, 0.0, 1e-300, 0.5, 1.0, 1e300];
@@ -332,4 +333,25 @@ fn the_readme_has_every_optimizer_in_its_table() {
     } else {
         assert_eq!(found, table);
     }
+}
+
+/// A block of a language in a page.
+fn block<'a>(page: &'a str, language: &str) -> &'a str {
+    let start = format!("```{language}\n");
+    let (_, rest) = page.split_once(&start).expect("the page has such a block");
+    rest.split_once("\n```\n").expect("the block has an end").0
+}
+
+/// The guide shows the whole of an optimizer: its files as they are, and one line.
+#[test]
+fn the_guide_shows_all_that_an_optimizer_is_made_of() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).unwrap();
+    let guide = read("docs/adding-an-optimizer.md");
+    let rule = "crates/downhill-optim/src/optimizers/adamax.rs";
+    let reference = "tools/golden/optimizers/adamax.py";
+    assert_eq!(block(&guide, "rust"), read(rule).trim_end());
+    assert_eq!(block(&guide, "python"), read(reference).trim_end());
+    let list = read("crates/downhill-optim/src/optimizers/mod.rs");
+    assert_eq!(list.matches("AdaMax").count(), 1);
 }
