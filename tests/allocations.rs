@@ -77,7 +77,7 @@ fn assert_in_place(
 // One test, because the counter counts for the whole process.
 #[test]
 fn a_step_allocates_no_parameter_sized_memory() {
-    for row in ROWS.iter() {
+    for row in ROWS.iter().filter(|row| !row.needs_a_buffer()) {
         for (label, config) in row.configs() {
             // optax factors other dimensions than the last two in a copy; of a matrix there are none.
             let mut optim = config.try_init().unwrap();

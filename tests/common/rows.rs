@@ -113,6 +113,9 @@ const SIGNS: &[&str] = &["lion", "signum", "signsgd", "tiger", "rprop"];
 /// Of these the first steps, as many, move nothing.
 const WAITING: &[(&str, u64)] = &[("adopt", 1), ("schedule_free_radam", 4)];
 
+/// Of these the optimizer inside is given another gradient, for which a step needs a buffer.
+const FILTERING: &[&str] = &["grokfast"];
+
 /// Settings under which a parameter without gradients stays where it is. FTRL's is made from its state alone.
 const STILL: &[(&str, &str, f64)] = &[
     ("asgd", "lambd", 0.0),
@@ -255,6 +258,11 @@ impl Row {
     /// Whether every step is of the same length, whatever the gradient.
     pub fn goes_by_sign(&self) -> bool {
         SIGNS.contains(&self.name)
+    }
+
+    /// Whether a step needs a buffer of the parameter's size.
+    pub fn needs_a_buffer(&self) -> bool {
+        FILTERING.contains(&self.name)
     }
 
     /// How many steps move nothing at first.
