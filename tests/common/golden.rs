@@ -133,9 +133,17 @@ impl Case {
         })
     }
 
+    /// The configuration.
+    pub fn parsed(&self) -> OptimizerConfig {
+        OptimizerConfig::from_json(&self.config.to_string()).expect("it is one of this library's")
+    }
+
     /// [`check`](Self::check) in f64, on plain numbers; `device` says how exact that is.
-    pub fn check_numbers(&self, device: &TestDevice) -> Result<(), String> {
-        let config = OptimizerConfig::from_json(&self.config.to_string()).expect("checked before");
+    pub fn check_numbers(
+        &self,
+        config: &OptimizerConfig,
+        device: &TestDevice,
+    ) -> Result<(), String> {
         let mut run = config.try_trajectory(&self.shape).expect("checked before");
         let len = self.shape.iter().product();
         let mut numbers = SplitMix64(self.seed);

@@ -59,7 +59,7 @@ fn as_plain_numbers() {
     let device = device.expect("a backend is compiled in");
     let all = files().into_iter().flat_map(|file| cases(&file));
     let failures: Vec<_> = all
-        .filter_map(|case| case.check_numbers(&device).err())
+        .filter_map(|case| case.check_numbers(&case.parsed(), &device).err())
         .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -1,11 +1,15 @@
 //! The golden tests see what they should: rules that are wrong in one place fail them.
 
-use crate::common::devices_with;
-use crate::common::golden::{Case, cases};
+use std::collections::BTreeMap;
+
+use crate::common::golden::{Case, cases, files};
+use crate::common::{devices, devices_with};
 use burn::tensor::DType;
-use downhill::optim::{AdaGrad, Adam, NAdam, OptimizerConfig, RmsProp, RuleOptimizer, Sgd};
+use downhill::optim::{
+    AdaGrad, Adam, NAdam, OptimizerConfig, RmsProp, RuleOptimizer, SettingKind, Sgd,
+};
 use downhill::rule::{Adjusted, Clock, Numbers, Rule, Scalar, Slot, Step, Value, WeightDecay, ema};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// Asserts that no case lets its mutant pass. `mutate` gives none where there is nothing to mutate.
 fn always_fails(file: &str, mutate: impl Fn(&Case) -> Option<RuleOptimizer>) {
@@ -267,4 +271,74 @@ fn decay_of_the_other_kind_fails() {
                 .then(|| with(case, &[("decoupled_weight_decay", Json::Bool(!decoupled))]))
         });
     }
+}
+
+/// Another value of a setting, a little or wholly.
+fn another(kind: SettingKind, value: &Json) -> Vec<Json> {
+    match kind {
+        SettingKind::Number | SettingKind::OptionalNumber => match value.as_f64() {
+            Some(number) => vec![json!(0.999 * number), json!(1.001 * number), json!(0.5)],
+            None => vec![json!(0.5), json!(2.0)],
+        },
+        SettingKind::Count => [1, 127]
+            .map(|more| json!(value.as_u64().unwrap_or(0) + more))
+            .to_vec(),
+        SettingKind::Flag => vec![json!(!value.as_bool().unwrap_or(false))],
+        SettingKind::Choice(names) => names.iter().map(|name| json!(name)).collect(),
+        SettingKind::Optimizer => vec![json!({"name": "rprop"})],
+        SettingKind::Object => Vec::new(),
+    }
+}
+
+/// Every setting of every optimizer, changed a little, makes a case fail; and so does a step the other way.
+#[test]
+fn a_change_of_any_setting_is_noticed() {
+    let device = devices_with(DType::F64)
+        .next()
+        .or(devices().into_iter().next());
+    let device = device.expect("a backend is compiled in");
+    let mut of_names: BTreeMap<String, Vec<Case>> = BTreeMap::new();
+    for case in files().iter().flat_map(|file| cases(file)) {
+        if case.grad_scale == 1.0 && case.shape.len() < 3 {
+            of_names.entry(case.name()).or_default().push(case);
+        }
+    }
+    let mut unnoticed = Vec::new();
+    for (name, cases) in &of_names {
+        let default = OptimizerConfig::by_name(name).unwrap();
+        for setting in default.settings() {
+            // Burn clips, and the kinds have a file of their own.
+            if ["grad_clipping", "weight_decay_kind", "peak_learning_rate"].contains(&setting.name)
+            {
+                continue;
+            }
+            let fails = |case: &Case| {
+                let json = serde_json::to_value(case.parsed()).unwrap();
+                another(setting.kind, &json[setting.name])
+                    .into_iter()
+                    .any(|value| {
+                        let mut changed = json.clone();
+                        changed[setting.name] = value;
+                        // Some go with one value of another setting only.
+                        let changed = OptimizerConfig::from_json(&changed.to_string());
+                        changed.is_ok_and(|changed| case.check_numbers(&changed, &device).is_err())
+                    })
+            };
+            if !cases.iter().any(fails) {
+                unnoticed.push(format!("{name}: {}", setting.name));
+            }
+        }
+        let sign = |case: &Case| {
+            let mut json = serde_json::to_value(case.parsed()).unwrap();
+            let Some(maximize) = json.get("maximize").and_then(Json::as_bool) else {
+                return true;
+            };
+            json["maximize"] = json!(!maximize);
+            let turned = OptimizerConfig::from_json(&json.to_string()).unwrap();
+            // Nothing moves at all in one case.
+            case.check_numbers(&turned, &device).is_err() || case.case == "never_rectified"
+        };
+        assert!(cases.iter().all(sign), "{name} goes the other way");
+    }
+    assert!(unnoticed.is_empty(), "{unnoticed:#?}");
 }

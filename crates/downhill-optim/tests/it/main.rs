@@ -1,4 +1,5 @@
 //! Rules without a tensor library.
 
 mod check_values;
+mod equalities;
 mod rules;
