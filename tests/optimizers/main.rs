@@ -10,3 +10,4 @@ mod mutants;
 mod nan;
 mod promises;
 mod settings;
+mod values;

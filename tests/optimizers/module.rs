@@ -126,7 +126,7 @@ fn a_run_is_resumed_in_a_fresh_process() {
         std::fs::write(path("values"), values).unwrap();
     }
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "resume_in_this_process", "--nocapture"])
+        .args(["--exact", "module::resume_in_this_process", "--nocapture"])
         .env("DOWNHILL_TEST_RESUME", &folder)
         .status()
         .unwrap();
@@ -192,7 +192,7 @@ fn frozen_parameters_stay_and_go_on_where_they_were() {
             net = optim.step(row.lr, net, grads);
             net.bias = net.bias.set_require_grad(false);
             let frozen = net.values();
-            for _ in 0..3 {
+            for _ in 0..row.waits() + 3 {
                 let grads = train(&net);
                 net = optim.step(row.lr, net, grads);
             }
@@ -200,8 +200,10 @@ fn frozen_parameters_stay_and_go_on_where_they_were() {
             assert_eq!(net.values()[1], frozen[1], "{label}");
             assert_ne!(net.values()[0], frozen[0], "{label}");
             net.bias = net.bias.set_require_grad(true);
-            let grads = train(&net);
-            net = optim.step(row.lr, net, grads);
+            for _ in 0..row.waits() + 1 {
+                let grads = train(&net);
+                net = optim.step(row.lr, net, grads);
+            }
             assert_ne!(net.values()[1], frozen[1], "{label}: thawed");
         }
     }
@@ -248,7 +250,7 @@ fn gradient_clipping_is_burns_and_is_applied() {
             let config = OptimizerConfig::from_json(&json.to_string()).unwrap();
             let mut optim = config.try_init().unwrap();
             let mut net = Net::new(1, device, DType::F32);
-            for t in 0..2 {
+            for t in 0..2 + usize::try_from(row.waits()).unwrap() {
                 let grads = net.grads(t, &ALL, device, DType::F32);
                 net = optim.step(row.lr, net, grads);
             }

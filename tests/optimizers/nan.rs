@@ -17,9 +17,9 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
             .filter(|row| !row.name.contains("adafactor"))
             .flat_map(|row| {
                 row.optimizers()
-                    .map(|(label, optim)| (label, row.lr, optim))
+                    .map(move |(label, optim)| (label, row, optim))
             });
-        for (label, lr, optim) in optimizers {
+        for (label, row, optim) in optimizers {
             for as_tensors in [false, true] {
                 let mut subject =
                     Subject::new(optim.clone(), &device.device, DType::F32, &[3], &[1.0; 3]);
@@ -27,8 +27,8 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
                     subject = subject.with_tensor_operations();
                 }
                 // Some do not move in the first step.
-                for _ in 0..2 {
-                    subject.step(lr, &[0.7, f64::NAN, -0.7]);
+                for _ in 0..row.waits() + 1 {
+                    subject.step(row.lr, &[0.7, f64::NAN, -0.7]);
                 }
                 let [a, b, c] = subject.param()[..] else {
                     panic!()
