@@ -45,7 +45,11 @@ impl Bound {
         let optimizer = probed.map(|probed| probed.optimizer);
         let frozen = groups.iter().any(|group| group.frozen);
         let driven = match found.info.trainable && !frozen {
-            true => driven.of_parameter(groups, optimizer.as_ref(), &found.info.path)?,
+            true => driven.of_parameter(
+                groups.iter().map(|group| &group.driven),
+                optimizer.as_ref(),
+                &found.info.path,
+            )?,
             false => Vec::new(),
         };
         Ok(Self {

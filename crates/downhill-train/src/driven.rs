@@ -8,7 +8,6 @@ use downhill_optim::drive::Driven;
 use downhill_setting::Range;
 use serde::{Serialize, Serializer};
 
-use crate::groups::Group;
 use crate::setting::{OutOfRange, in_range};
 use crate::{BindError, ParamPath, Setting};
 
@@ -49,17 +48,17 @@ impl DrivenSettings {
         Ok(())
     }
 
-    /// What is driven of a parameter's optimizer: by the groups that it is in, or else by these.
-    pub fn of_parameter(
-        &self,
-        groups: &[&Group],
+    /// What is driven of a parameter's optimizer: by what the groups that it is in say, or else by these.
+    pub fn of_parameter<'a>(
+        &'a self,
+        groups: impl Iterator<Item = &'a Self>,
         optimizer: Option<&RuleOptimizer>,
         path: &ParamPath,
     ) -> Result<Vec<DrivenNumber>, BindError> {
         let mut settings: BTreeMap<&Arc<str>, (&Setting, &str)> = BTreeMap::new();
         settings.extend(self.0.iter().map(|(name, setting)| (name, (setting, ""))));
         for group in groups {
-            let own = group.driven.0.iter();
+            let own = group.0.iter();
             settings.extend(own.map(|(name, setting)| (name, (setting, " of a group"))));
         }
         let mut numbers: Vec<DrivenNumber> = Vec::new();
