@@ -511,6 +511,7 @@ fn without_averages_the_optimizers_own_view_is_validated() {
     let losses: Vec<f64> = losses.collect();
     let (test, _) = loader(&data::digits().test, &Device::flex());
     let expected: Vec<f64> = test
+        .to_device(&Device::flex())
         .iter()
         .map(|batch| InferenceStep::step(&evaluated, batch.unwrap()))
         .map(|output| floats(output.loss.into_data())[0])
