@@ -72,6 +72,11 @@ impl Rule for Filter {
     #[inline(always)]
     fn direction<V: Value>(&alpha: &f64, _: &V, grad: V, [h]: [V; 1]) -> (V, [V; 1]) {
         let h = ema(h, grad, alpha);
-        (h.clone().scale(-1.0), [h])
+        (h.clone(), [h])
+    }
+
+    #[inline(always)]
+    fn land<V: Value>(step: &Step<f64>, grad: V, h: V, state: [V; 1]) -> (V, [V; 1]) {
+        (grad.add_scaled(&h, step.rate), state)
     }
 }
