@@ -29,7 +29,7 @@ block() {
     ' "$guide"
 }
 known() {
-    cargo run --quiet --package downhill-lab -- list optimizers adamax
+    cargo run --quiet --bin downhill -- list optimizers adamax
 }
 
 line="$(grep -n 'adamax: AdaMax;' "$list")"
