@@ -68,7 +68,8 @@ pub fn rate_for(config: &OptimizerConfig, constant: f64, schedule: Schedule) -> 
 }
 
 /// Optimizers that between them have every operation of `Value`, every start of a state and every way to end a
-/// step.
+/// step. Not Grokfast: how its operations are grouped into kernels depends on what else waits on the device, and
+/// the last digit of its state with it, so that it does not go on bit for bit there.
 const SAMPLE: &[&str] = &[
     "sgd",
     "adagrad",
@@ -86,7 +87,7 @@ const SAMPLE: &[&str] = &[
     "madgrad",
     "ftrl",
     "schedule_free_adamw",
-    "grokfast",
+    "lookahead",
     "schedule_free",
     "slides_adafactor",
 ];
