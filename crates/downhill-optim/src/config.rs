@@ -246,7 +246,7 @@ impl<P: Preset> Config<P::Rule, P> {
         self
     }
 
-    pub(crate) fn conflict(reason: impl Into<String>) -> ConfigError {
+    fn conflict(reason: impl Into<String>) -> ConfigError {
         ConfigError::Conflict {
             optimizer: Self::NAME,
             reason: reason.into(),

@@ -248,18 +248,6 @@ macro_rules! only_at {
 }
 pub(crate) use only_at;
 
-/// Passes a rule's numbers on from the settings inside it.
-macro_rules! numbers_of {
-    ($rule:ty: $field:tt) => {
-        impl downhill_rule::Numbers for $rule {
-            fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-                self.$field.number_mut(name)
-            }
-        }
-    };
-}
-pub(crate) use numbers_of;
-
 /// Declares another name for a rule, with other defaults.
 macro_rules! preset {
     (

@@ -43,12 +43,10 @@ impl Program {
         self.0.slots(&[1]).len()
     }
 
-    /// The same with numbers in the place of its own. Those that it has not are passed over.
-    pub(crate) fn driven(&self, numbers: &Driven) -> Self {
-        match &numbers.0 {
-            None => self.clone(),
-            Some(numbers) => Self(self.0.driven(numbers)),
-        }
+    /// The same with numbers in the place of its own, if there are any. Those that it has not are passed over.
+    pub(crate) fn driven(&self, numbers: &Driven) -> Option<Self> {
+        let numbers = numbers.0.as_ref()?;
+        Some(Self(self.0.driven(numbers)))
     }
 }
 
@@ -100,7 +98,7 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
 }
 
 /// The rule with other numbers.
-pub(crate) fn with_numbers<R: Numbers + Clone>(rule: &R, numbers: &[Named]) -> R {
+fn with_numbers<R: Numbers + Clone>(rule: &R, numbers: &[Named]) -> R {
     let mut rule = rule.clone();
     for (name, number) in numbers {
         if let Some(own) = rule.number_mut(name) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use downhill_rule::{Clock, Numbers, Real, Rule, Scalar, Slot, Step, Value};
 
 use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS};
-use crate::program::{Engine, Named, Program, with_numbers};
+use crate::program::{Engine, Named, Program};
 
 /// A wrapper: what it does around the step of the optimizer inside.
 pub(crate) trait Around: Numbers + Clone + Send + Sync + 'static {
@@ -67,7 +67,6 @@ impl<W: Around> Wrapped<W> {
         buffers: Buffers<'_, V>,
     ) {
         let slots = self.inner.0.slots(shape).len();
-        let (memory, own_memory) = clock.memory.split_at_mut(self.inner.0.memory().len());
         let mut slots_of_inner: [&mut [V]; MAX_SLOTS] = Default::default();
         let mut own: [&mut [V]; MAX_SLOTS] = Default::default();
         for (at, slot) in buffers.slots.into_iter().enumerate() {
@@ -76,13 +75,10 @@ impl<W: Around> Wrapped<W> {
                 false => own[at - slots] = slot,
             }
         }
-        let inner = Clock::new(clock.lr, clock.step, memory);
+        let (inner, mut own_clock) = self.clocks(clock);
         let mut stage = OverMemory {
             inner: &*self.inner.0,
-            clock: Clock {
-                grad_scale: clock.grad_scale,
-                ..inner
-            },
+            clock: inner,
             shape,
             param: buffers.param,
             grad: buffers.grad,
@@ -90,12 +86,17 @@ impl<W: Around> Wrapped<W> {
             slots: slots_of_inner,
             own,
         };
-        let outer = Clock::new(clock.lr, clock.step, own_memory);
-        let mut outer = Clock {
+        self.wrapper.step(&mut own_clock, &mut stage);
+    }
+
+    /// The clock of the optimizer inside and the wrapper's own, each with its part of the scalars.
+    pub fn clocks<'a>(&self, clock: &'a mut Clock) -> (Clock<'a>, Clock<'a>) {
+        let (inner, own) = clock.memory.split_at_mut(self.inner.0.memory().len());
+        let with = |memory| Clock {
             grad_scale: clock.grad_scale,
-            ..outer
+            ..Clock::new(clock.lr, clock.step, memory)
         };
-        self.wrapper.step(&mut outer, &mut stage);
+        (with(inner), with(own))
     }
 }
 
@@ -122,10 +123,17 @@ impl<W: Around> Engine for Wrapped<W> {
     }
 
     fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine> {
+        let mut wrapper = self.wrapper.clone();
         let mut of_inner = numbers.to_vec();
-        of_inner.retain(|(name, _)| self.wrapper.clone().number_mut(name).is_none());
+        of_inner.retain(|(name, number)| match wrapper.number_mut(name) {
+            Some(own) => {
+                *own = *number;
+                false
+            }
+            None => true,
+        });
         Arc::new(Self {
-            wrapper: with_numbers(&self.wrapper, numbers),
+            wrapper,
             inner: Program(self.inner.0.driven(&of_inner)),
         })
     }

@@ -69,9 +69,7 @@ pub trait Rule: Numbers + Clone + Send + Sync + 'static {
         grad: V,
         state: Self::State<V>,
     ) -> (V, Self::State<V>) {
-        let grad = grad.scale(step.sign).add_scaled(&param, step.l2);
-        let param = param.scale(step.retain);
-        let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
+        let (param, direction, state) = aim::<Self, V>(step, param, grad, state);
         Self::land(step, param, direction, state)
     }
 
@@ -84,9 +82,7 @@ pub trait Rule: Numbers + Clone + Send + Sync + 'static {
         grad: V,
         state: Self::State<V>,
     ) -> (V, Self::State<V>) {
-        let grad = grad.scale(step.sign).add_scaled(&param, step.l2);
-        let param = param.scale(step.retain);
-        let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
+        let (param, direction, state) = aim::<Self, V>(step, param, grad, state);
         let away = (direction.clone() * param.clone()).scale(-1.0).heaviside();
         let share = away.scale(-step.cautious).offset(step.cautious);
         let decayed = param.clone() - param * share;
@@ -129,6 +125,20 @@ pub trait Rule: Numbers + Clone + Send + Sync + 'static {
     fn evaluated<V: Value>(&self, param: V, _state: Self::State<V>) -> V {
         param
     }
+}
+
+/// What every step begins with: the parameter after its decay, the direction, and the new state.
+#[inline(always)]
+fn aim<R: Rule, V: Value>(
+    step: &Step<R::Coefs>,
+    param: V,
+    grad: V,
+    state: R::State<V>,
+) -> (V, V, R::State<V>) {
+    let grad = grad.scale(step.sign).add_scaled(&param, step.l2);
+    let param = param.scale(step.retain);
+    let (direction, state) = R::direction(&step.coefs, &param, grad, state);
+    (param, direction, state)
 }
 
 /// Name and start of one state tensor.

@@ -7,10 +7,27 @@ use burn::tensor::DType;
 use downhill_optim::drive::Probed;
 use downhill_optim::{Identity, RuleOptimizer};
 
-use crate::BindError;
 use crate::driven::{DrivenNumber, DrivenSettings};
 use crate::groups::{Group, GroupRate};
 use crate::params::{Found, ParamInfo};
+use crate::{BindError, ParamPath};
+
+/// The optimizer that was found for a parameter, if it is of this library, unless its state does not fit.
+pub(crate) fn fitting(
+    path: &ParamPath,
+    probed: Option<Probed>,
+) -> Result<Option<RuleOptimizer>, BindError> {
+    match probed {
+        Some(Probed {
+            mismatch: Some(mismatch),
+            ..
+        }) => Err(BindError::State {
+            path: path.clone(),
+            reason: mismatch.to_string(),
+        }),
+        probed => Ok(probed.map(|probed| probed.optimizer)),
+    }
+}
 
 /// A float tensor of the model.
 #[derive(Clone, Debug)]
@@ -35,14 +52,7 @@ impl Bound {
         driven: &DrivenSettings,
         identity: Option<&Identity>,
     ) -> Result<Self, BindError> {
-        let mismatch = probed.as_ref().and_then(|probed| probed.mismatch.as_ref());
-        if let Some(mismatch) = mismatch {
-            return Err(BindError::State {
-                path: found.info.path.clone(),
-                reason: mismatch.to_string(),
-            });
-        }
-        let optimizer = probed.map(|probed| probed.optimizer);
+        let optimizer = fitting(&found.info.path, probed)?;
         let frozen = groups.iter().any(|group| group.frozen);
         let driven = match found.info.trainable && !frozen {
             true => driven.of_parameter(

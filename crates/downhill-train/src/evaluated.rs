@@ -5,8 +5,8 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use downhill_optim::drive::evaluating;
 
-use crate::BindError;
-use crate::probe;
+use crate::bound::fitting;
+use crate::{BindError, params, probe};
 
 /// The model to evaluate, and to keep after a training, for one that an optimizer trains: with ASGD and the
 /// Schedule-Free optimizers it has averages in the place of the parameters. Without autodiff, as
@@ -41,19 +41,14 @@ use crate::probe;
 /// # }
 /// ```
 pub fn evaluated<M: Module>(optim: &ModuleOptimizer, model: &M) -> Result<M, BindError> {
-    let probed = probe::all(model, optim).map_err(|refusal| BindError::Refused {
-        path: refusal.path,
-        reason: refusal.reason,
-    })?;
-    let own: Vec<bool> = probed.iter().map(Option::is_some).collect();
-    let wrong = probed.iter().enumerate().find_map(|(at, probed)| {
-        let mismatch = probed.as_ref()?.mismatch.as_ref()?;
-        Some((at, mismatch.to_string()))
+    let probed = params::floats(model)
+        .into_iter()
+        .zip(probe::all(model, optim)?);
+    let own = probed.map(|(found, probed)| {
+        let optimizer = fitting(&found.info.path, probed)?;
+        Ok(optimizer.is_some())
     });
-    if let Some((at, reason)) = wrong {
-        let path = crate::params::floats(model).swap_remove(at).info.path;
-        return Err(BindError::State { path, reason });
-    }
+    let own = own.collect::<Result<Vec<bool>, BindError>>()?;
     Ok(asked(model, &own, |model, grads| {
         optim.clone().step(0.0, model, grads)
     }))

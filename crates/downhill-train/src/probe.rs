@@ -83,6 +83,12 @@ pub(crate) struct Refusal {
     pub reason: String,
 }
 
+impl From<Refusal> for BindError {
+    fn from(Refusal { path, reason }: Refusal) -> Self {
+        Self::Refused { path, reason }
+    }
+}
+
 /// What the optimizer says of each trainable float parameter, in the order of the visit; none where it is
 /// not of this library.
 pub(crate) fn all<M: Module>(
@@ -148,8 +154,7 @@ pub(crate) fn check_by_path<M: Module>(
     optim: &ModuleOptimizer,
     bound: &[Bound],
 ) -> Result<(), BindError> {
-    let refused = |Refusal { path, reason }| BindError::Refused { path, reason };
-    let probed = all(module, optim).map_err(refused)?;
+    let probed = all(module, optim)?;
     let devices = params::devices(module);
     let blank = optim.clone().load_record(OptimizerRecord::default());
     for (((probed, bound), found), device) in

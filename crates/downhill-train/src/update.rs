@@ -151,10 +151,7 @@ impl Core {
                 optim = with_group(optim, ParamGroup::from_paths(paths));
             }
         }
-        let probed = probe::all(model, &optim).map_err(|refusal| BindError::Refused {
-            path: refusal.path,
-            reason: refusal.reason,
-        })?;
+        let probed = probe::all(model, &optim)?;
         let mut resolved = resolved.into_iter();
         let bound = found.into_iter().zip(probed).map(|(found, probed)| {
             let own = match found.info.trainable {
@@ -417,14 +414,11 @@ impl Core {
         let step = self.counters.updates;
         in_range("learning rate", rate, Range::NOT_NEGATIVE)?;
         let driven = match self.uniform {
+            // What is not stepped has none.
             true => {
-                let mut stepped = self.bound.iter().filter(|bound| bound.info().trainable);
-                let stepped = stepped.find(|bound| !bound.frozen);
-                let driven = stepped.map_or(&[][..], |bound| &bound.driven);
-                match driven.is_empty() {
-                    true => Vec::new(),
-                    false => vec![driven::values(driven, step)?],
-                }
+                let driven = self.bound.iter().find(|bound| !bound.driven.is_empty());
+                let driven = driven.map(|bound| driven::values(&bound.driven, step));
+                driven.into_iter().collect::<Result<_, _>>()?
             }
             false => {
                 let each = self

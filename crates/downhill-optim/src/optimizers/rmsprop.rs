@@ -1,8 +1,8 @@
-use downhill_rule::{Clock, Epsilon, HeavyBall, Rule, Slot, Step, Value, ema};
+use downhill_rule::{Clock, Epsilon, HeavyBall, Numbers, Rule, Slot, Step, Value, ema};
 
 use crate::config::Config;
 use crate::decay::Decay;
-use crate::declare::{numbers_of, optimizer};
+use crate::declare::optimizer;
 
 optimizer! {
     /// RMSprop: the gradient over a running root mean square of itself, `torch.optim.RMSprop`.
@@ -99,7 +99,11 @@ pub struct CenteredRmsProp(
     pub RmsProp,
 );
 
-numbers_of!(CenteredRmsProp: 0);
+impl Numbers for CenteredRmsProp {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        self.0.number_mut(name)
+    }
+}
 
 impl Rule for CenteredRmsProp {
     type State<V: Value> = [V; 2];

@@ -1,4 +1,5 @@
 use downhill_rule::{Real, Rule, Slots, Step};
+use half::slice::HalfFloatSliceExt;
 
 use super::{Buffers, Element, dispatch, parts, share};
 
@@ -40,10 +41,10 @@ fn vectorised<R: Rule, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
 /// A pass over 16-bit numbers, block by block in single precision.
 pub(super) fn in_blocks<E: Element<Compute = f32>>(
     buffers: Buffers<'_, E>,
-    widen: impl Fn(&[E], &mut [f32]),
-    narrow: impl Fn(&[f32], &mut [E]),
     pass: &dyn Fn(Buffers<'_, f32>),
-) {
+) where
+    [E]: HalfFloatSliceExt,
+{
     let (mut wide_param, mut wide_grad) = ([0.0; BLOCK], [0.0; BLOCK]);
     let mut slots = buffers.slots.map(|slot| slot.chunks_mut(BLOCK));
     let elements = buffers
@@ -53,14 +54,14 @@ pub(super) fn in_blocks<E: Element<Compute = f32>>(
     for (param, grad) in elements {
         let wide_param = &mut wide_param[..param.len()];
         let wide_grad = &mut wide_grad[..grad.len()];
-        widen(param, wide_param);
-        widen(grad, wide_grad);
+        param.convert_to_f32_slice(wide_param);
+        grad.convert_to_f32_slice(wide_grad);
         pass(Buffers {
             param: wide_param,
             grad: wide_grad,
             slots: slots.each_mut().map(|slot| slot.next().unwrap_or_default()),
         });
-        narrow(wide_param, param);
+        param.convert_from_f32_slice(wide_param);
     }
 }
 

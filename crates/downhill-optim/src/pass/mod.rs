@@ -7,7 +7,6 @@ mod squares;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use downhill_rule::Real;
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 pub(crate) use elementwise::elementwise;
@@ -98,9 +97,7 @@ macro_rules! half_element {
                 self.to_f32()
             }
             fn pass(buffers: Buffers<'_, $half>, pass: &dyn Fn(Buffers<'_, f32>)) {
-                let widen = |narrow: &[$half], wide: &mut [f32]| narrow.convert_to_f32_slice(wide);
-                let narrow = |wide: &[f32], narrow: &mut [$half]| narrow.convert_from_f32_slice(wide);
-                elementwise::in_blocks(buffers, widen, narrow, pass);
+                elementwise::in_blocks(buffers, pass);
             }
             fn any(buffers: Buffers<'_, $half>) -> AnyBuffers<'_> {
                 AnyBuffers::$any(buffers)

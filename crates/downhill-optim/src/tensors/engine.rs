@@ -74,25 +74,16 @@ impl<W: Around> OnTensors for Wrapped<W> {
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
         let own = state.split_off(state.len() - self.wrapper.slots().len());
-        let (memory, own_memory) = clock.memory.split_at_mut(self.inner.0.memory().len());
-        let inner = Clock::new(clock.lr, clock.step, memory);
+        let (inner, mut own_clock) = self.clocks(clock);
         let mut stage = InTensors {
             inner: &*self.inner.0,
-            clock: Clock {
-                grad_scale: clock.grad_scale,
-                ..inner
-            },
+            clock: inner,
             param: Some(param),
             grad,
             slots: state,
             own: own.into_iter().map(TensorValue).collect(),
         };
-        let outer = Clock::new(clock.lr, clock.step, own_memory);
-        let mut outer = Clock {
-            grad_scale: clock.grad_scale,
-            ..outer
-        };
-        self.wrapper.step(&mut outer, &mut stage);
+        self.wrapper.step(&mut own_clock, &mut stage);
         let (param, own) = (stage.param.take(), stage.own);
         state.extend(own.into_iter().map(|tensor| tensor.0));
         param.expect("put back after each piece")

@@ -7,8 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Clock, Rule, Slot, Start};
 
-use super::drive::{self, Directive, Probed};
-use super::drive::{Question, Task};
+use super::drive::{self, Directive, Probed, Question, Task};
 use super::memory;
 use super::state::{Layout, RuleState, Tensors, state_dtype};
 use super::value::TensorValue;
@@ -337,8 +336,8 @@ impl RuleOptimizer {
         let mut scalars = core::mem::take(&mut state.memory);
         let mut clock = Clock::new(lr, state.step, &mut scalars);
         clock.grad_scale = directive.grad_scale;
-        let program = self.program.driven(&directive.driven);
-        let engine = &*program.0;
+        let driven = self.program.driven(&directive.driven);
+        let engine = &*driven.as_ref().unwrap_or(&self.program).0;
         let dtype = param.dtype();
         let working = DType::from(state_dtype(dtype));
         let tensors = state.on_device(&param.device(), working);

@@ -153,11 +153,15 @@ pub(super) fn differences<M: Module>(
     let saved: HashMap<&str, &ParameterEntry> = (header.parameters.iter())
         .map(|entry| (&*entry.path, entry))
         .collect();
-    let named = |entries: &[OptimizerEntry], place: Option<usize>| {
-        let entry = place.and_then(|place| entries.get(place));
-        entry.map_or_else(unknown, |entry| {
-            format!("{} {}", entry.name, complete(entry))
-        })
+    // Once each: many parameters have the same.
+    let named = |entries: &[OptimizerEntry]| -> Vec<String> {
+        let text = |entry: &OptimizerEntry| format!("{} {}", entry.name, complete(entry));
+        entries.iter().map(text).collect()
+    };
+    let (own_named, saved_named) = (named(&own_optimizers), named(&header.optimizers));
+    let of_place = |named: &[String], place: Option<usize>| {
+        let name = place.and_then(|place| named.get(place));
+        name.cloned().unwrap_or_else(unknown)
     };
     for entry in &own {
         let Some(found) = saved.get(&*entry.path) else {
@@ -169,8 +173,8 @@ pub(super) fn differences<M: Module>(
         if named_here && !header.optimizers.is_empty() {
             differ(
                 &format!("optimizer of `{}`", entry.path),
-                named(&own_optimizers, entry.optimizer),
-                named(&header.optimizers, found.optimizer),
+                of_place(&own_named, entry.optimizer),
+                of_place(&saved_named, found.optimizer),
             );
         }
         if header.settings.is_some() {
