@@ -67,7 +67,8 @@ pub trait Programs: Settings {
 }
 
 /// Declares an optimizer: a rule with its settings, each with type, default and range, and what is fixed
-/// about it. From that come the struct, its default, the builder methods of its configuration and JSON.
+/// about it. From that come the struct, its default, the builder methods of its configuration and JSON, and an
+/// example of them, with the calls after `new`.
 ///
 /// A range may be followed by `at start`: of a number that decides about the state, or what it starts from, so
 /// that no schedule can drive it. A last part says which program runs for which settings, where it is not always
@@ -99,6 +100,7 @@ macro_rules! declare {
             description: $description:literal,
             decay: $decay:expr,
             $(maximize: $maximize:literal,)?
+            $(example: $example:literal,)?
         }
         $(
             $(#[doc = $field_doc:literal])*
@@ -108,6 +110,7 @@ macro_rules! declare {
         $(=> |$self:ident, $shared:ident| $program:expr)?
     ) => {
         $(#[$doc])*
+        $(#[doc = $crate::declare::example!($config, $example)])?
         #[derive(Clone, $($copy,)? Debug, PartialEq)]
         pub struct $rule {
             $(
@@ -229,6 +232,22 @@ macro_rules! declare {
 }
 pub(crate) use declare;
 
+/// An example of a configuration, as documentation; the second is the calls after `new`.
+macro_rules! example {
+    ($config:ident, $calls:literal) => {
+        concat!(
+            "\n\n```\nuse downhill_optim::",
+            stringify!($config),
+            ";\n\nlet optim = ",
+            stringify!($config),
+            "::new()",
+            $calls,
+            ".init();\n```"
+        )
+    };
+}
+pub(crate) use example;
+
 /// The first of the two if it is there.
 macro_rules! given {
     (, $default:expr) => {
@@ -258,9 +277,11 @@ macro_rules! preset {
             description: $description:literal,
             decay: $decay:expr,
             $(settings: $settings:expr,)?
+            $(example: $example:literal,)?
         }
     ) => {
         $(#[$doc])*
+        $(#[doc = $crate::declare::example!($config, $example)])?
         #[derive(Clone, Copy, Debug)]
         pub struct $preset;
 

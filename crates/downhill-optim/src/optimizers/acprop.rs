@@ -15,17 +15,12 @@ optimizer! {
     ///
     /// State: `exp_avg`, `exp_avg_var`. Source: Zhuang et al., arXiv 2110.05454; its authors' code without
     /// rectification.
-    ///
-    /// ```
-    /// use downhill_optim::AcPropConfig;
-    ///
-    /// let optim = AcPropConfig::new().init();
-    /// ```
     AcProp as AcPropConfig, "acprop" {
         learning_rate: 1e-3,
         paper: "Zhuang et al., arXiv 2110.05454",
         description: "the gradient over the root of its variance up to the step before",
         decay: Decay::decoupled(0.0),
+        example: "",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
@@ -35,41 +30,34 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-16, POSITIVE;
 }
 
-/// `s ← s + inside`, `u = g / (sqrt(s)·steep + outside)`
-#[derive(Clone, Copy, Debug)]
-pub struct AcPropCoefs {
-    rule: AcProp,
-    inside: f64,
-    steep: f64,
-    outside: f64,
-}
-
 impl Rule for AcProp {
     type State<V: Value> = [V; 2];
-    type Coefs = AcPropCoefs;
+    type Coefs = (Self, [f64; 3]);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_var")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AcPropCoefs> {
-        let (rule, epsilon) = (*self, self.epsilon);
-        let (inside, steep, outside) = match clock.step {
-            1 => (0.0, 0.0, 1.0),
-            _ => {
-                let corrected = bias_correction(self.beta_2, clock.t() - 1.0);
-                (epsilon, corrected.sqrt().recip(), epsilon)
-            }
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
+        let corrected = || bias_correction(self.beta_2, clock.t() - 1.0);
+        let root = match clock.step {
+            1 => [0.0, 0.0, 1.0],
+            _ => [self.epsilon, corrected().sqrt().recip(), self.epsilon],
         };
-        Step::new(clock.lr, AcPropCoefs { rule, inside, steep, outside })
+        Step::new(clock.lr, (*self, root))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &AcPropCoefs, _: &V, grad: V, [m, s]: [V; 2]) -> (V, [V; 2]) {
-        let m = ema(m, grad.clone(), coefs.rule.beta_1);
-        let s = s.offset(coefs.inside);
-        let root = s.clone().sqrt().scale(coefs.steep).offset(coefs.outside);
+    fn direction<V: Value>(
+        (rule, [inside, steep, outside]): &Self::Coefs,
+        _: &V,
+        grad: V,
+        [m, s]: [V; 2],
+    ) -> (V, [V; 2]) {
+        let m = ema(m, grad.clone(), rule.beta_1);
+        let s = s.offset(*inside);
+        let root = s.clone().sqrt().scale(*steep).offset(*outside);
         let apart = (grad.clone() - m.clone()).square();
-        (grad / root, [m, ema(s, apart, coefs.rule.beta_2)])
+        (grad / root, [m, ema(s, apart, rule.beta_2)])
     }
 }

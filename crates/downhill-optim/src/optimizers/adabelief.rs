@@ -16,17 +16,12 @@ optimizer! {
     /// Epsilon adds up inside `s`. For a constant gradient the step grows without other bound than that: 1.6
     /// learning rates at step 10, 5 at 100, 39 at 2000. State: `exp_avg`, `exp_avg_var`. Source: Zhuang et
     /// al., arXiv 2010.07468.
-    ///
-    /// ```
-    /// use downhill_optim::AdaBeliefConfig;
-    ///
-    /// let optim = AdaBeliefConfig::new().with_weight_decay(1e-2).init();
-    /// ```
     AdaBelief as AdaBeliefConfig, "adabelief" {
         learning_rate: 1e-3,
         paper: "Zhuang et al., arXiv 2010.07468",
         description: "adam over the variance of the gradient around its mean",
         decay: Decay::decoupled(0.0),
+        example: ".with_weight_decay(1e-2)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

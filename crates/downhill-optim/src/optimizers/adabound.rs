@@ -15,17 +15,12 @@ optimizer! {
     ///
     /// `m` and `v` are Adam's; with AMSBound `v` is the largest seen. State: `exp_avg`, `exp_avg_sq`,
     /// `max_exp_avg_sq` with AMSBound, and the scalar `base_lr`. Source: Luo et al., arXiv 1902.09843.
-    ///
-    /// ```
-    /// use downhill_optim::AdaBoundConfig;
-    ///
-    /// let optim = AdaBoundConfig::new().with_amsbound(true).init();
-    /// ```
     AdaBound as AdaBoundConfig, "adabound" {
         learning_rate: 1e-3,
         paper: "Luo et al., arXiv 1902.09843",
         description: "adam whose step size becomes that of gradient descent",
         decay: Decay::coupled(0.0),
+        example: ".with_amsbound(true)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

@@ -16,17 +16,12 @@ optimizer! {
     /// The first step is `sqrt(epsilon/(1 - rho))`, 0.003, whatever the gradient is: it starts slowly. The
     /// learning rate is outside both means. State: `square_avg` (v), `acc_delta` (a). Source: Zeiler, arXiv
     /// 1212.5701.
-    ///
-    /// ```
-    /// use downhill_optim::AdadeltaConfig;
-    ///
-    /// let optim = AdadeltaConfig::new().with_rho(0.95).init();
-    /// ```
     Adadelta as AdadeltaConfig, "adadelta" {
         learning_rate: 1.0,
         paper: "Zeiler, arXiv 1212.5701",
         description: "rmsprop whose rate is the root mean square of the last updates",
         decay: Decay::coupled(0.0),
+        example: ".with_rho(0.95)",
     }
     /// Decay of both means.
     rho, with_rho: f64 = 0.9, DECAY;

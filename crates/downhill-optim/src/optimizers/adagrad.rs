@@ -15,17 +15,12 @@ optimizer! {
     /// ```
     ///
     /// State: `sum`. Source: Duchi, Hazan & Singer, JMLR 12 (2011).
-    ///
-    /// ```
-    /// use downhill_optim::AdaGradConfig;
-    ///
-    /// let optim = AdaGradConfig::new().with_lr_decay(1e-3).init();
-    /// ```
     AdaGrad as AdaGradConfig, "adagrad" {
         learning_rate: 1e-2,
         paper: "Duchi, Hazan & Singer, JMLR 12 (2011)",
         description: "each element's rate falls with the sum of its squared gradients",
         decay: Decay::coupled(0.0),
+        example: ".with_lr_decay(1e-3)",
     }
     /// How fast the learning rate falls with the step count.
     lr_decay, with_lr_decay: f64 = 0.0, NOT_NEGATIVE;

@@ -17,17 +17,12 @@ optimizer! {
     /// `exp_avg`, `exp_avg_sq`, and `max_exp_avg_sq` with AMSGrad. Differs from burn-optim in the
     /// default epsilon, 1e-5 there: see [`burn`](AdamConfig::burn). Source: Kingma & Ba, arXiv 1412.6980,
     /// Algorithm 1.
-    ///
-    /// ```
-    /// use downhill_optim::AdamConfig;
-    ///
-    /// let optim = AdamConfig::new().with_amsgrad(true).init();
-    /// ```
     Adam as AdamConfig, "adam" {
         learning_rate: 1e-3,
         paper: "Kingma & Ba, arXiv 1412.6980",
         description: "bias-corrected mean of the gradient over the root of the mean of its square",
         decay: Decay::coupled(0.0),
+        example: ".with_amsgrad(true)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
@@ -53,17 +48,12 @@ preset! {
     /// before each step. Differs from burn-optim in the defaults, epsilon 1e-5 and weight decay 1e-4
     /// there: see [`burn`](AdamWConfig::burn). Source: Loshchilov & Hutter, arXiv 1711.05101; like torch, and
     /// unlike the paper, decay is multiplied by the learning rate.
-    ///
-    /// ```
-    /// use downhill_optim::AdamWConfig;
-    ///
-    /// let optim = AdamWConfig::new().with_weight_decay(0.1).init();
-    /// ```
     AdamW as AdamWConfig of Adam, "adamw" {
         learning_rate: 1e-3,
         paper: "Loshchilov & Hutter, arXiv 1711.05101",
         description: "adam with decoupled weight decay",
         decay: Decay::decoupled(1e-2),
+        example: ".with_weight_decay(0.1)",
     }
 }
 

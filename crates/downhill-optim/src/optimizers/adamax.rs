@@ -14,17 +14,12 @@ optimizer! {
     /// ```
     ///
     /// State: `exp_avg`, `exp_inf`. Source: Kingma & Ba, arXiv 1412.6980, Algorithm 2.
-    ///
-    /// ```
-    /// use downhill_optim::AdaMaxConfig;
-    ///
-    /// let optim = AdaMaxConfig::new().with_decoupled_weight_decay(true).with_weight_decay(1e-4).init();
-    /// ```
     AdaMax as AdaMaxConfig, "adamax" {
         learning_rate: 2e-3,
         paper: "Kingma & Ba, arXiv 1412.6980",
         description: "adam over a slowly fading maximum of the gradient",
         decay: Decay::coupled(0.0),
+        example: ".with_decoupled_weight_decay(true).with_weight_decay(1e-4)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

@@ -14,17 +14,12 @@ optimizer! {
     ///
     /// `m` and `v` are Adam's. The mean starts at 0, so that the first step is `1 - beta_3` of Adam's. State:
     /// `exp_avg`, `exp_avg_sq`, `exp_avg_lr`. Source: Ding et al., arXiv 1910.12249.
-    ///
-    /// ```
-    /// use downhill_optim::AdaModConfig;
-    ///
-    /// let optim = AdaModConfig::new().with_beta_3(0.9999).init();
-    /// ```
     AdaMod as AdaModConfig, "adamod" {
         learning_rate: 1e-3,
         paper: "Ding et al., arXiv 1910.12249",
         description: "adam whose step size is at most its mean over time",
         decay: Decay::decoupled(0.0),
+        example: ".with_beta_3(0.9999)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

@@ -30,17 +30,12 @@ optimizer! {
     /// weight decay. [`optax`](AdanConfig::optax) has `1 - beta_2` where its authors
     /// weigh with `beta_2`. State: `exp_avg`,
     /// `exp_avg_diff`, `exp_avg_sq`, `previous_grad`. Source: Xie et al., arXiv 2208.06677.
-    ///
-    /// ```
-    /// use downhill_optim::AdanConfig;
-    ///
-    /// let optim = AdanConfig::new().with_weight_decay(0.02).init();
-    /// ```
     Adan as AdanConfig, "adan" {
         learning_rate: 1e-3,
         paper: "Xie et al., arXiv 2208.06677",
         description: "adam with a look-ahead from differences of gradients",
         decay: Decay::proximal(0.0),
+        example: ".with_weight_decay(0.02)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.98, DECAY;
@@ -62,51 +57,40 @@ impl Config<Adan> {
     }
 }
 
-/// The settings with two bias corrections, the weight of differences, that of `e`, and whether there is a gradient to compare with.
-#[derive(Clone, Copy, Debug)]
-pub struct AdanCoefs {
-    debiased: Debiased<Adan>,
-    weight: f64,
-    ahead: f64,
-    compare: f64,
-}
-
 impl Rule for Adan {
     type State<V: Value> = [V; 4];
-    type Coefs = AdanCoefs;
+    type Coefs = (Debiased<Self>, [f64; 3]);
 
     fn slots(&self) -> Vec<Slot> {
         ["exp_avg", "exp_avg_diff", "exp_avg_sq", "previous_grad"].map(Slot::zeros).to_vec()
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AdanCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let weight = match self.variant {
             AdanVariant::Authors => self.beta_2,
             AdanVariant::Optax => 1.0 - self.beta_2,
         };
-        let coefs = AdanCoefs {
-            weight,
-            debiased: Debiased::new(*self, self.beta_1, self.beta_3, clock.t()),
-            ahead: weight / bias_correction(self.beta_2, clock.t()),
-            compare: if clock.step == 1 { 0.0 } else { 1.0 },
-        };
-        Step::new(clock.lr, coefs)
+        let ahead = weight / bias_correction(self.beta_2, clock.t());
+        // The first gradient has none to be compared with.
+        let compare = if clock.step == 1 { 0.0 } else { 1.0 };
+        let debiased = Debiased::new(*self, self.beta_1, self.beta_3, clock.t());
+        Step::new(clock.lr, (debiased, [weight, ahead, compare]))
     }
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &AdanCoefs,
+        (debiased, [weight, ahead, compare]): &Self::Coefs,
         _: &V,
         grad: V,
         [m, e, n, previous]: [V; 4],
     ) -> (V, [V; 4]) {
-        let Adan { beta_1, beta_2, beta_3, epsilon, .. } = coefs.debiased.rule;
-        let change = (grad.clone() - previous).scale(coefs.compare);
+        let Adan { beta_1, beta_2, beta_3, epsilon, .. } = debiased.rule;
+        let change = (grad.clone() - previous).scale(*compare);
         let m = ema(m, grad.clone(), beta_1);
         let e = ema(e, change.clone(), beta_2);
-        let n = ema(n, (grad.clone() + change.scale(coefs.weight)).square(), beta_3);
-        let ahead = coefs.debiased.mean(m.clone()) + e.clone().scale(coefs.ahead);
-        let root = coefs.debiased.root(n.clone()).offset(epsilon);
+        let n = ema(n, (grad.clone() + change.scale(*weight)).square(), beta_3);
+        let ahead = debiased.mean(m.clone()) + e.clone().scale(*ahead);
+        let root = debiased.root(n.clone()).offset(epsilon);
         (ahead / root, [m, e, n, grad])
     }
 }

@@ -15,17 +15,12 @@ optimizer! {
     ///
     /// State: `pos_momentum`, `neg_momentum`, `exp_avg_sq`, and `max_exp_avg_sq` with AMSGrad. Source: Xie et
     /// al., arXiv 2103.17182, Algorithm 2.
-    ///
-    /// ```
-    /// use downhill_optim::AdaPnmConfig;
-    ///
-    /// let optim = AdaPnmConfig::new().with_amsgrad(false).init();
-    /// ```
     AdaPnm as AdaPnmConfig, "adapnm" {
         learning_rate: 1e-3,
         paper: "Xie et al., arXiv 2103.17182",
         description: "pnm over adam's root mean square",
         decay: Decay::decoupled(0.0),
+        example: ".with_amsgrad(false)",
     }
     /// Its square is the decay of each momentum.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
@@ -43,38 +38,31 @@ optimizer! {
     }
 }
 
-/// The settings with the bias corrections, and the momenta's turns.
-#[derive(Clone, Copy, Debug)]
-pub struct AdaPnmCoefs {
-    debiased: Debiased<AdaPnm>,
-    turns: Turns,
-}
-
 impl Rule for AdaPnm {
     type State<V: Value> = [V; 3];
-    type Coefs = AdaPnmCoefs;
+    type Coefs = (Debiased<Self>, Turns);
 
     fn slots(&self) -> Vec<Slot> {
         ["pos_momentum", "neg_momentum", "exp_avg_sq"].map(Slot::zeros).to_vec()
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AdaPnmCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let turns = Turns::new(clock, self.beta_1, self.beta_3);
         let debiased = Debiased::new(*self, self.beta_1, self.beta_2, clock.t());
-        Step::new(clock.lr, AdaPnmCoefs { debiased, turns })
+        Step::new(clock.lr, (debiased, turns))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &AdaPnmCoefs, _: &V, grad: V, state: [V; 3]) -> (V, [V; 3]) {
+    fn direction<V: Value>(coefs: &Self::Coefs, _: &V, grad: V, state: [V; 3]) -> (V, [V; 3]) {
         Self::over_own(coefs, grad, state)
     }
 }
 
 impl OverSecondMoment for AdaPnm {
     #[inline(always)]
-    fn moments<V: Value>(coefs: &AdaPnmCoefs, grad: V, [a, b, v]: [V; 3]) -> [V; 3] {
-        let [a, b] = coefs.turns.take(&grad, [a, b]);
-        [a, b, ema(v, grad.square(), coefs.debiased.rule.beta_2)]
+    fn moments<V: Value>((debiased, turns): &Self::Coefs, grad: V, [a, b, v]: [V; 3]) -> [V; 3] {
+        let [a, b] = turns.take(&grad, [a, b]);
+        [a, b, ema(v, grad.square(), debiased.rule.beta_2)]
     }
 
     fn second<V: Value>([_, _, v]: &[V; 3]) -> &V {
@@ -82,9 +70,8 @@ impl OverSecondMoment for AdaPnm {
     }
 
     #[inline(always)]
-    fn over<V: Value>(coefs: &AdaPnmCoefs, [a, b, _]: &[V; 3], second: &V) -> V {
-        let root = coefs.debiased.root(second.clone());
-        let difference = coefs.turns.difference([a, b]);
-        coefs.debiased.mean(difference) / root.offset(coefs.debiased.rule.epsilon)
+    fn over<V: Value>((debiased, turns): &Self::Coefs, [a, b, _]: &[V; 3], second: &V) -> V {
+        let root = debiased.root(second.clone());
+        debiased.mean(turns.difference([a, b])) / root.offset(debiased.rule.epsilon)
     }
 }

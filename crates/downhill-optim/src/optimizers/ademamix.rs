@@ -96,17 +96,12 @@ optimizer! {
     ///
     /// The sum is `1/(1 - beta_1)` times as large as a mean, and the learning rate as much smaller. State:
     /// `exp_avg`, `exp_avg_sq`. Source: Morwani et al., arXiv 2502.02431.
-    ///
-    /// ```
-    /// use downhill_optim::SimplifiedAdEmaMixConfig;
-    ///
-    /// let optim = SimplifiedAdEmaMixConfig::new().with_alpha(100.0).init();
-    /// ```
     SimplifiedAdEmaMix as SimplifiedAdEmaMixConfig, "simplified_ademamix" {
         learning_rate: 1e-4,
         paper: "Morwani et al., arXiv 2502.02431",
         description: "adam with a long sum of gradients beside the gradient",
         decay: Decay::decoupled(0.0),
+        example: ".with_alpha(100.0)",
     }
     /// Share of the sum that is kept.
     beta_1, with_beta_1: f64 = 0.99, DECAY;

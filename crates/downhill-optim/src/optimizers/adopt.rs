@@ -18,17 +18,12 @@ optimizer! {
     /// An element without a gradient in the first step is divided by epsilon later, and only the clamp
     /// limits it. State: `exp_avg`, `exp_avg_sq`. Source: Taniguchi et al., arXiv 2411.02853, Algorithm 2 with
     /// the clamp of its authors' implementation; [`timm`](AdoptConfig::timm)'s differs.
-    ///
-    /// ```
-    /// use downhill_optim::AdoptConfig;
-    ///
-    /// let optim = AdoptConfig::new().with_weight_decay(1e-2).init();
-    /// ```
     Adopt as AdoptConfig, "adopt" {
         learning_rate: 1e-3,
         paper: "Taniguchi et al., arXiv 2411.02853",
         description: "adam that divides by the second moment of the steps before",
         decay: Decay::decoupled(0.0),
+        example: ".with_weight_decay(1e-2)",
     }
     /// Decay of the mean of the normalised gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
@@ -47,41 +42,35 @@ impl Config<Adopt> {
     }
 }
 
-/// The settings of this step, and the largest normalised gradient.
-#[derive(Clone, Copy, Debug)]
-pub struct AdoptCoefs {
-    beta_1: f64,
-    beta_2: f64,
-    epsilon: f64,
-    limit: f64,
-}
-
 impl Rule for Adopt {
     type State<V: Value> = [V; 2];
-    type Coefs = AdoptCoefs;
+    type Coefs = (Self, f64);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AdoptCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<(Self, f64)> {
         let first = clock.step == 1;
-        let coefs = AdoptCoefs {
-            beta_1: self.beta_1,
-            beta_2: if first { 0.0 } else { self.beta_2 },
-            epsilon: self.epsilon,
-            // Nothing gets into the mean in the first step.
-            limit: if first { 0.0 } else { (clock.t() - 1.0).powf(self.clip_exponent) },
+        // The first gradient is all that there is of the second moment, and does not get into the mean.
+        let (beta_2, limit) = match first {
+            true => (0.0, 0.0),
+            false => (self.beta_2, (clock.t() - 1.0).powf(self.clip_exponent)),
         };
-        Step { moves: !first, ..Step::new(clock.lr, coefs) }
+        Step { moves: !first, ..Step::new(clock.lr, (Self { beta_2, ..*self }, limit)) }
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &AdoptCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
-        let normal = grad.clone() / v.clone().sqrt().clamp_min(coefs.epsilon);
-        let normal = normal.clamp_min(-coefs.limit).clamp_max(coefs.limit);
-        let m = ema(m, normal, coefs.beta_1);
-        let v = ema(v, grad.square(), coefs.beta_2);
+    fn direction<V: Value>(
+        (rule, limit): &(Self, f64),
+        _: &V,
+        grad: V,
+        [m, v]: [V; 2],
+    ) -> (V, [V; 2]) {
+        let normal = grad.clone() / v.clone().sqrt().clamp_min(rule.epsilon);
+        let normal = normal.clamp_min(-limit).clamp_max(*limit);
+        let m = ema(m, normal, rule.beta_1);
+        let v = ema(v, grad.square(), rule.beta_2);
         (m.clone(), [m, v])
     }
 }

@@ -13,17 +13,12 @@ optimizer! {
     ///
     /// State: `momentum_buffer_1`, `momentum_buffer_2`, `momentum_buffer_3`. Source: Lucas et al., arXiv
     /// 1804.00325, with the three momenta that it recommends.
-    ///
-    /// ```
-    /// use downhill_optim::AggMoConfig;
-    ///
-    /// let optim = AggMoConfig::new().with_beta_3(0.999).init();
-    /// ```
     AggMo as AggMoConfig, "aggmo" {
         learning_rate: 1e-2,
         paper: "Lucas et al., arXiv 1804.00325",
         description: "the mean of three momenta",
         decay: Decay::coupled(0.0),
+        example: ".with_beta_3(0.999)",
     }
     /// Share of the first buffer that is kept.
     beta_1, with_beta_1: f64 = 0.0, DECAY;

@@ -16,17 +16,12 @@ optimizer! {
     /// to evaluate, which torch leaves to its users: see `evaluated`. With the default `t0` it is the
     /// parameter itself for a million steps. State: `ax`, and the scalars `eta`, `mu`. Source: Polyak &
     /// Juditsky, SIAM J. Control Optim. 30 (1992).
-    ///
-    /// ```
-    /// use downhill_optim::AsgdConfig;
-    ///
-    /// let optim = AsgdConfig::new().with_t0(1000.0).init();
-    /// ```
     Asgd as AsgdConfig, "asgd" {
         learning_rate: 1e-2,
         paper: "Polyak & Juditsky 1992",
         description: "gradient descent with an average of the parameters to evaluate",
         decay: Decay::coupled(0.0),
+        example: ".with_t0(1000.0)",
     }
     /// Decay of the parameters, and of the rate.
     lambd, with_lambd: f64 = 1e-4, NOT_NEGATIVE;
@@ -36,16 +31,9 @@ optimizer! {
     t0, with_t0: f64 = 1e6, NOT_NEGATIVE;
 }
 
-/// Share that is kept, and weight of the parameter in the average.
-#[derive(Clone, Copy, Debug)]
-pub struct AsgdCoefs {
-    keep: f64,
-    mu: f64,
-}
-
 impl Rule for Asgd {
     type State<V: Value> = [V; 1];
-    type Coefs = AsgdCoefs;
+    type Coefs = [f64; 2];
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("ax")]
@@ -55,30 +43,26 @@ impl Rule for Asgd {
         vec![Scalar::new("eta", 0.0), Scalar::new("mu", 1.0)]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<AsgdCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<[f64; 2]> {
         let (lr, t) = (clock.lr, clock.t());
         let eta = if clock.step == 1 { lr } else { clock.memory[0] };
         let mu = clock.memory[1];
         clock.memory[0] = lr / (1.0 + self.lambd * lr * t).powf(self.alpha);
         clock.memory[1] = (t - self.t0).max(1.0).recip();
         let keep = 1.0 - self.lambd * eta;
-        Step::new(eta, AsgdCoefs { keep, mu })
+        Step::new(eta, [keep, mu])
     }
 
     #[inline(always)]
-    fn direction<V: Value>(_: &AsgdCoefs, _: &V, grad: V, state: [V; 1]) -> (V, [V; 1]) {
+    fn direction<V: Value>(_: &[f64; 2], _: &V, grad: V, state: [V; 1]) -> (V, [V; 1]) {
         (grad, state)
     }
 
     #[inline(always)]
-    fn land<V: Value>(
-        step: &Step<AsgdCoefs>,
-        param: V,
-        direction: V,
-        [ax]: [V; 1],
-    ) -> (V, [V; 1]) {
-        let param = param.scale(step.coefs.keep) - direction.scale(step.rate);
-        let way = (param.clone() - ax.clone()).scale(step.coefs.mu);
+    fn land<V: Value>(step: &Step<[f64; 2]>, param: V, u: V, [ax]: [V; 1]) -> (V, [V; 1]) {
+        let [keep, mu] = step.coefs;
+        let param = param.scale(keep) - u.scale(step.rate);
+        let way = (param.clone() - ax.clone()).scale(mu);
         (param, [ax + way])
     }
 

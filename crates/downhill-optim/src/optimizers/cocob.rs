@@ -15,17 +15,12 @@ optimizer! {
     /// (C), `scale` (L, from epsilon on), `subgradients` (S), `reward` (R). Weight decay is coupled, as the
     /// parameter is made from its state alone. Source: Orabona & Tommasi, arXiv 1705.07795, Algorithm 2;
     /// `optax.contrib.cocob`.
-    ///
-    /// ```
-    /// use downhill_optim::CocobConfig;
-    ///
-    /// let optim = CocobConfig::new().init();
-    /// ```
     Cocob as CocobConfig, "cocob" {
         learning_rate: 1.0,
         paper: "Orabona & Tommasi, arXiv 1705.07795",
         description: "bets with what earlier bets have won; without a learning rate",
         decay: Decay::own(0.0),
+        example: "",
     }
     /// How small the first bets are.
     alpha, with_alpha: f64 = 100.0, POSITIVE, shown_with r#"{"epsilon": 0.5}"#;

@@ -14,17 +14,12 @@ optimizer! {
     /// `m_hat = m/(1 - beta_1^t)` and `v_hat = v/(1 - beta_2^t)`; the first step compares with 0. The friction
     /// is between 1/2 and 1, and depends on the unit of the loss. State: `exp_avg`, `exp_avg_sq`,
     /// `previous_grad`. Source: Dubey et al., arXiv 1909.11015.
-    ///
-    /// ```
-    /// use downhill_optim::DiffGradConfig;
-    ///
-    /// let optim = DiffGradConfig::new().init();
-    /// ```
     DiffGrad as DiffGradConfig, "diffgrad" {
         learning_rate: 1e-3,
         paper: "Dubey et al., arXiv 1909.11015",
         description: "adam with shorter steps where the gradient does not change",
         decay: Decay::decoupled(0.0),
+        example: "",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

@@ -13,17 +13,12 @@ optimizer! {
     ///
     /// With `beta = l1 = l2 = 0` it takes AdaGrad's steps. The parameter is a function of the state: where it
     /// starts from counts through `z` alone. State: `n`, `z`. Source: McMahan et al., KDD 2013, Algorithm 1.
-    ///
-    /// ```
-    /// use downhill_optim::FtrlConfig;
-    ///
-    /// let optim = FtrlConfig::new().with_beta(1.0).with_l1(0.1).init();
-    /// ```
     Ftrl as FtrlConfig, "ftrl" {
         learning_rate: 0.1,
         paper: "McMahan et al., KDD 2013",
         description: "adagrad that makes weights exactly 0",
         decay: None,
+        example: ".with_beta(1.0).with_l1(0.1)",
     }
     /// Slows the first steps.
     beta, with_beta: f64 = 0.0, NOT_NEGATIVE;
@@ -33,39 +28,36 @@ optimizer! {
     l2, with_l2: f64 = 0.0, NOT_NEGATIVE;
 }
 
-/// The settings, and 1 over the learning rate.
-#[derive(Clone, Copy, Debug)]
-pub struct FtrlCoefs {
-    rule: Ftrl,
-    inverse: f64,
-}
-
 impl Rule for Ftrl {
     type State<V: Value> = [V; 2];
-    type Coefs = FtrlCoefs;
+    type Coefs = (Self, f64);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("n"), Slot::zeros("z")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<FtrlCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<(Self, f64)> {
         // A rate of 0 moves nothing.
         let (rate, inverse) = match clock.lr {
             0.0 => (0.0, 1.0),
             lr => (1.0, lr.recip()),
         };
-        Step::new(rate, FtrlCoefs { rule: *self, inverse })
+        Step::new(rate, (*self, inverse))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &FtrlCoefs, param: &V, grad: V, [n, z]: [V; 2]) -> (V, [V; 2]) {
-        let Ftrl { beta, l1, l2 } = coefs.rule;
+    fn direction<V: Value>(
+        (Self { beta, l1, l2 }, inverse): &(Self, f64),
+        param: &V,
+        grad: V,
+        [n, z]: [V; 2],
+    ) -> (V, [V; 2]) {
         let next = n.clone() + grad.clone().square();
         let root = next.clone().sqrt();
-        let sigma = (root.clone() - n.sqrt()).scale(coefs.inverse);
+        let sigma = (root.clone() - n.sqrt()).scale(*inverse);
         let z = z + grad - sigma * param.clone();
-        let curve = root.offset(beta).scale(coefs.inverse).offset(l2);
-        let solved = (z.clone().sign().scale(l1) - z.clone()) / curve.clone();
+        let curve = root.offset(*beta).scale(*inverse).offset(*l2);
+        let solved = (z.clone().sign().scale(*l1) - z.clone()) / curve.clone();
         // Without curvature, the square of a gradient that is not 0 was too small to be a number.
         let solved = curve.select(solved, param.clone());
         // Of a NaN the product is one too.

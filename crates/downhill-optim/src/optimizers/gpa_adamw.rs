@@ -17,17 +17,12 @@ optimizer! {
     /// The model holds `y`, where gradients are taken; `x` is what to evaluate and to keep: see `evaluated`. It
     /// is used with a schedule. State: `z`, `exp_avg`, `exp_avg_sq`. Source: Defazio et al., arXiv 2512.17131,
     /// with weight decay at `z`, before the step.
-    ///
-    /// ```
-    /// use downhill_optim::GpaAdamWConfig;
-    ///
-    /// let optim = GpaAdamWConfig::new().with_weight_decay(0.1).init();
-    /// ```
     GpaAdamW as GpaAdamWConfig, "gpa_adamw" {
         learning_rate: 1e-3,
         paper: "Defazio et al., arXiv 2512.17131",
         description: "adamw with an average of constant memory to evaluate",
         decay: Decay::own(0.0),
+        example: ".with_weight_decay(0.1)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
@@ -42,36 +37,27 @@ optimizer! {
     => |rule, shared| shared.run_own(rule)
 }
 
-/// The settings with the bias corrections, the learning rate, and what decay leaves.
-#[derive(Clone, Copy, Debug)]
-pub struct GpaAdamWCoefs {
-    debiased: Debiased<GpaAdamW>,
-    lr: f64,
-    retain: f64,
-}
-
 impl Rule for GpaAdamW {
     type State<V: Value> = [V; 3];
-    type Coefs = GpaAdamWCoefs;
+    type Coefs = (Debiased<Self>, [f64; 2]);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::param("z"), Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<GpaAdamWCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let (lr, retain) = (clock.lr, 1.0 - clock.lr * clock.weight_decay);
         let debiased = Debiased::new(*self, self.beta_1, self.beta_2, clock.t());
-        Step::new(1.0, GpaAdamWCoefs { debiased, lr, retain })
+        Step::new(1.0, (debiased, [lr, retain]))
     }
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &GpaAdamWCoefs,
+        (debiased, [lr, retain]): &Self::Coefs,
         y: &V,
         grad: V,
         [z, m, v]: [V; 3],
     ) -> (V, [V; 3]) {
-        let GpaAdamWCoefs { debiased, lr, retain } = coefs;
         let GpaAdamW { beta_1, beta_2, epsilon, mu_x, mu_y } = debiased.rule;
         let m = ema(m, grad.clone(), beta_1);
         let v = ema(v, grad.square(), beta_2);

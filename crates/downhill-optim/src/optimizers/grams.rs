@@ -12,17 +12,12 @@ optimizer! {
     /// ```
     ///
     /// State: `exp_avg`, `exp_avg_sq`. Source: Cao et al., arXiv 2412.17107.
-    ///
-    /// ```
-    /// use downhill_optim::GramsConfig;
-    ///
-    /// let optim = GramsConfig::new().init();
-    /// ```
     Grams as GramsConfig, "grams" {
         learning_rate: 1e-3,
         paper: "Cao et al., arXiv 2412.17107",
         description: "the size of adam's step with the gradient's sign",
         decay: Decay::decoupled(0.0),
+        example: "",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

@@ -16,17 +16,12 @@ optimizer! {
     ///
     /// The learning rate is inside `m`, and `c` corrects its bias when it changes too. State: `exp_avg`,
     /// `exp_avg_sq`, and the scalar `exp_avg_lr_1` (c). Source: Ziyin, Wang & Ueda, arXiv 2002.04839.
-    ///
-    /// ```
-    /// use downhill_optim::LaPropConfig;
-    ///
-    /// let optim = LaPropConfig::new().init();
-    /// ```
     LaProp as LaPropConfig, "laprop" {
         learning_rate: 4e-4,
         paper: "Ziyin, Wang & Ueda, arXiv 2002.04839",
         description: "a mean of the normalised gradient",
         decay: Decay::decoupled(0.0),
+        example: "",
     }
     /// Decay of the mean of the normalised gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

@@ -14,17 +14,12 @@ optimizer! {
     /// Every element moves by the learning rate, so it has to be three to ten times smaller than Adam's, and
     /// the weight decay as much larger. After one gradient and then none an element moves on for hundreds of
     /// steps. State: `exp_avg`. Source: Chen et al., arXiv 2302.06675, Program 1.
-    ///
-    /// ```
-    /// use downhill_optim::LionConfig;
-    ///
-    /// let optim = LionConfig::new().with_weight_decay(0.1).init();
-    /// ```
     Lion as LionConfig, "lion" {
         learning_rate: 1e-4,
         paper: "Chen et al., arXiv 2302.06675",
         description: "the sign of a mean of the gradient",
         decay: Decay::decoupled(0.0),
+        example: ".with_weight_decay(0.1)",
     }
     /// Weight of the mean in the step.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

@@ -32,17 +32,12 @@ optimizer! {
     /// the scalar `mu_product` (P_t) where the momentum has a schedule. Source: Dozat, *Incorporating Nesterov
     /// Momentum into Adam*, ICLR 2016 workshop; the factor `beta_2` that one version of it puts on v is a
     /// misprint and is left out, as everywhere.
-    ///
-    /// ```
-    /// use downhill_optim::NAdamConfig;
-    ///
-    /// let optim = NAdamConfig::new().with_weight_decay(1e-2).init();
-    /// ```
     NAdam as NAdamConfig, "nadam" {
         learning_rate: 2e-3,
         paper: "Dozat, ICLR 2016 workshop",
         description: "adam with Nesterov's look-ahead; the torch, Dozat, Keras and optax variants",
         decay: Decay::flagged(0.0),
+        example: ".with_weight_decay(1e-2)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
@@ -59,17 +54,12 @@ optimizer! {
 preset! {
     /// NAdamW: [`NAdam`] with decoupled weight decay, as `torch.optim.NAdam` has it with
     /// `decoupled_weight_decay`.
-    ///
-    /// ```
-    /// use downhill_optim::NAdamWConfig;
-    ///
-    /// let optim = NAdamWConfig::new().with_weight_decay(0.1).init();
-    /// ```
     NAdamW as NAdamWConfig of NAdam, "nadamw" {
         learning_rate: 2e-3,
         paper: "Dozat, ICLR 2016 workshop; Loshchilov & Hutter, arXiv 1711.05101",
         description: "nadam with decoupled weight decay",
         decay: Decay::decoupled(1e-2),
+        example: ".with_weight_decay(0.1)",
     }
 }
 

@@ -15,17 +15,12 @@ optimizer! {
     ///
     /// In the first step `u = alpha·d`. State: `exp_avg`, `exp_avg_sq`, `previous_update`. Source: Daskalakis
     /// et al., arXiv 1711.00141; `optax.optimistic_adam_v2`.
-    ///
-    /// ```
-    /// use downhill_optim::OptimisticAdamConfig;
-    ///
-    /// let optim = OptimisticAdamConfig::new().with_nesterov(false).init();
-    /// ```
     OptimisticAdam as OptimisticAdamConfig, "optimistic_adam" {
         learning_rate: 1e-3,
         paper: "Daskalakis et al., arXiv 1711.00141",
         description: "adam's direction and its last change; for games",
         decay: Decay::coupled(0.0),
+        example: ".with_nesterov(false)",
     }
     /// Weight of the direction.
     alpha, with_alpha: f64 = 1.0, NOT_NEGATIVE;
@@ -41,50 +36,37 @@ optimizer! {
     nesterov, with_nesterov: bool = true, ANY;
 }
 
-/// The settings with the bias corrections, and `ahead·m + now·g` for the mean.
-#[derive(Clone, Copy, Debug)]
-pub struct OptimisticAdamCoefs {
-    debiased: Debiased<OptimisticAdam>,
-    ahead: f64,
-    now: f64,
-    optimism: Optimism,
-}
-
 impl Rule for OptimisticAdam {
     type State<V: Value> = [V; 3];
-    type Coefs = OptimisticAdamCoefs;
+    type Coefs = (Debiased<Self>, [f64; 2], Optimism);
 
     fn slots(&self) -> Vec<Slot> {
         ["exp_avg", "exp_avg_sq", "previous_update"].map(Slot::zeros).to_vec()
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<OptimisticAdamCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let (beta_1, t) = (self.beta_1, clock.t());
-        let (ahead, now) = match self.nesterov {
-            true => (beta_1 / bias_correction(beta_1, t + 1.0), (1.0 - beta_1) / bias_correction(beta_1, t)),
-            false => (bias_correction(beta_1, t).recip(), 0.0),
+        let debias = bias_correction(beta_1, t).recip();
+        let mean = match self.nesterov {
+            true => [beta_1 / bias_correction(beta_1, t + 1.0), (1.0 - beta_1) * debias],
+            false => [debias, 0.0],
         };
-        let coefs = OptimisticAdamCoefs {
-            debiased: Debiased::new(*self, beta_1, self.beta_2, t),
-            ahead,
-            now,
-            optimism: Optimism::new(clock, self.alpha, self.beta),
-        };
-        Step::new(clock.lr, coefs)
+        let optimism = Optimism::new(clock, self.alpha, self.beta);
+        Step::new(clock.lr, (Debiased::new(*self, beta_1, self.beta_2, t), mean, optimism))
     }
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &OptimisticAdamCoefs,
+        (debiased, [ahead, now], optimism): &Self::Coefs,
         _: &V,
         grad: V,
         [m, v, previous]: [V; 3],
     ) -> (V, [V; 3]) {
-        let rule = &coefs.debiased.rule;
+        let rule = &debiased.rule;
         let m = ema(m, grad.clone(), rule.beta_1);
         let v = ema(v, grad.clone().square(), rule.beta_2);
-        let root = coefs.debiased.root(v.clone()).offset(rule.epsilon);
-        let now = m.clone().scale(coefs.ahead).add_scaled(&grad, coefs.now) / root;
-        (coefs.optimism.ahead(&now, previous), [m, v, now])
+        let root = debiased.root(v.clone()).offset(rule.epsilon);
+        let next = m.clone().scale(*ahead).add_scaled(&grad, *now) / root;
+        (optimism.ahead(&next, previous), [m, v, next])
     }
 }

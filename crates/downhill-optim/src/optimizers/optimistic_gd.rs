@@ -12,17 +12,12 @@ optimizer! {
     /// ```
     ///
     /// State: `previous_grad`. Source: Daskalakis et al., arXiv 1711.00141.
-    ///
-    /// ```
-    /// use downhill_optim::OptimisticGdConfig;
-    ///
-    /// let optim = OptimisticGdConfig::new().init();
-    /// ```
     OptimisticGd as OptimisticGdConfig, "optimistic_gd" {
         learning_rate: 1e-2,
         paper: "Daskalakis et al., arXiv 1711.00141",
         description: "the gradient and its last change; for games",
         decay: Decay::coupled(0.0),
+        example: "",
     }
     /// Weight of the gradient.
     alpha, with_alpha: f64 = 1.0, NOT_NEGATIVE;

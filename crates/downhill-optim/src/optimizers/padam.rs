@@ -14,17 +14,12 @@ optimizer! {
     /// With `partial` 1/2 it is Adam, but for the place of epsilon. The correction of `v` stands outside of
     /// the power, as in the authors' code; the paper corrects nothing. State: `exp_avg`, `exp_avg_sq`. Source:
     /// Chen et al., arXiv 1806.06763.
-    ///
-    /// ```
-    /// use downhill_optim::PAdamConfig;
-    ///
-    /// let optim = PAdamConfig::new().with_partial(0.125).init();
-    /// ```
     PAdam as PAdamConfig, "padam" {
         learning_rate: 1e-1,
         paper: "Chen et al., arXiv 1806.06763",
         description: "adam with a smaller power of the second moment",
         decay: Decay::decoupled(0.0),
+        example: ".with_partial(0.125)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
@@ -36,41 +31,30 @@ optimizer! {
     partial, with_partial: f64 = 0.25, SHARE;
 }
 
-/// The decays, what multiplies the mean, the guard and the power of the root.
-#[derive(Clone, Copy, Debug)]
-pub struct PAdamCoefs {
-    beta_1: f64,
-    beta_2: f64,
-    epsilon: f64,
-    gain: f64,
-    power: f64,
-}
-
 impl Rule for PAdam {
     type State<V: Value> = [V; 2];
-    type Coefs = PAdamCoefs;
+    type Coefs = (Self, f64);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<PAdamCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<(Self, f64)> {
         let corrected = bias_correction(self.beta_2, clock.t()).sqrt();
-        let coefs = PAdamCoefs {
-            beta_1: self.beta_1,
-            beta_2: self.beta_2,
-            epsilon: self.epsilon,
-            gain: corrected / bias_correction(self.beta_1, clock.t()),
-            power: 2.0 * self.partial,
-        };
-        Step::new(clock.lr, coefs)
+        let gain = corrected / bias_correction(self.beta_1, clock.t());
+        Step::new(clock.lr, (*self, gain))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &PAdamCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
-        let m = ema(m, grad.clone(), coefs.beta_1);
-        let v = ema(v, grad.square(), coefs.beta_2);
-        let root = v.clone().sqrt().offset(coefs.epsilon).powf(coefs.power);
-        (m.clone().scale(coefs.gain) / root, [m, v])
+    fn direction<V: Value>(
+        (rule, gain): &(Self, f64),
+        _: &V,
+        grad: V,
+        [m, v]: [V; 2],
+    ) -> (V, [V; 2]) {
+        let m = ema(m, grad.clone(), rule.beta_1);
+        let v = ema(v, grad.square(), rule.beta_2);
+        let root = v.clone().sqrt().offset(rule.epsilon).powf(2.0 * rule.partial);
+        (m.clone().scale(*gain) / root, [m, v])
     }
 }

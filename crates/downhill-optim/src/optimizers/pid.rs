@@ -14,18 +14,13 @@ optimizer! {
     ///
     /// Without momentum it is gradient descent. State: `grad_buffer`, `i_buffer`, `d_buffer`. Source: An et
     /// al., *A PID Controller Approach for Stochastic Optimization of Deep Networks*, CVPR 2018.
-    ///
-    /// ```
-    /// use downhill_optim::PidConfig;
-    ///
-    /// let optim = PidConfig::new().with_derivative(20.0).init();
-    /// ```
     Pid as PidConfig, "pid" {
         learning_rate: 1e-3,
         state: "3n, 0 without momentum",
         paper: "An et al., CVPR 2018",
         description: "the gradient, its momentum and that of its change",
         decay: Decay::coupled(0.0),
+        example: ".with_derivative(20.0)",
     }
     /// Share of both momenta that is kept; 0 is plain descent.
     momentum, with_momentum: f64 = 0.9, DECAY;

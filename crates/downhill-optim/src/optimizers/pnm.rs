@@ -12,17 +12,12 @@ optimizer! {
     /// ```
     ///
     /// State: `pos_momentum`, `neg_momentum`. Source: Xie et al., arXiv 2103.17182, Algorithm 1.
-    ///
-    /// ```
-    /// use downhill_optim::PnmConfig;
-    ///
-    /// let optim = PnmConfig::new().with_weight_decay(5e-4).init();
-    /// ```
     Pnm as PnmConfig, "pnm" {
         learning_rate: 1e-3,
         paper: "Xie et al., arXiv 2103.17182",
         description: "the difference of two momenta that take turns",
         decay: Decay::decoupled(0.0),
+        example: ".with_weight_decay(5e-4)",
     }
     /// Its square is the decay of each momentum.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

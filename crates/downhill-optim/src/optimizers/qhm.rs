@@ -13,17 +13,12 @@ optimizer! {
     ///
     /// With `nu` 0 it is plain descent, with `nu` 1 momentum in the form of a mean. State:
     /// `momentum_buffer`. Source: Ma & Yarats, arXiv 1810.06801.
-    ///
-    /// ```
-    /// use downhill_optim::QhmConfig;
-    ///
-    /// let optim = QhmConfig::new().init();
-    /// ```
     Qhm as QhmConfig, "qhm" {
         learning_rate: 1.0,
         paper: "Ma & Yarats, arXiv 1810.06801",
         description: "a mix of the gradient and its mean",
         decay: Decay::coupled(0.0),
+        example: "",
     }
     /// Decay of the mean.
     momentum, with_momentum: f64 = 0.999, DECAY;
@@ -60,17 +55,12 @@ optimizer! {
     ///
     /// `m_hat = m/(1 - beta_1^t)` and `v_hat = v/(1 - beta_2^t)`; with `nu_1 = nu_2 = 1` it is Adam. State:
     /// `exp_avg`, `exp_avg_sq`. Source: Ma & Yarats, arXiv 1810.06801.
-    ///
-    /// ```
-    /// use downhill_optim::QhAdamConfig;
-    ///
-    /// let optim = QhAdamConfig::new().with_nu_1(0.8).init();
-    /// ```
     QhAdam as QhAdamConfig, "qhadam" {
         learning_rate: 1e-3,
         paper: "Ma & Yarats, arXiv 1810.06801",
         description: "adam with the gradient mixed into its means",
         decay: Decay::decoupled(0.0),
+        example: ".with_nu_1(0.8)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.995, DECAY;
@@ -84,39 +74,31 @@ optimizer! {
     epsilon, with_epsilon: f64 = 1e-8, POSITIVE;
 }
 
-/// The settings, and the bias corrections as factors.
-#[derive(Clone, Copy, Debug)]
-pub struct QhAdamCoefs {
-    rule: QhAdam,
-    debias_1: f64,
-    debias_2: f64,
-}
-
 impl Rule for QhAdam {
     type State<V: Value> = [V; 2];
-    type Coefs = QhAdamCoefs;
+    type Coefs = (Self, [f64; 2]);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("exp_avg"), Slot::zeros("exp_avg_sq")]
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<QhAdamCoefs> {
-        let coefs = QhAdamCoefs {
-            rule: *self,
-            debias_1: bias_correction(self.beta_1, clock.t()).recip(),
-            debias_2: bias_correction(self.beta_2, clock.t()).recip(),
-        };
-        Step::new(clock.lr, coefs)
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
+        let debias = [self.beta_1, self.beta_2].map(|beta| bias_correction(beta, clock.t()).recip());
+        Step::new(clock.lr, (*self, debias))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &QhAdamCoefs, _: &V, grad: V, [m, v]: [V; 2]) -> (V, [V; 2]) {
-        let rule = &coefs.rule;
+    fn direction<V: Value>(
+        (rule, [debias_1, debias_2]): &Self::Coefs,
+        _: &V,
+        grad: V,
+        [m, v]: [V; 2],
+    ) -> (V, [V; 2]) {
         let square = grad.clone().square();
         let m = ema(m, grad.clone(), rule.beta_1);
         let v = ema(v, square.clone(), rule.beta_2);
-        let ahead = ema(m.clone().scale(coefs.debias_1), grad, rule.nu_1);
-        let second = ema(v.clone().scale(coefs.debias_2), square, rule.nu_2);
+        let ahead = ema(m.clone().scale(*debias_1), grad, rule.nu_1);
+        let second = ema(v.clone().scale(*debias_2), square, rule.nu_2);
         (ahead / second.sqrt().offset(rule.epsilon), [m, v])
     }
 }

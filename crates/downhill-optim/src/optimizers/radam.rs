@@ -29,17 +29,12 @@ optimizer! {
     /// The first steps are as large as the gradient, not as the learning rate. In the torch variant epsilon
     /// stands at `sqrt(v)` before the correction. State: `exp_avg`, `exp_avg_sq`. Source: Liu et al., arXiv
     /// 1908.03265.
-    ///
-    /// ```
-    /// use downhill_optim::RAdamConfig;
-    ///
-    /// let optim = RAdamConfig::new().with_decoupled_weight_decay(true).with_weight_decay(0.01).init();
-    /// ```
     RAdam as RAdamConfig, "radam" {
         learning_rate: 1e-3,
         paper: "Liu et al., arXiv 1908.03265",
         description: "adam that starts when the variance of its step is known",
         decay: Decay::flagged(0.0),
+        example: ".with_decoupled_weight_decay(true).with_weight_decay(0.01)",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;

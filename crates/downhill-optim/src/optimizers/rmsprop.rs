@@ -19,18 +19,13 @@ optimizer! {
     /// large step, never a NaN. Differs from burn-optim, whose default has momentum 0.9: see
     /// [`burn`](RmsPropConfig::burn). Source: Tieleman & Hinton, Coursera lecture 6.5 (2012); Graves, arXiv
     /// 1308.0850.
-    ///
-    /// ```
-    /// use downhill_optim::RmsPropConfig;
-    ///
-    /// let optim = RmsPropConfig::new().with_centered(true).init();
-    /// ```
     RmsProp as RmsPropConfig, "rmsprop" {
         learning_rate: 1e-2,
         state: "n, 2n centered, n more with momentum",
         paper: "Tieleman & Hinton 2012; Graves, arXiv 1308.0850",
         description: "the gradient over a running root mean square of itself",
         decay: Decay::coupled(0.0),
+        example: ".with_centered(true)",
     }
     /// Decay of the mean square.
     alpha, with_alpha: f64 = 0.99, DECAY;

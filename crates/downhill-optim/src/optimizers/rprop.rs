@@ -14,17 +14,12 @@ optimizer! {
     ///
     /// For gradients of all data, not of batches. The learning rate is the first step, and has no effect
     /// later. State: `prev`, `step_size`. Source: Riedmiller & Braun, ICNN 1993.
-    ///
-    /// ```
-    /// use downhill_optim::RpropConfig;
-    ///
-    /// let optim = RpropConfig::new().with_step_max(1.0).init();
-    /// ```
     Rprop as RpropConfig, "rprop" {
         learning_rate: 1e-2,
         paper: "Riedmiller & Braun, ICNN 1993",
         description: "steps that grow while the gradient keeps its sign; for full batches",
         decay: None,
+        example: ".with_step_max(1.0)",
     }
     /// What the step is multiplied with when the gradient turns.
     eta_minus, with_eta_minus: f64 = 0.5, SHRINKS;
@@ -40,16 +35,9 @@ optimizer! {
     }
 }
 
-/// The settings, and what the step size starts from.
-#[derive(Clone, Copy, Debug)]
-pub struct RpropCoefs {
-    rule: Rprop,
-    start: f64,
-}
-
 impl Rule for Rprop {
     type State<V: Value> = [V; 2];
-    type Coefs = RpropCoefs;
+    type Coefs = (Self, f64);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("prev"), Slot::zeros("step_size")]
@@ -59,20 +47,24 @@ impl Rule for Rprop {
         false
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<RpropCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<(Self, f64)> {
         let start = if clock.step == 1 { clock.lr } else { 0.0 };
-        Step::new(1.0, RpropCoefs { rule: *self, start })
+        Step::new(1.0, (*self, start))
     }
 
     #[inline(always)]
-    fn direction<V: Value>(coefs: &RpropCoefs, _: &V, grad: V, [prev, size]: [V; 2]) -> (V, [V; 2]) {
-        let rule = &coefs.rule;
+    fn direction<V: Value>(
+        (rule, start): &(Self, f64),
+        _: &V,
+        grad: V,
+        [prev, size]: [V; 2],
+    ) -> (V, [V; 2]) {
         // Of the signs, since a product of small gradients would be 0.
         let agrees = grad.clone().sign() * prev.sign();
         let turned = agrees.clone().scale(-1.0).heaviside();
         let grows = agrees.heaviside().scale(rule.eta_plus - 1.0);
         let factor = grows + turned.clone().scale(rule.eta_minus - 1.0).offset(1.0);
-        let size = size.offset(coefs.start) * factor;
+        let size = size.offset(*start) * factor;
         let size = size.clamp_min(rule.step_min).clamp_max(rule.step_max);
         let grad = grad * turned.scale(-1.0).offset(1.0);
         (grad.clone().sign() * size.clone(), [grad, size])

@@ -78,17 +78,12 @@ optimizer! {
     /// larger than that of SGD. Weight decay is taken at `y`. State: `z`, and the scalars `weight_sum`,
     /// `lr_max`. Source: Defazio et al., arXiv 2405.15682; the package schedulefree 1.4.1; `decoupling_c`: arXiv
     /// 2507.09846.
-    ///
-    /// ```
-    /// use downhill_optim::ScheduleFreeSgdConfig;
-    ///
-    /// let optim = ScheduleFreeSgdConfig::new().with_warmup_steps(100).init();
-    /// ```
     ScheduleFreeSgd as ScheduleFreeSgdConfig, "schedule_free_sgd" {
         learning_rate: 1.0,
         paper: "Defazio et al., arXiv 2405.15682",
         description: "gradient descent with an average instead of a schedule",
         decay: Decay::coupled(0.0),
+        example: ".with_warmup_steps(100)",
     }
     /// Where between `z` and the average gradients are taken.
     momentum, with_momentum: f64 = 0.9, SHRINKS at start;

@@ -16,17 +16,12 @@ optimizer! {
     ///
     /// The rest is as there, with `beta_1` for its momentum. State: `z`, `exp_avg_sq`, and the scalars
     /// `weight_sum`, `lr_max`. Source: Defazio et al., arXiv 2405.15682; the package schedulefree 1.4.1.
-    ///
-    /// ```
-    /// use downhill_optim::ScheduleFreeAdamWConfig;
-    ///
-    /// let optim = ScheduleFreeAdamWConfig::new().with_warmup_steps(1000).init();
-    /// ```
     ScheduleFreeAdamW as ScheduleFreeAdamWConfig, "schedule_free_adamw" {
         learning_rate: 2.5e-3,
         paper: "Defazio et al., arXiv 2405.15682",
         description: "adamw with an average instead of a schedule",
         decay: Decay::own(0.0),
+        example: ".with_warmup_steps(1000)",
     }
     /// Where between `z` and the average gradients are taken.
     beta_1, with_beta_1: f64 = 0.9, SHRINKS at start;
@@ -47,17 +42,9 @@ optimizer! {
     => |rule, shared| shared.run_own(rule)
 }
 
-/// The settings with a bias correction, the decay and the step's share.
-#[derive(Clone, Copy, Debug)]
-pub struct ScheduleFreeAdamWCoefs {
-    debiased: Debiased<ScheduleFreeAdamW>,
-    weight_decay: f64,
-    averaged: Averaged,
-}
-
 impl Rule for ScheduleFreeAdamW {
     type State<V: Value> = [V; 2];
-    type Coefs = ScheduleFreeAdamWCoefs;
+    type Coefs = (Debiased<Self>, f64, Averaged);
 
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::param("z"), Slot::zeros("exp_avg_sq")]
@@ -67,30 +54,26 @@ impl Rule for ScheduleFreeAdamW {
         Averaging::memory()
     }
 
-    fn prepare(&self, clock: &mut Clock) -> Step<ScheduleFreeAdamWCoefs> {
+    fn prepare(&self, clock: &mut Clock) -> Step<Self::Coefs> {
         let &Self { beta_1: momentum, r, weight_lr_power, decoupling_c, .. } = self;
         let averaging = Averaging { momentum, r, weight_lr_power, decoupling_c };
-        let lr = warmed(clock, self.warmup_steps);
-        let coefs = ScheduleFreeAdamWCoefs {
-            debiased: Debiased::new(*self, momentum, self.beta_2, clock.t()),
-            weight_decay: clock.weight_decay,
-            averaged: averaging.step(clock, lr),
-        };
-        Step::new(1.0, coefs)
+        let averaged = averaging.step(clock, warmed(clock, self.warmup_steps));
+        let debiased = Debiased::new(*self, momentum, self.beta_2, clock.t());
+        Step::new(1.0, (debiased, clock.weight_decay, averaged))
     }
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &ScheduleFreeAdamWCoefs,
+        (debiased, weight_decay, averaged): &Self::Coefs,
         y: &V,
         grad: V,
         [z, v]: [V; 2],
     ) -> (V, [V; 2]) {
-        let rule = &coefs.debiased.rule;
+        let rule = &debiased.rule;
         let v = ema(v, grad.clone().square(), rule.beta_2);
-        let root = coefs.debiased.root(v.clone()).offset(rule.epsilon);
-        let normal = (grad / root).add_scaled(y, coefs.weight_decay);
-        let (descent, z) = coefs.averaged.go(y, z, normal);
+        let root = debiased.root(v.clone()).offset(rule.epsilon);
+        let normal = (grad / root).add_scaled(y, *weight_decay);
+        let (descent, z) = averaged.go(y, z, normal);
         (descent, [z, v])
     }
 

@@ -16,17 +16,12 @@ optimizer! {
     ///
     /// The rectified rate is what the average goes by. State: `z`, `exp_avg_sq`, and the scalars `weight_sum`,
     /// `lr_max`. Source: the package schedulefree 1.4.1, `RAdamScheduleFree`.
-    ///
-    /// ```
-    /// use downhill_optim::ScheduleFreeRAdamConfig;
-    ///
-    /// let optim = ScheduleFreeRAdamConfig::new().init();
-    /// ```
     ScheduleFreeRAdam as ScheduleFreeRAdamConfig, "schedule_free_radam" {
         learning_rate: 2.5e-3,
         paper: "Defazio et al., arXiv 2405.15682",
         description: "schedule-free adamw that needs no warmup either",
         decay: Decay::own(0.0),
+        example: "",
     }
     /// Where between `z` and the average gradients are taken.
     beta_1, with_beta_1: f64 = 0.9, SHRINKS at start;

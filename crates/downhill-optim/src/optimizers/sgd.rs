@@ -18,17 +18,12 @@ optimizer! {
     /// path when it changes. State with momentum: `momentum_buffer`. Differs from burn-optim's `SgdConfig` in
     /// its defaults: see [`burn`](SgdConfig::burn). Source: Polyak (1964); Nesterov (1983); Sutskever et al.,
     /// ICML 2013.
-    ///
-    /// ```
-    /// use downhill_optim::SgdConfig;
-    ///
-    /// let optim = SgdConfig::new().with_momentum(0.9).with_nesterov(true).init();
-    /// ```
     Sgd as SgdConfig, "sgd" {
         learning_rate: 1e-2,
         paper: "Robbins & Monro 1951; Polyak 1964",
         description: "gradient descent, with momentum, Nesterov momentum or the velocity form",
         decay: Decay::flagged(0.0),
+        example: ".with_momentum(0.9).with_nesterov(true)",
     }
     /// Share of the buffer that is kept; 0 is plain descent.
     momentum, with_momentum: f64 = 0.0, DECAY;

@@ -13,18 +13,13 @@ optimizer! {
     ///
     /// Without momentum it is [`SignSgd`]. State: `momentum_buffer`. Source: Bernstein et al., arXiv
     /// 1802.04434, Algorithm 2.
-    ///
-    /// ```
-    /// use downhill_optim::SignumConfig;
-    ///
-    /// let optim = SignumConfig::new().with_momentum(0.95).init();
-    /// ```
     Signum as SignumConfig, "signum" {
         learning_rate: 1e-3,
         state: "n, 0 without momentum",
         paper: "Bernstein et al., arXiv 1802.04434",
         description: "the sign of a mean of the gradient, which the step already counts in",
         decay: Decay::decoupled(0.0),
+        example: ".with_momentum(0.95)",
     }
     /// Share of the mean that is kept; 0 is the sign of the gradient itself.
     momentum, with_momentum: f64 = 0.9, DECAY;
@@ -37,36 +32,26 @@ optimizer! {
 preset! {
     /// SignSGD: the sign of the gradient, [`Signum`] without momentum. No state. Source: Bernstein et al.,
     /// arXiv 1802.04434, Algorithm 1.
-    ///
-    /// ```
-    /// use downhill_optim::SignSgdConfig;
-    ///
-    /// let optim = SignSgdConfig::new().init();
-    /// ```
     SignSgd as SignSgdConfig of Signum, "signsgd" {
         learning_rate: 1e-3,
         paper: "Bernstein et al., arXiv 1802.04434",
         description: "the sign of the gradient",
         decay: Decay::decoupled(0.0),
         settings: Signum { momentum: 0.0 },
+        example: "",
     }
 }
 
 preset! {
     /// Tiger: [`Signum`] with a longer memory and weight decay. The authors' smaller rate for biases is a
     /// matter of parameter groups. Source: Su, *Tiger: A Tight-fisted Optimizer* (2023).
-    ///
-    /// ```
-    /// use downhill_optim::TigerConfig;
-    ///
-    /// let optim = TigerConfig::new().init();
-    /// ```
     Tiger as TigerConfig of Signum, "tiger" {
         learning_rate: 1e-3,
         paper: "Su, Tiger (2023), github.com/bojone/tiger",
         description: "signum with a longer memory and weight decay",
         decay: Decay::decoupled(0.01),
         settings: Signum { momentum: 0.965 },
+        example: "",
     }
 }
 

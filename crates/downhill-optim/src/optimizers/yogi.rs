@@ -15,17 +15,12 @@ optimizer! {
     ///
     /// Both moments start at `initial_accumulator_value`, as in optax: a parameter without gradients moves a
     /// little in the first steps. State: `exp_avg`, `exp_avg_sq`. Source: Zaheer et al., NeurIPS 2018.
-    ///
-    /// ```
-    /// use downhill_optim::YogiConfig;
-    ///
-    /// let optim = YogiConfig::new().init();
-    /// ```
     Yogi as YogiConfig, "yogi" {
         learning_rate: 1e-2,
         paper: "Zaheer et al., NeurIPS 2018",
         description: "adam whose second moment changes slowly",
         decay: Decay::coupled(0.0),
+        example: "",
     }
     /// Decay of the mean of the gradient.
     beta_1, with_beta_1: f64 = 0.9, DECAY;
