@@ -1,6 +1,7 @@
 //! What the tests share: the devices that are compiled in, and optimizers run on plain numbers.
 #![allow(dead_code)]
 
+pub mod behaviour;
 pub mod golden;
 pub mod net;
 pub mod rows;

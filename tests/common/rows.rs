@@ -1,6 +1,6 @@
 //! The table that every shared test runs on: one row per optimizer, with the configurations that
-//! between them use all of its code. It is made from the tables of the optimizers' settings; what they do not
-//! say stands here.
+//! between them use all of its code. It is made from the tables of the optimizers' settings, and from how they
+//! [behave](super::behaviour).
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use downhill::schedule::Schedule;
 use downhill::train::Rate;
 use serde_json::{Value, json};
 
-use super::TestDevice;
+use super::{TestDevice, behaviour};
 
 pub struct Row {
     /// The optimizer's name.
@@ -21,10 +21,10 @@ pub struct Row {
     pub lr: f64,
     /// For each option, a value other than its default, and other settings that it needs to act.
     pub options: Vec<(&'static str, Value, Value)>,
-    /// How the first direction answers to a gradient `c` times as large: it grows as `c^scaling`.
-    pub scaling: Option<f64>,
-    /// Settings under which the guard against division by zero is out of the way of that.
-    pub scaling_config: String,
+    /// How many steps move nothing at first.
+    pub waits: u64,
+    /// Whether every step is of the same length, whatever the gradient.
+    pub goes_by_sign: bool,
 }
 
 pub static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
@@ -32,32 +32,6 @@ pub static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     infos.extend(OptimizerConfig::slides());
     infos.iter().map(Row::new).collect()
 });
-
-/// Optimizers whose first direction does not keep its length: the exponent, or none where there is no such law.
-const SCALING: &[(&str, Option<f64>)] = &[
-    ("sgd", Some(1.0)),
-    ("radam", Some(1.0)),
-    ("asgd", Some(1.0)),
-    ("qhm", Some(1.0)),
-    ("aggmo", Some(1.0)),
-    ("optimistic_gd", Some(1.0)),
-    ("schedule_free_sgd", Some(1.0)),
-    ("padam", Some(0.5)),
-    ("madgrad", Some(1.0 / 3.0)),
-    ("acprop", Some(1.0)),
-    ("pnm", Some(1.0)),
-    ("accsgd", Some(1.0)),
-    ("pid", Some(1.0)),
-    ("lookahead", Some(1.0)),
-    ("grokfast", Some(1.0)),
-    ("schedule_free", Some(1.0)),
-    ("diffgrad", None),
-    // Its bounds are those of a step size, not of a step.
-    ("adabound", None),
-    ("slides_momentum", Some(1.0)),
-    // The deck's mistake, which the table records and nothing hides.
-    ("slides_adafactor", Some(-1.0)),
-];
 
 /// A schedule, or a constant rate for an optimizer that does nothing with one.
 pub fn rate_for(config: &OptimizerConfig, constant: f64, schedule: Schedule) -> Rate {
@@ -100,29 +74,8 @@ pub fn rows_on(device: &TestDevice) -> impl Iterator<Item = &'static Row> {
         .filter(move |row| all || SAMPLE.contains(&row.name))
 }
 
-/// Learning rates other than ten times the default.
-const RATES: &[(&str, f64)] = &[
-    ("adafactor", 0.01),
-    ("adamod", 1.0),
-    ("grokfast", 2e-3),
-    ("slides_adafactor", 1e-4),
-];
-
-/// Of these a step is a jump where a sign changes, and clipping a gradient does not change its sign.
-const SIGNS: &[&str] = &["lion", "signum", "signsgd", "tiger", "rprop"];
-
-/// Of these the first steps, as many, move nothing.
-const WAITING: &[(&str, u64)] = &[("adopt", 1), ("schedule_free_radam", 4)];
-
 /// Of these the optimizer inside is given another gradient, for which a step needs a buffer.
 const FILTERING: &[&str] = &["grokfast"];
-
-/// Settings under which a parameter without gradients stays where it is. FTRL's is made from its state alone.
-const STILL: &[(&str, &str, f64)] = &[
-    ("asgd", "lambd", 0.0),
-    ("yogi", "initial_accumulator_value", 0.0),
-    ("schedule_free", "weight_decay_at_y", 0.0),
-];
 
 /// The value of a setting in `config`.
 fn value_of(config: &OptimizerConfig, name: &str) -> Value {
@@ -155,18 +108,6 @@ fn others(setting: &Setting, default: &Value) -> Vec<Value> {
         SettingKind::Optimizer => vec![json!({"name": "rmsprop"})],
         SettingKind::Object => Vec::new(),
     }
-}
-
-/// A configuration as JSON, without what moves a parameter that has no gradient.
-fn hold_still(name: &str, config: &OptimizerConfig) -> Value {
-    let mut json = serde_json::to_value(config).unwrap();
-    if json.get("weight_decay").is_some() {
-        json["weight_decay"] = json!(0.0);
-    }
-    for (_, setting, value) in STILL.iter().filter(|(still, ..)| *still == name) {
-        json[setting] = json!(value);
-    }
-    json
 }
 
 /// `base` with more settings.
@@ -225,22 +166,13 @@ impl Row {
             let cautious = json!({"weight_decay": 0.1, "weight_decay_kind": "cautious"});
             configs.push(cautious.to_string());
         }
-        let rate = RATES.iter().find(|(special, _)| *special == name);
-        let rate = rate.map(|(_, rate)| *rate);
-        let scaling = SCALING.iter().find(|(special, _)| *special == name);
-        let mut scaling_config = hold_still(name, &default);
-        for epsilon in ["epsilon", "epsilon_1"] {
-            if scaling_config.get(epsilon).is_some() && name != "slides_adafactor" {
-                scaling_config[epsilon] = json!(1e-30);
-            }
-        }
         Self {
             name,
             configs,
-            lr: rate.unwrap_or((10.0 * info.default_learning_rate).min(0.1)),
+            lr: behaviour::rate(&default),
             options,
-            scaling: scaling.map_or(Some(0.0), |(_, scaling)| *scaling),
-            scaling_config: scaling_config.to_string(),
+            waits: behaviour::waits(&default),
+            goes_by_sign: behaviour::goes_by_sign(&default),
         }
     }
 
@@ -251,35 +183,9 @@ impl Row {
         OptimizerConfig::from_json(&json.to_string()).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Whether a step is a jump somewhere: rounding can then take another side.
-    pub fn jumps(&self, label: &str) -> bool {
-        self.goes_by_sign() || self.name == "grams" || label.contains("cautious")
-    }
-
-    /// Whether every step is of the same length, whatever the gradient.
-    pub fn goes_by_sign(&self) -> bool {
-        SIGNS.contains(&self.name)
-    }
-
     /// Whether a step needs a buffer of the parameter's size.
     pub fn needs_a_buffer(&self) -> bool {
         FILTERING.contains(&self.name)
-    }
-
-    /// How many steps move nothing at first.
-    pub fn waits(&self) -> u64 {
-        let waits = WAITING.iter().find(|(name, _)| *name == self.name);
-        waits.map_or(0, |(_, steps)| *steps)
-    }
-
-    /// A configuration under which a parameter without gradients stays where it is, if there is one.
-    pub fn still(&self, config: &OptimizerConfig) -> Option<OptimizerConfig> {
-        if self.name == "ftrl" {
-            return None;
-        }
-        let json = hold_still(self.name, config);
-        let still = OptimizerConfig::from_json(&json.to_string());
-        Some(still.unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// Names of the state that it has by default, tensors and scalars.

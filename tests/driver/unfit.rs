@@ -172,7 +172,7 @@ fn a_parameter_that_is_frozen_in_the_module_stays_whoever_has_a_gradient_for_it(
                 .with_clipping(Clipping::global_norm(1.0))
                 .bind(&net)
                 .unwrap();
-            let waits = usize::try_from(row.waits()).unwrap();
+            let waits = usize::try_from(row.waits).unwrap();
             net = train(&mut driver, net, 0..waits + 1, inner, dtype);
             net.bias = net.bias.set_require_grad(false);
             let before = net.values();

@@ -192,7 +192,7 @@ fn frozen_parameters_stay_and_go_on_where_they_were() {
             net = optim.step(row.lr, net, grads);
             net.bias = net.bias.set_require_grad(false);
             let frozen = net.values();
-            for _ in 0..row.waits() + 3 {
+            for _ in 0..row.waits + 3 {
                 let grads = train(&net);
                 net = optim.step(row.lr, net, grads);
             }
@@ -200,7 +200,7 @@ fn frozen_parameters_stay_and_go_on_where_they_were() {
             assert_eq!(net.values()[1], frozen[1], "{label}");
             assert_ne!(net.values()[0], frozen[0], "{label}");
             net.bias = net.bias.set_require_grad(true);
-            for _ in 0..row.waits() + 1 {
+            for _ in 0..row.waits + 1 {
                 let grads = train(&net);
                 net = optim.step(row.lr, net, grads);
             }
@@ -243,14 +243,14 @@ fn the_state_of_another_optimizer_is_not_used() {
 #[test]
 fn gradient_clipping_is_burns_and_is_applied() {
     let device = &devices()[0].device;
-    for row in ROWS.iter().filter(|row| !row.goes_by_sign()) {
+    for row in ROWS.iter().filter(|row| !row.goes_by_sign) {
         let run = |clipping: Option<GradientClippingConfig>| {
             let mut json = serde_json::to_value(row.config("{}")).unwrap();
             json["grad_clipping"] = serde_json::to_value(clipping).unwrap();
             let config = OptimizerConfig::from_json(&json.to_string()).unwrap();
             let mut optim = config.try_init().unwrap();
             let mut net = Net::new(1, device, DType::F32);
-            for t in 0..2 + usize::try_from(row.waits()).unwrap() {
+            for t in 0..2 + usize::try_from(row.waits).unwrap() {
                 let grads = net.grads(t, &ALL, device, DType::F32);
                 net = optim.step(row.lr, net, grads);
             }

@@ -27,7 +27,7 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
                     subject = subject.with_tensor_operations();
                 }
                 // Some do not move in the first step.
-                for _ in 0..row.waits() + 1 {
+                for _ in 0..row.waits + 1 {
                     subject.step(row.lr, &[0.7, f64::NAN, -0.7]);
                 }
                 let [a, b, c] = subject.param()[..] else {
