@@ -1,5 +1,6 @@
 //! A NaN is never hidden: it reaches the parameter, and no other element.
 
+use crate::common::behaviour;
 use crate::common::rows::ROWS;
 use crate::common::{Subject, devices};
 use burn::tensor::DType;
@@ -13,8 +14,8 @@ fn a_nan_gradient_reaches_its_parameter_and_no_other() {
         }
         let optimizers = ROWS
             .iter()
-            // Adafactor's clipping and scale are the whole tensor's.
-            .filter(|row| !row.name.contains("adafactor"))
+            // A sum over the whole tensor carries it everywhere.
+            .filter(|row| behaviour::is_elementwise(&row.config("{}")))
             .flat_map(|row| {
                 row.optimizers()
                     .map(move |(label, optim)| (label, row, optim))
