@@ -49,6 +49,7 @@ optimizers! {
     acprop: AcProp;
     pnm: Pnm;
     adapnm: AdaPnm;
+    ano: Ano;
     accsgd: AccSgd;
     pid: Pid;
     cocob: Cocob;
