@@ -116,7 +116,12 @@ pub fn jumps(config: &OptimizerConfig) -> bool {
 /// Whether an element goes its way whatever the others do.
 pub fn is_elementwise(config: &OptimizerConfig) -> bool {
     let start = noise(6, 1);
-    let grads: Vec<_> = (0..4).map(|step| noise(6, 100 + step)).collect();
+    // Small and large ones: some look at the whole only to see whether it is larger than before.
+    let sizes = [1.0, 0.1, 3.0].into_iter().cycle();
+    let grads: Vec<Vec<f64>> = (0..12)
+        .zip(sizes)
+        .map(|(step, size)| noise(6, 100 + step).iter().map(|g| g * size).collect())
+        .collect();
     let alone = |i: usize| {
         run(
             config,

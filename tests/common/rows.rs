@@ -19,8 +19,9 @@ pub struct Row {
     pub configs: Vec<String>,
     /// A learning rate at which it does something sensible.
     pub lr: f64,
-    /// For each option, a value other than its default, and other settings that it needs to act.
-    pub options: Vec<(&'static str, Value, Value)>,
+    /// For each option, values other than its default of which one has to act, and other settings that it needs
+    /// for it.
+    pub options: Vec<(&'static str, Vec<Value>, Value)>,
     /// How many steps move nothing at first.
     pub waits: u64,
     /// Whether every step is of the same length, whatever the gradient.
@@ -82,30 +83,29 @@ fn value_of(config: &OptimizerConfig, name: &str) -> Value {
     serde_json::to_value(config).unwrap()[name].clone()
 }
 
-/// Other values of a setting.
-fn others(setting: &Setting, default: &Value) -> Vec<Value> {
-    let number = || {
+/// Other values of a setting: of each inner list one has to act.
+fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
+    let numbers = || {
+        // A guard has to be large to be seen, a limit small, and a factor must not make things larger.
         let candidates = [0.5, 0.25, 10.0, -0.5, 2.0];
-        // A guard has to be large, and a factor must not make things larger.
-        let large = !setting.range.contains(0.0) && setting.range.contains(10.0);
-        let mut candidates: Vec<f64> = candidates.to_vec();
-        if large {
-            candidates.rotate_left(2);
-        }
         let fits = |x: &f64| setting.range.contains(*x) && default.as_f64() != Some(*x);
-        json!(candidates.into_iter().find(fits).expect(setting.name))
+        let mut fitting = candidates.into_iter().filter(fits);
+        let first = fitting.next().expect(setting.name);
+        let large = fitting.find(|x| *x == 10.0 && !setting.range.contains(0.0));
+        large.into_iter().chain([first]).map(|x| json!(x)).collect()
     };
     match setting.kind {
-        SettingKind::Number => vec![number()],
-        SettingKind::OptionalNumber if default.is_null() => vec![number()],
-        SettingKind::OptionalNumber => vec![Value::Null],
-        SettingKind::Count => vec![json!(default.as_u64().unwrap() + 127)],
-        SettingKind::Flag => vec![json!(!default.as_bool().unwrap())],
+        SettingKind::Number => vec![numbers()],
+        SettingKind::OptionalNumber if default.is_null() => vec![numbers()],
+        SettingKind::OptionalNumber => vec![vec![Value::Null]],
+        SettingKind::Count => vec![vec![json!(default.as_u64().unwrap() + 127)]],
+        SettingKind::Flag => vec![vec![json!(!default.as_bool().unwrap())]],
         SettingKind::Choice(names) => {
             let names = names.iter().map(|name| json!(name));
-            names.filter(|name| name != default).collect()
+            let others = names.filter(|name| name != default);
+            others.map(|name| vec![name]).collect()
         }
-        SettingKind::Optimizer => vec![json!({"name": "rmsprop"})],
+        SettingKind::Optimizer => vec![vec![json!({"name": "rmsprop"})]],
         SettingKind::Object => Vec::new(),
     }
 }
@@ -138,7 +138,9 @@ impl Row {
             let needed = setting.needs.or(decoupled.then_some("momentum"));
             let needed = settings.iter().find(|other| Some(other.name) == needed);
             if let Some(needed) = needed {
-                let value = others(needed, &value_of(&default, needed.name)).remove(0);
+                let value = others(needed, &value_of(&default, needed.name))
+                    .remove(0)
+                    .remove(0);
                 base = with(&base, &json!({needed.name: value}));
             }
             let found = value_of(&default, setting.name);
@@ -152,11 +154,11 @@ impl Row {
                 _ if setting.name == "base_learning_rate" => false,
                 _ => found == json!(0.0) || found.is_null(),
             };
-            for value in others(setting, &found) {
+            for values in others(setting, &found) {
                 if takes_other_code {
-                    configs.push(with(&base, &json!({setting.name: value})).to_string());
+                    configs.push(with(&base, &json!({setting.name: values[0]})).to_string());
                 }
-                options.push((setting.name, value, base.clone()));
+                options.push((setting.name, values, base.clone()));
             }
         }
         if settings

@@ -76,10 +76,8 @@ fn every_option_of_every_optimizer_acts() {
         untested.remove("name");
         // Burn clips, before the optimizer is called: see module.rs.
         untested.remove("grad_clipping");
-        for (option, value, base) in &row.options {
+        for (option, values, base) in &row.options {
             untested.remove(*option);
-            let mut with = base.clone();
-            with[*option] = value.clone();
             let moved = |settings: &str| {
                 let device = devices_with(DType::F64)
                     .next()
@@ -101,12 +99,17 @@ fn every_option_of_every_optimizer_acts() {
                     [subject.param(), subject.evaluated()].concat()
                 })
             };
-            let (without, with) = (moved(&base.to_string()), moved(&with.to_string()));
-            let change = without.iter().flatten().zip(with.iter().flatten());
-            let change = change.fold(0.0_f64, |max, (a, b)| max.max((a - b).abs()));
+            let without = moved(&base.to_string());
+            let acts = |value: &serde_json::Value| {
+                let mut with = base.clone();
+                with[*option] = value.clone();
+                let with = moved(&with.to_string());
+                let mut change = without.iter().flatten().zip(with.iter().flatten());
+                change.any(|(a, b)| (a - b).abs() > 1e-6)
+            };
             assert!(
-                change > 1e-6,
-                "{}: `{option}` = {value} over {base} changes nothing",
+                values.iter().any(acts),
+                "{}: `{option}` = {values:?} over {base} changes nothing",
                 row.name
             );
         }

@@ -23,7 +23,10 @@ fn generated(page: &str, mark: &str, expected: &str) {
     let (found, after) = rest.split_once(&end).expect(page);
     if std::env::var_os("DOWNHILL_WRITE_GOLDEN").is_some() {
         std::fs::write(&path, format!("{before}{start}{expected}{end}{after}")).unwrap();
-    } else {
+        return;
+    }
+    for (found, expected) in found.lines().zip(expected.lines()) {
         assert_eq!(found, expected, "{page}");
     }
+    assert_eq!(found.lines().count(), expected.lines().count(), "{page}");
 }

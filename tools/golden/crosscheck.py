@@ -29,12 +29,16 @@ from optimizers import (
     adabound,
     adafactor,
     adan,
+    adanorm,
     adapnm,
     adopt,
     aggmo,
     diffgrad,
+    lamb,
     laprop,
+    lars,
     madgrad,
+    mars,
     nadam,
     optimistic_adam,
     qhadam,
@@ -408,6 +412,63 @@ def main():
             "Adam with cautious decay, decay 0 == torch.optim.Adam",
             formula(weight_decay.Cautious, name="adamw"),
             in_torch(torch.optim.Adam),
+        ),
+    ]
+    lars_options = {"trust_coefficient": 0.01, "weight_decay": 0.1, "nesterov": True}
+    mars_options = {"gamma": 0.1, "weight_decay": 0.1}
+    # Its rate for vectors is `lr_1d`, in units of the rate it is made with.
+    mars_vectors = {"lr": 0.01, "lr_1d": 0.01, "weight_decay_1d": 0.1}
+    results += [
+        compare(
+            "LAMB with a clamp, which is large == optax.lamb",
+            formula(lamb.LambClamped, clamp=100.0, weight_decay=0.1),
+            in_optax(optax.lamb(libraries.schedule(rates), weight_decay=0.1)),
+        ),
+        compare(
+            "LARS == pytorch_optimizer.LARS",
+            formula(lars.Lars, dampening=0.3, **lars_options),
+            in_other(pytorch_optimizer.LARS, dampening=0.3, **lars_options),
+        ),
+        compare(
+            "LARS in optax's form == optax.lars",
+            formula(
+                lars.Lars,
+                variant="optax",
+                epsilon=0.5,
+                adapt_vectors=True,
+                **lars_options,
+            ),
+            in_optax(optax.lars(libraries.schedule(rates), eps=0.5, **lars_options)),
+        ),
+        compare(
+            "AdaNorm, epsilon 0 == pytorch_optimizer.AdaNorm (1e-15 in the root)",
+            formula(adanorm.AdaNorm, epsilon=0.0, weight_decay=0.1),
+            in_other(pytorch_optimizer.AdaNorm, eps=0.0, weight_decay=0.1),
+            tolerance=1e-6,
+        ),
+        compare(
+            "MARS, epsilon 0 == pytorch_optimizer.MARS (1e-15 in the root)",
+            formula(mars.Mars, epsilon=0.0, optimize_1d=True, **mars_options),
+            in_other(
+                pytorch_optimizer.MARS, eps=0.0, optimize_1d=True, **mars_options
+            ),
+            tolerance=1e-6,
+        ),
+        compare(
+            "MARS, vectors by Adam == pytorch_optimizer.MARS",
+            formula(mars.Mars, epsilon=0.0, **mars_options),
+            in_other(pytorch_optimizer.MARS, eps=0.0, **mars_vectors, **mars_options),
+            tolerance=1e-6,
+        ),
+        compare(
+            "MARS with Lion == pytorch_optimizer.MARS(mars_type='lion')",
+            formula(mars.Mars, variant="lion", optimize_1d=True, **mars_options),
+            in_other(
+                pytorch_optimizer.MARS,
+                mars_type="lion",
+                optimize_1d=True,
+                **mars_options,
+            ),
         ),
     ]
     timm_laprop = timm_module("laprop")

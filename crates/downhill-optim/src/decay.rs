@@ -1,7 +1,7 @@
 //! Weight decay and direction: what stands around a rule.
 
 use downhill_rule::factored::FactoredRule;
-use downhill_rule::{Adjusted, Rule, WeightDecay};
+use downhill_rule::{Adjusted, Look, Rule, WeightDecay};
 
 use crate::program::Program;
 use crate::registry::OptimizerConfig;
@@ -91,7 +91,30 @@ pub struct Shared {
 impl Shared {
     /// The program that runs `rule`, with weight decay and direction.
     pub(crate) fn run(&self, rule: impl Rule) -> Result<Program, ConfigError> {
-        let decay = match self.kind {
+        let rule = Adjusted::new(rule, self.decay()?, self.maximize);
+        Ok(Program::elementwise(rule))
+    }
+
+    /// The program that runs a rule which decays weights itself.
+    pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
+        let rule = Adjusted::new(rule, WeightDecay::Own(self.weight_decay), self.maximize);
+        Ok(Program::elementwise(rule))
+    }
+
+    /// [`run`](Self::run), of a rule that looks.
+    pub(crate) fn look(&self, rule: impl Look) -> Result<Program, ConfigError> {
+        let rule = Adjusted::new(rule, self.decay()?, self.maximize);
+        Ok(Program::looking(rule))
+    }
+
+    /// [`run_own`](Self::run_own), of a rule that looks.
+    pub(crate) fn look_own(&self, rule: impl Look) -> Result<Program, ConfigError> {
+        let rule = Adjusted::new(rule, WeightDecay::Own(self.weight_decay), self.maximize);
+        Ok(Program::looking(rule))
+    }
+
+    fn decay(&self) -> Result<WeightDecay, ConfigError> {
+        Ok(match self.kind {
             WeightDecayKind::Coupled => WeightDecay::Coupled(self.weight_decay),
             WeightDecayKind::Decoupled => WeightDecay::Decoupled(self.weight_decay),
             WeightDecayKind::Independent => WeightDecay::Independent(self.weight_decay),
@@ -103,15 +126,7 @@ impl Shared {
                 })?,
             },
             WeightDecayKind::Cautious => WeightDecay::Cautious(self.weight_decay),
-        };
-        let rule = Adjusted::new(rule, decay, self.maximize);
-        Ok(Program::elementwise(rule))
-    }
-
-    /// The program that runs a rule which decays weights itself.
-    pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
-        let rule = Adjusted::new(rule, WeightDecay::Own(self.weight_decay), self.maximize);
-        Ok(Program::elementwise(rule))
+        })
     }
 
     /// The program that runs a rule with a factored second moment, which has decay and direction itself.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use downhill_rule::factored::{self, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Numbers, Real, Rule, Scalar, Slot, Slots, Step};
+use downhill_rule::{Clock, Look, Numbers, Real, Rule, Scalar, Slot, Slots, Step};
 
 use crate::pass::{self, AnyBuffers, Buffers, Element};
 #[cfg(feature = "burn")]
@@ -31,6 +31,16 @@ impl Program {
     pub fn elementwise(rule: impl Rule) -> Self {
         rule.check_slots();
         Self(Arc::new(Elementwise(rule)))
+    }
+
+    /// A rule that looks at its tensor before it moves.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the rule names another number of slots than its state has.
+    pub fn looking(rule: impl Look) -> Self {
+        rule.check_slots();
+        Self(Arc::new(Looking(rule)))
     }
 
     /// A rule with a factored second moment.
@@ -167,6 +177,61 @@ impl<R: Rule> Engine for Elementwise<R> {
             let mut slots = state.iter().map(|slot| slot[i]);
             let slots = R::State::gather(&mut || slots.next().expect("one number per slot"));
             *param = self.0.evaluated(*param, slots);
+        }
+    }
+}
+
+/// A rule that looks at its tensor before it moves.
+pub(crate) struct Looking<R>(pub R);
+
+impl<R: Look> Looking<R> {
+    pub fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<R::Coefs> {
+        let grad_scale = clock.grad_scale;
+        let mut step = self.0.prepare(clock, shape);
+        step.sign *= grad_scale;
+        step
+    }
+
+    fn run<E: Element>(&self, clock: &mut Clock, shape: &[usize], buffers: Buffers<'_, E>) {
+        pass::looking::<R, E>(&self.prepare(clock, shape), buffers);
+    }
+}
+
+impl<R: Look> Engine for Looking<R> {
+    fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
+        let elements = self.0.slots().into_iter();
+        let elements = elements.map(|slot| (slot, shape.to_vec()));
+        let whole = self.0.kept().into_iter();
+        let whole = whole.map(|slot| (slot, vec![1; shape.len()]));
+        elements.chain(whole).collect()
+    }
+
+    fn memory(&self) -> Vec<Scalar> {
+        Vec::new()
+    }
+
+    fn follows_rate(&self) -> bool {
+        true
+    }
+
+    fn has_number(&self, name: &str) -> bool {
+        self.0.clone().number_mut(name).is_some()
+    }
+
+    fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine> {
+        Arc::new(Self(with_numbers(&self.0, numbers)))
+    }
+
+    fn half_buffers(&self) -> bool {
+        true
+    }
+
+    fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
+        match buffers {
+            AnyBuffers::F32(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::F64(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::F16(buffers) => self.run(clock, shape, buffers),
+            AnyBuffers::Bf16(buffers) => self.run(clock, shape, buffers),
         }
     }
 }

@@ -61,6 +61,7 @@
 
 mod descent;
 pub mod factored;
+mod look;
 mod rule;
 mod trajectory;
 mod value;
@@ -68,6 +69,7 @@ mod vocabulary;
 mod wrap;
 
 pub use descent::Descent;
+pub use look::{Fold, Look, MAX_SUMS};
 pub use rule::{Clock, Numbers, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};

@@ -69,7 +69,8 @@ pub trait Rule: Numbers + Clone + Send + Sync + 'static {
         grad: V,
         state: Self::State<V>,
     ) -> (V, Self::State<V>) {
-        let (param, direction, state) = aim::<Self, V>(step, param, grad, state);
+        let (param, grad) = step.begin(param, grad);
+        let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
         Self::land(step, param, direction, state)
     }
 
@@ -82,10 +83,9 @@ pub trait Rule: Numbers + Clone + Send + Sync + 'static {
         grad: V,
         state: Self::State<V>,
     ) -> (V, Self::State<V>) {
-        let (param, direction, state) = aim::<Self, V>(step, param, grad, state);
-        let away = (direction.clone() * param.clone()).scale(-1.0).heaviside();
-        let share = away.scale(-step.cautious).offset(step.cautious);
-        let decayed = param.clone() - param * share;
+        let (param, grad) = step.begin(param, grad);
+        let (direction, state) = Self::direction(&step.coefs, &param, grad, state);
+        let decayed = step.decayed_cautiously(param, &direction);
         Self::land(step, decayed, direction, state)
     }
 
@@ -125,20 +125,6 @@ pub trait Rule: Numbers + Clone + Send + Sync + 'static {
     fn evaluated<V: Value>(&self, param: V, _state: Self::State<V>) -> V {
         param
     }
-}
-
-/// What every step begins with: the parameter after its decay, the direction, and the new state.
-#[inline(always)]
-fn aim<R: Rule, V: Value>(
-    step: &Step<R::Coefs>,
-    param: V,
-    grad: V,
-    state: R::State<V>,
-) -> (V, V, R::State<V>) {
-    let grad = grad.scale(step.sign).add_scaled(&param, step.l2);
-    let param = param.scale(step.retain);
-    let (direction, state) = R::direction(&step.coefs, &param, grad, state);
-    (param, direction, state)
 }
 
 /// Name and start of one state tensor.
@@ -279,6 +265,21 @@ impl<C> Step<C> {
             cautious: 0.0,
             coefs,
         }
+    }
+
+    /// What every step begins with: the parameter after its decay, and the gradient with its sign and decay.
+    #[inline(always)]
+    pub(crate) fn begin<V: Value>(&self, param: V, grad: V) -> (V, V) {
+        let grad = grad.scale(self.sign).add_scaled(&param, self.l2);
+        (param.scale(self.retain), grad)
+    }
+
+    /// The parameter after [cautious decay](Self::cautious).
+    #[inline(always)]
+    pub(crate) fn decayed_cautiously<V: Value>(&self, param: V, direction: &V) -> V {
+        let away = (direction.clone() * param.clone()).scale(-1.0).heaviside();
+        let share = away.scale(-self.cautious).offset(self.cautious);
+        param.clone() - param * share
     }
 
     /// The same step with other coefficients.

@@ -1,4 +1,4 @@
-use crate::{Clock, Numbers, Rule, Scalar, Slot, Step, Value};
+use crate::{Clock, Fold, Look, Numbers, Rule, Scalar, Slot, Step, Value};
 
 /// What a wrapper without a state of its own says as the rule inside does.
 macro_rules! pass_on {
@@ -161,29 +161,13 @@ impl<R> Adjusted<R> {
             maximize,
         }
     }
-}
 
-impl<R: Numbers> Numbers for Adjusted<R> {
-    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-        match (&mut self.weight_decay, name) {
-            (WeightDecay::Corrected { peak, .. }, "peak_learning_rate") => Some(peak),
-            (decay, "weight_decay") => Some(decay.number_mut()),
-            _ => self.rule.number_mut(name),
-        }
-    }
-}
-
-impl<R: Rule> Rule for Adjusted<R> {
-    type State<V: Value> = R::State<V>;
-    type Coefs = R::Coefs;
-
-    pass_on!(rule);
-
-    fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
+    /// What decay and direction make of a step.
+    fn adjust<C>(&self, clock: &mut Clock, prepare: impl FnOnce(&mut Clock) -> Step<C>) -> Step<C> {
         if let WeightDecay::Own(decay) = self.weight_decay {
             clock.weight_decay = decay;
         }
-        let mut step = self.rule.prepare(clock);
+        let mut step = prepare(clock);
         match self.weight_decay {
             WeightDecay::Own(_) => {}
             WeightDecay::Coupled(decay) => step.l2 += decay,
@@ -206,6 +190,27 @@ impl<R: Rule> Rule for Adjusted<R> {
         }
         step
     }
+}
+
+impl<R: Numbers> Numbers for Adjusted<R> {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match (&mut self.weight_decay, name) {
+            (WeightDecay::Corrected { peak, .. }, "peak_learning_rate") => Some(peak),
+            (decay, "weight_decay") => Some(decay.number_mut()),
+            _ => self.rule.number_mut(name),
+        }
+    }
+}
+
+impl<R: Rule> Rule for Adjusted<R> {
+    type State<V: Value> = R::State<V>;
+    type Coefs = R::Coefs;
+
+    pass_on!(rule);
+
+    fn prepare(&self, clock: &mut Clock) -> Step<R::Coefs> {
+        self.adjust(clock, |clock| self.rule.prepare(clock))
+    }
 
     #[inline(always)]
     fn direction<V: Value>(
@@ -225,6 +230,63 @@ impl<R: Rule> Rule for Adjusted<R> {
         state: R::State<V>,
     ) -> (V, R::State<V>) {
         R::land(step, param, direction, state)
+    }
+}
+
+impl<R: Look> Look for Adjusted<R> {
+    type State<V: Value> = R::State<V>;
+    type Kept<V: Value> = R::Kept<V>;
+    type Sums<V: Value> = R::Sums<V>;
+    type Known<V: Value> = R::Known<V>;
+    type Coefs = R::Coefs;
+    const LOOKS: usize = R::LOOKS;
+
+    fn slots(&self) -> Vec<Slot> {
+        self.rule.slots()
+    }
+
+    fn kept(&self) -> Vec<Slot> {
+        self.rule.kept()
+    }
+
+    fn fold(look: usize) -> Fold {
+        R::fold(look)
+    }
+
+    fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<R::Coefs> {
+        self.adjust(clock, |clock| self.rule.prepare(clock, shape))
+    }
+
+    #[inline(always)]
+    fn terms<const LOOK: usize, V: Value>(
+        coefs: &R::Coefs,
+        known: &R::Known<V>,
+        param: &V,
+        grad: V,
+        state: R::State<V>,
+    ) -> R::Sums<V> {
+        R::terms::<LOOK, V>(coefs, known, param, grad, state)
+    }
+
+    fn settle<const LOOK: usize, V: Value>(
+        coefs: &R::Coefs,
+        sums: R::Sums<V>,
+        len: f64,
+        known: R::Known<V>,
+        kept: R::Kept<V>,
+    ) -> (R::Known<V>, R::Kept<V>) {
+        R::settle::<LOOK, V>(coefs, sums, len, known, kept)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        coefs: &R::Coefs,
+        known: &R::Known<V>,
+        param: &V,
+        grad: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        R::direction(coefs, known, param, grad, state)
     }
 }
 

@@ -57,6 +57,12 @@ optimizers! {
     schedule_free_adamw: ScheduleFreeAdamW;
     schedule_free_radam: ScheduleFreeRAdam;
     gpa_adamw: GpaAdamW;
+    lamb: Lamb;
+    lars: Lars;
+    novograd: NovoGrad;
+    adanorm: AdaNorm;
+    stable_adamw: StableAdamW;
+    mars: Mars;
     lookahead: Lookahead;
     grokfast: Grokfast;
     schedule_free_wrapper: ScheduleFree;

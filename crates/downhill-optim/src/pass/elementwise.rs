@@ -1,7 +1,8 @@
-use downhill_rule::{Real, Rule, Slots, Step};
+use downhill_rule::{Look, Real, Rule, Slots, Step};
 use half::slice::HalfFloatSliceExt;
 
-use super::{Buffers, Element, dispatch, parts, share};
+use super::look::{MAX_KNOWN, gather};
+use super::{Buffers, Element, Views, dispatch, part_size, parts, share};
 
 /// Elements of 16 bits that are widened at once: few enough to stay in the fastest cache.
 const BLOCK: usize = 1024;
@@ -25,6 +26,18 @@ fn over<E: Element>(buffers: Buffers<'_, E>, pass: &(dyn Fn(Buffers<'_, E::Compu
     }
 }
 
+/// The move of a rule that has looked, with what is known from it.
+pub(super) fn informed<R: Look, E: Element>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    buffers: Buffers<'_, E>,
+) {
+    over(buffers, &|buffers| match step.cautious {
+        0.0 => vectorised_informed::<R, E::Compute, false>(step, known, buffers),
+        _ => vectorised_informed::<R, E::Compute, true>(step, known, buffers),
+    });
+}
+
 /// The loop with the widest instructions of the machine. Not inlined: it is the largest part of what a rule
 /// compiles to, and is there once for each precision of arithmetic.
 #[inline(never)]
@@ -34,7 +47,36 @@ fn vectorised<R: Rule, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
 ) {
     dispatch(
         #[inline(always)]
-        || pass::<R, V, CAUTIOUS>(step, buffers),
+        || {
+            pass::<R::State<V>, V>(
+                buffers,
+                #[inline(always)]
+                |param, grad, state| match CAUTIOUS {
+                    false => R::advance(step, param, grad, state),
+                    true => R::advance_cautiously(step, param, grad, state),
+                },
+            );
+        },
+    );
+}
+
+/// [`vectorised`], of a rule that has looked.
+#[inline(never)]
+fn vectorised_informed<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    buffers: Buffers<'_, V>,
+) {
+    dispatch(
+        #[inline(always)]
+        || {
+            let known: R::Known<V> = gather(|at| V::from_f64(known[at]));
+            pass::<R::State<V>, V>(
+                buffers,
+                #[inline(always)]
+                |param, grad, state| R::advance::<CAUTIOUS, V>(step, &known, param, grad, state),
+            );
+        },
     );
 }
 
@@ -65,9 +107,29 @@ pub(super) fn in_blocks<E: Element<Compute = f32>>(
     }
 }
 
+/// A look at 16-bit numbers, block by block in single precision.
+pub(super) fn look_in_blocks<E: Element<Compute = f32>>(
+    views: Views<'_, E>,
+    pass: &mut dyn FnMut(Views<'_, f32>),
+) where
+    [E]: HalfFloatSliceExt,
+{
+    let (mut wide_param, mut wide_grad) = ([0.0; BLOCK], [0.0; BLOCK]);
+    for views in views.chunks(BLOCK) {
+        let wide_param = &mut wide_param[..views.param.len()];
+        let wide_grad = &mut wide_grad[..views.grad.len()];
+        views.param.convert_to_f32_slice(wide_param);
+        views.grad.convert_to_f32_slice(wide_grad);
+        pass(Views {
+            param: wide_param,
+            grad: wide_grad,
+            slots: views.slots,
+        });
+    }
+}
+
 fn split<E: Element>(buffers: Buffers<'_, E>, parts: usize) -> Vec<Buffers<'_, E>> {
-    // Every part starts on a cache line if the buffers do.
-    let size = buffers.param.len().div_ceil(parts).next_multiple_of(64);
+    let size = part_size(buffers.param.len(), parts);
     let mut slots = buffers.slots.map(|slot| slot.chunks_mut(size));
     let elements = buffers
         .param
@@ -85,20 +147,20 @@ fn split<E: Element>(buffers: Buffers<'_, E>, parts: usize) -> Vec<Buffers<'_, E
 /// The loop, with one function per number of slots: only as arguments of a function of their own
 /// do the slices tell the compiler that they do not overlap, and only then does it vectorise.
 #[inline(always)]
-fn pass<R: Rule, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
-    step: &Step<R::Coefs>,
+fn pass<S: Slots<V>, V: Real + Element<Compute = V>>(
     buffers: Buffers<'_, V>,
+    advance: impl Fn(V, V, S) -> (V, S),
 ) {
     let Buffers { param, grad, slots } = buffers;
     let [a, b, c, d, e, f] = slots;
-    match <R::State<V> as Slots<V>>::LEN {
-        0 => pass_0::<R, V, CAUTIOUS>(step, param, grad),
-        1 => pass_1::<R, V, CAUTIOUS>(step, param, grad, a),
-        2 => pass_2::<R, V, CAUTIOUS>(step, param, grad, a, b),
-        3 => pass_3::<R, V, CAUTIOUS>(step, param, grad, a, b, c),
-        4 => pass_4::<R, V, CAUTIOUS>(step, param, grad, a, b, c, d),
-        5 => pass_5::<R, V, CAUTIOUS>(step, param, grad, a, b, c, d, e),
-        6 => pass_6::<R, V, CAUTIOUS>(step, param, grad, a, b, c, d, e, f),
+    match S::LEN {
+        0 => pass_0(advance, param, grad),
+        1 => pass_1(advance, param, grad, a),
+        2 => pass_2(advance, param, grad, a, b),
+        3 => pass_3(advance, param, grad, a, b, c),
+        4 => pass_4(advance, param, grad, a, b, c, d),
+        5 => pass_5(advance, param, grad, a, b, c, d, e),
+        6 => pass_6(advance, param, grad, a, b, c, d, e, f),
         _ => unreachable!("rules with more slots run as tensor operations"),
     }
 }
@@ -107,8 +169,8 @@ macro_rules! pass {
     ($name:ident, $len:literal; $($slot:ident $index:literal),*) => {
         #[inline(always)]
         #[allow(clippy::too_many_arguments)]
-        fn $name<R: Rule, V: Real, const CAUTIOUS: bool>(
-            step: &Step<R::Coefs>,
+        fn $name<S: Slots<V>, V: Real>(
+            advance: impl Fn(V, V, S) -> (V, S),
             param: &mut [V],
             grad: &[V],
             $($slot: &mut [V],)*
@@ -119,14 +181,11 @@ macro_rules! pass {
             for i in 0..len {
                 let mut values: [V; $len] = [$($slot[i]),*];
                 let mut at = 0;
-                let state = R::State::gather(&mut || {
+                let state = S::gather(&mut || {
                     at += 1;
                     values[at - 1]
                 });
-                let (moved, state) = match CAUTIOUS {
-                    false => R::advance(step, param[i], grad[i], state),
-                    true => R::advance_cautiously(step, param[i], grad[i], state),
-                };
+                let (moved, state) = advance(param[i], grad[i], state);
                 param[i] = moved;
                 let mut at = 0;
                 state.scatter(&mut |value| {

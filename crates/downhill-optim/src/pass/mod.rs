@@ -2,6 +2,7 @@
 
 mod elementwise;
 mod factored;
+mod look;
 mod squares;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use half::{bf16, f16};
 
 pub(crate) use elementwise::elementwise;
 pub(crate) use factored::factored;
+pub(crate) use look::looking;
 pub use squares::Squares;
 #[cfg(feature = "burn")]
 pub(crate) use squares::squares;
@@ -28,6 +30,11 @@ const PARTS: usize = 16;
 /// How many parts a pass over `len` elements has.
 fn parts(len: usize) -> usize {
     if len < PARALLEL { 1 } else { PARTS }
+}
+
+/// How large each of so many parts is: each starts on a cache line if the buffers do.
+fn part_size(len: usize, parts: usize) -> usize {
+    len.div_ceil(parts).next_multiple_of(64)
 }
 
 /// Works off `parts` on this thread and on those of the pool that are free; the results are in the
@@ -67,6 +74,8 @@ pub(crate) trait Element: Copy + Send + Sync + 'static {
     fn load(self) -> Self::Compute;
     /// Runs a pass over the numbers as they are computed in.
     fn pass(buffers: Buffers<'_, Self>, pass: &dyn Fn(Buffers<'_, Self::Compute>));
+    /// Runs a look at the numbers as they are computed in, once or block by block.
+    fn look(views: Views<'_, Self>, look: &mut dyn FnMut(Views<'_, Self::Compute>));
     fn any(buffers: Buffers<'_, Self>) -> AnyBuffers<'_>;
 }
 
@@ -80,6 +89,9 @@ macro_rules! element {
             }
             fn pass(buffers: Buffers<'_, $real>, pass: &dyn Fn(Buffers<'_, $real>)) {
                 pass(buffers);
+            }
+            fn look(views: Views<'_, $real>, look: &mut dyn FnMut(Views<'_, $real>)) {
+                look(views);
             }
             fn any(buffers: Buffers<'_, $real>) -> AnyBuffers<'_> {
                 AnyBuffers::$any(buffers)
@@ -99,6 +111,9 @@ macro_rules! half_element {
             fn pass(buffers: Buffers<'_, $half>, pass: &dyn Fn(Buffers<'_, f32>)) {
                 elementwise::in_blocks(buffers, pass);
             }
+            fn look(views: Views<'_, $half>, look: &mut dyn FnMut(Views<'_, f32>)) {
+                elementwise::look_in_blocks(views, look);
+            }
             fn any(buffers: Buffers<'_, $half>) -> AnyBuffers<'_> {
                 AnyBuffers::$any(buffers)
             }
@@ -114,6 +129,43 @@ pub(crate) struct Buffers<'a, E: Element> {
     pub param: &'a mut [E],
     pub grad: &'a [E],
     pub slots: [&'a mut [E::Compute]; MAX_SLOTS],
+}
+
+impl<E: Element> Buffers<'_, E> {
+    /// To read only.
+    fn views(&self) -> Views<'_, E> {
+        Views {
+            param: self.param,
+            grad: self.grad,
+            slots: self.slots.each_ref().map(|slot| &**slot),
+        }
+    }
+}
+
+/// [`Buffers`] to read only.
+#[derive(Clone, Copy)]
+pub(crate) struct Views<'a, E: Element> {
+    pub param: &'a [E],
+    pub grad: &'a [E],
+    pub slots: [&'a [E::Compute]; MAX_SLOTS],
+}
+
+impl<'a, E: Element> Views<'a, E> {
+    /// The same in `parts` parts.
+    fn split(self, parts: usize) -> Vec<Self> {
+        self.chunks(part_size(self.param.len(), parts)).collect()
+    }
+
+    /// The same in stretches of `size` elements.
+    fn chunks(self, size: usize) -> impl Iterator<Item = Self> {
+        let mut slots = self.slots.map(|slot| slot.chunks(size));
+        let elements = self.param.chunks(size).zip(self.grad.chunks(size));
+        elements.map(move |(param, grad)| Self {
+            param,
+            grad,
+            slots: slots.each_mut().map(|slot| slot.next().unwrap_or_default()),
+        })
+    }
 }
 
 /// [`Buffers`] of any precision.

@@ -2,10 +2,10 @@
 
 use burn::backend::{DispatchTensor, TensorMetadata};
 use downhill_rule::factored::{Decay, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Rule, Slots, Step, Value, ema};
+use downhill_rule::{Clock, Fold, Look, Rule, Slots, Step, Value, ema};
 
 use super::value::TensorValue;
-use crate::program::{Elementwise, Engine, Factored};
+use crate::program::{Elementwise, Engine, Factored, Looking};
 use crate::wrapped::{Around, Field, Stage, Wrapped};
 
 /// What an erased rule does with tensors.
@@ -47,6 +47,85 @@ impl<R: Rule> OnTensors for Elementwise<R> {
             let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
             self.0.evaluated(param, slots)
         })
+    }
+}
+
+impl<R: Look> OnTensors for Looking<R> {
+    fn step_tensors(
+        &self,
+        clock: &mut Clock,
+        param: TensorValue,
+        grad: TensorValue,
+        state: &mut Vec<DispatchTensor>,
+    ) -> TensorValue {
+        let shape = param.0.shape();
+        let step = self.prepare(clock, shape.as_slice());
+        let mut slots = core::mem::take(state).into_iter().map(TensorValue);
+        let own = <R::State<TensorValue> as Slots<TensorValue>>::LEN;
+        let observed = Observed::<R> {
+            step: &step,
+            len: shape.num_elements() as f64,
+            state: slots.by_ref().take(own).collect(),
+            param,
+            grad,
+        };
+        let mut kept = R::Kept::gather(&mut || slots.next().expect("one tensor per slot"));
+        // Before the first look it means nothing.
+        let mut known = R::Known::gather(&mut || observed.grad.clone());
+        if R::LOOKS > 0 {
+            (known, kept) = observed.look::<0>(known, kept);
+        }
+        if R::LOOKS > 1 {
+            (known, kept) = observed.look::<1>(known, kept);
+        }
+        let (param, own) = observed.moved(&known);
+        own.scatter(&mut |slot: TensorValue| state.push(slot.0));
+        kept.scatter(&mut |slot: TensorValue| state.push(slot.0));
+        param
+    }
+}
+
+/// What a rule looks at.
+struct Observed<'a, R: Look> {
+    step: &'a Step<R::Coefs>,
+    len: f64,
+    param: TensorValue,
+    grad: TensorValue,
+    state: Vec<TensorValue>,
+}
+
+impl<R: Look> Observed<'_, R> {
+    fn state(&self) -> R::State<TensorValue> {
+        let mut slots = self.state.iter().cloned();
+        R::State::gather(&mut || slots.next().expect("one tensor per slot"))
+    }
+
+    fn moved(self, known: &R::Known<TensorValue>) -> (TensorValue, R::State<TensorValue>) {
+        let mut slots = self.state.into_iter();
+        let state = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
+        match self.step.cautious {
+            0.0 => R::advance::<false, _>(self.step, known, self.param, self.grad, state),
+            _ => R::advance::<true, _>(self.step, known, self.param, self.grad, state),
+        }
+    }
+
+    fn look<const LOOK: usize>(
+        &self,
+        known: R::Known<TensorValue>,
+        kept: R::Kept<TensorValue>,
+    ) -> (R::Known<TensorValue>, R::Kept<TensorValue>) {
+        let (param, grad) = (self.param.clone(), self.grad.clone());
+        let terms = R::glance::<LOOK, _>(self.step, &known, param, grad, self.state());
+        let mut folded = Vec::new();
+        terms.scatter(&mut |term: TensorValue| {
+            folded.push(match R::fold(LOOK) {
+                Fold::Sum => term.sum(),
+                Fold::Max => term.max(),
+            });
+        });
+        let mut folded = folded.into_iter();
+        let sums = R::Sums::gather(&mut || folded.next().expect("one tensor per term"));
+        R::settle::<LOOK, _>(&self.step.coefs, sums, self.len, known, kept)
     }
 }
 

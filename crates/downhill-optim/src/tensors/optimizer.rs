@@ -5,7 +5,7 @@ use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::factored::FactoredRule;
-use downhill_rule::{Clock, Rule, Slot, Start};
+use downhill_rule::{Clock, Look, Rule, Slot, Start};
 
 use super::drive::{self, Directive, Probed, Question, Task};
 use super::memory;
@@ -138,6 +138,15 @@ impl RuleOptimizer {
     /// Panics if the rule names another number of slots than its state has.
     pub fn new<R: Rule>(rule: R) -> Self {
         Self::of(Program::elementwise(rule))
+    }
+
+    /// An optimizer that runs a rule which looks at its tensor before it moves.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the rule names another number of slots than its state has.
+    pub fn looking(rule: impl Look) -> Self {
+        Self::of(Program::looking(rule))
     }
 
     /// An optimizer that runs a rule with a factored second moment.

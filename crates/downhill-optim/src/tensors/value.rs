@@ -20,9 +20,25 @@ impl TensorValue {
 
     /// The mean over everything, in a shape that broadcasts against this tensor.
     pub fn mean(self) -> Self {
+        self.reduced(Dispatch::float_mean)
+    }
+
+    /// The sum over everything, in such a shape.
+    pub fn sum(self) -> Self {
+        self.reduced(Dispatch::float_sum)
+    }
+
+    /// The largest of all, in such a shape.
+    pub fn max(self) -> Self {
+        self.reduced(Dispatch::float_max)
+    }
+
+    fn reduced(self, reduce: impl FnOnce(DispatchTensor) -> DispatchTensor) -> Self {
         let rank = self.0.shape().num_dims();
-        let mean = Dispatch::float_mean(self.0);
-        Self(Dispatch::float_reshape(mean, Shape::from(vec![1; rank])))
+        Self(Dispatch::float_reshape(
+            reduce(self.0),
+            Shape::from(vec![1; rank]),
+        ))
     }
 }
 

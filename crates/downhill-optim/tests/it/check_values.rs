@@ -83,3 +83,47 @@ fn asgds_average_is_what_to_evaluate() {
         &[0.5099874252],
     );
 }
+
+/// Of optimizers that look at the whole tensor: 2 by 3 elements, of which the first and the last are compared.
+#[test]
+fn three_steps_of_a_tensor_end_where_the_references_do() {
+    const GRADIENTS: [[f64; 6]; 3] = [
+        [0.1, -0.2, 0.3, 0.4, -0.5, 0.6],
+        [-0.3, 0.1, 0.2, 0.5, 0.0, -0.1],
+        [0.2, 0.2, -0.4, -0.1, 0.3, 0.05],
+    ];
+    let ends = [
+        (r#"{"name": "lars"}"#, 0.5000785030, 1.4995754165),
+        (
+            r#"{"name": "lars", "weight_decay": 0.1}"#,
+            0.4999721703,
+            1.4994374058,
+        ),
+        (
+            r#"{"name": "lars", "variant": "optax", "weight_decay": 0.1}"#,
+            0.4999684269,
+            1.4993384036,
+        ),
+        (r#"{"name": "novograd"}"#, 0.5105529353, 1.3358391393),
+        (
+            r#"{"name": "novograd", "beta_1": 0.9, "beta_2": 0.25, "epsilon": 1e-6}"#,
+            0.5179952131,
+            1.3476900505,
+        ),
+        (
+            r#"{"name": "stable_adamw", "weight_decay": 0.0}"#,
+            0.4474528577,
+            1.2990990811,
+        ),
+        (r#"{"name": "mars"}"#, 0.4517485166, 1.3627378447),
+    ];
+    for (json, first, last) in ends {
+        let config = OptimizerConfig::from_json(json).unwrap();
+        let mut trajectory = config.try_trajectory(&[2, 3]).unwrap();
+        let mut param = [0.5, -1.0, 2.0, -0.25, 0.75, 1.5];
+        for grad in &GRADIENTS {
+            trajectory.step(0.1, &mut param, grad);
+        }
+        assert_near(json, &[param[0], param[5]], &[first, last]);
+    }
+}

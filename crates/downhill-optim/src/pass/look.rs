@@ -1,0 +1,211 @@
+//! Rules that look at the whole tensor before it moves: a pass over memory for each look, and one to move.
+
+use downhill_rule::{Fold, Look, MAX_SUMS, Real, Slots, Step};
+
+use super::elementwise::informed;
+use super::{Buffers, Element, MAX_SLOTS, Views, dispatch, parts, share};
+
+/// More numbers than any rule knows of its tensor.
+pub(super) const MAX_KNOWN: usize = 8;
+
+/// Lanes of a sum, so that none waits for the one before.
+const LANES: usize = 16;
+
+/// Numbers that are added up in single precision before it goes on in f64: few enough for the sum to be as exact
+/// as the numbers are.
+const STRETCH: usize = 1024;
+
+/// Sums in single precision outside this range may have overflowed, or lost small terms.
+const SINGLE: core::ops::Range<f64> = 1e-20..f32::MAX as f64;
+
+/// The sums of a look.
+type Sums = [f64; MAX_SUMS];
+
+/// One step: the looks, and the move.
+pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: Buffers<'_, E>) {
+    let own = <R::State<f64> as Slots<f64>>::LEN;
+    let len = buffers.param.len() as f64;
+    let mut kept = gather(|at| buffers.slots[own + at][0].to_f64());
+    let mut known = gather(|_| 0.0);
+    if R::LOOKS > 0 {
+        (known, kept) = look::<R, E, 0>(step, len, known, kept, buffers.views());
+    }
+    if R::LOOKS > 1 {
+        (known, kept) = look::<R, E, 1>(step, len, known, kept, buffers.views());
+    }
+    let kept: [f64; MAX_SLOTS] = scattered(kept);
+    for (slot, number) in buffers.slots[own..].iter_mut().zip(kept) {
+        if let Some(slot) = slot.first_mut() {
+            *slot = E::Compute::from_f64(number);
+        }
+    }
+    informed::<R, E>(step, &scattered(known), buffers);
+}
+
+/// One look: what is known after it, and the new state of the whole.
+fn look<R: Look, E: Element, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    len: f64,
+    known: R::Known<f64>,
+    kept: R::Kept<f64>,
+    views: Views<'_, E>,
+) -> (R::Known<f64>, R::Kept<f64>) {
+    let numbers = scattered(known.clone());
+    let fold = R::fold(LOOK);
+    let sums = over(views, fold, &|views| {
+        vectorised::<R, E::Compute, LOOK>(step, &numbers, views)
+    });
+    R::settle::<LOOK, f64>(&step.coefs, gather(|at| sums[at]), len, known, kept)
+}
+
+/// Puts together what a pass finds in all parts. It knows no rule, so that it is compiled once for all of them.
+fn over<E: Element>(
+    views: Views<'_, E>,
+    fold: Fold,
+    pass: &(dyn Fn(Views<'_, E::Compute>) -> Sums + Sync),
+) -> Sums {
+    let run = |views: Views<'_, E>| {
+        let mut sums = Sums::default();
+        E::look(views, &mut |views| join(fold, &mut sums, &pass(views)));
+        sums
+    };
+    match parts(views.param.len()) {
+        1 => run(views),
+        parts => {
+            let mut sums = Sums::default();
+            for part in share(views.split(parts), run) {
+                join(fold, &mut sums, &part);
+            }
+            sums
+        }
+    }
+}
+
+fn join(fold: Fold, sums: &mut Sums, more: &Sums) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum = joined(fold, *sum, *more);
+    }
+}
+
+#[inline(always)]
+fn joined<V: Real>(fold: Fold, a: V, b: V) -> V {
+    match fold {
+        Fold::Sum => a + b,
+        // A NaN stays, on either side.
+        Fold::Max if a >= b || a.partial_cmp(&a).is_none() => a,
+        Fold::Max => b,
+    }
+}
+
+/// A look with the widest instructions of the machine. Not inlined, as the loop of a move.
+#[inline(never)]
+fn vectorised<R: Look, V: Real, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    views: Views<'_, V>,
+) -> Sums
+where
+    V: Element<Compute = V>,
+{
+    dispatch(
+        #[inline(always)]
+        || {
+            let fold = R::fold(LOOK);
+            let mut sums = Sums::default();
+            for views in views.chunks(STRETCH) {
+                let mut part = stretch::<R, V, V, LOOK>(step, known, views);
+                let single = size_of::<V>() < size_of::<f64>();
+                let exact = |sum: &f64| SINGLE.contains(&sum.abs());
+                if single && fold == Fold::Sum && !part[..terms::<R>()].iter().all(exact) {
+                    part = stretch::<R, V, f64, LOOK>(step, known, views);
+                }
+                for (sum, part) in sums.iter_mut().zip(part) {
+                    *sum = joined(fold, *sum, part);
+                }
+            }
+            sums
+        },
+    )
+}
+
+/// How many sums a look has.
+const fn terms<R: Look>() -> usize {
+    <R::Sums<f64> as Slots<f64>>::LEN
+}
+
+/// What the elements of a stretch come to, computed in `C`.
+#[inline(always)]
+fn stretch<R: Look, V: Real + Element<Compute = V>, C: Real, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    views: Views<'_, V>,
+) -> Sums {
+    let fold = R::fold(LOOK);
+    let known: R::Known<C> = gather(|at| C::from_f64(known[at]));
+    let convert = |value: V| C::from_f64(value.to_f64());
+    let glance = |param: V, grad: V, state: [V; MAX_SLOTS]| -> [C; MAX_SUMS] {
+        let state = gather(|at| convert(state[at]));
+        scattered(R::glance::<LOOK, C>(
+            step,
+            &known,
+            convert(param),
+            convert(grad),
+            state,
+        ))
+    };
+    let mut lanes = [[C::default(); LANES]; MAX_SUMS];
+    let (param, param_rest) = views.param.as_chunks::<LANES>();
+    let (grad, grad_rest) = views.grad.as_chunks::<LANES>();
+    let own = <R::State<V> as Slots<V>>::LEN;
+    let slots = views.slots.map(|slot| slot.as_chunks::<LANES>());
+    let none = [V::default(); LANES];
+    for (at, (param, grad)) in param.iter().zip(grad).enumerate() {
+        let mut state = [&none; MAX_SLOTS];
+        for (chunk, slot) in state.iter_mut().zip(&slots[..own]) {
+            *chunk = &slot.0[at];
+        }
+        for lane in 0..LANES {
+            let found = glance(param[lane], grad[lane], state.map(|chunk| chunk[lane]));
+            for (sums, term) in lanes.iter_mut().zip(found).take(terms::<R>()) {
+                sums[lane] = joined(fold, sums[lane], term);
+            }
+        }
+    }
+    let mut sums = lanes.map(|lanes| {
+        let lanes = lanes.into_iter().map(|lane| lane.to_f64());
+        lanes.reduce(|a, b| joined(fold, a, b)).unwrap_or_default()
+    });
+    for (at, (param, grad)) in param_rest.iter().zip(grad_rest).enumerate() {
+        let mut state = [V::default(); MAX_SLOTS];
+        for (value, slot) in state.iter_mut().zip(&slots[..own]) {
+            *value = slot.1[at];
+        }
+        let found = glance(*param, *grad, state);
+        for (sum, term) in sums.iter_mut().zip(found) {
+            *sum = joined(fold, *sum, term.to_f64());
+        }
+    }
+    sums
+}
+
+/// Slots whose values are found by their place.
+#[inline(always)]
+pub(super) fn gather<V, S: Slots<V>>(value: impl Fn(usize) -> V) -> S {
+    let mut at = 0;
+    S::gather(&mut || {
+        at += 1;
+        value(at - 1)
+    })
+}
+
+/// Slots as an array, zero where there are no more.
+#[inline(always)]
+fn scattered<V: Real, S: Slots<V>, const N: usize>(slots: S) -> [V; N] {
+    let mut values = [V::default(); N];
+    let mut at = 0;
+    slots.scatter(&mut |value| {
+        values[at] = value;
+        at += 1;
+    });
+    values
+}
