@@ -1,6 +1,5 @@
 //! Weight decay and direction: what stands around a rule.
 
-use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Adjusted, Look, Rule, WeightDecay};
 
 use crate::program::Program;
@@ -127,11 +126,6 @@ impl Shared {
             },
             WeightDecayKind::Cautious => WeightDecay::Cautious(self.weight_decay),
         })
-    }
-
-    /// The program that runs a rule with a factored second moment, which has decay and direction itself.
-    pub(crate) fn factored(&self, rule: impl FactoredRule) -> Result<Program, ConfigError> {
-        Ok(Program::factored(rule))
     }
 
     /// The program that runs an optimizer with a wrapper around it.

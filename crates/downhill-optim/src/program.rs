@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use downhill_rule::factored::{self, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Look, Numbers, Real, Rule, Scalar, Slot, Slots, Step};
+use downhill_rule::{Clock, Look, Numbers, Rule, Scalar, Slot, Slots, Step};
 
 use crate::pass::{self, AnyBuffers, Buffers, Element};
 #[cfg(feature = "burn")]
@@ -43,9 +42,15 @@ impl Program {
         Self(Arc::new(Looking(rule)))
     }
 
-    /// A rule with a factored second moment.
-    pub fn factored(rule: impl FactoredRule) -> Self {
-        Self(Arc::new(Factored(rule)))
+    /// Programs for parameters of different shapes: `choose` says which is whose.
+    pub(crate) fn by_shape<const N: usize>(
+        choose: impl Fn(&[usize]) -> usize + Send + Sync + 'static,
+        programs: [Self; N],
+    ) -> Self {
+        Self(Arc::new(ByShape {
+            choose: Arc::new(choose),
+            programs: programs.into(),
+        }))
     }
 
     /// State tensors of a vector.
@@ -193,7 +198,11 @@ impl<R: Look> Looking<R> {
     }
 
     fn run<E: Element>(&self, clock: &mut Clock, shape: &[usize], buffers: Buffers<'_, E>) {
-        pass::looking::<R, E>(&self.prepare(clock, shape), buffers);
+        let step = self.prepare(clock, shape);
+        match self.0.frame(shape) {
+            None => pass::looking::<R, E>(&step, buffers),
+            Some(frame) => pass::gridded::<R, E>(&step, &frame, shape, buffers),
+        }
     }
 }
 
@@ -201,9 +210,10 @@ impl<R: Look> Engine for Looking<R> {
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
         let elements = self.0.slots().into_iter();
         let elements = elements.map(|slot| (slot, shape.to_vec()));
-        let whole = self.0.kept().into_iter();
-        let whole = whole.map(|slot| (slot, vec![1; shape.len()]));
-        elements.chain(whole).collect()
+        let frame = self.0.frame(shape).unwrap_or_default();
+        let kept = self.0.kept().into_iter().zip(R::KEPT);
+        let kept = kept.map(|(slot, over)| (slot, frame.kept(shape, over)));
+        elements.chain(kept).collect()
     }
 
     fn memory(&self) -> Vec<Scalar> {
@@ -236,31 +246,21 @@ impl<R: Look> Engine for Looking<R> {
     }
 }
 
-/// A rule with a factored second moment.
-pub(crate) struct Factored<R>(pub R);
+/// Programs for parameters of different shapes.
+pub(crate) struct ByShape {
+    choose: Arc<dyn Fn(&[usize]) -> usize + Send + Sync>,
+    programs: Vec<Program>,
+}
 
-impl<R: FactoredRule> Factored<R> {
-    pub fn prepare(&self, clock: &mut Clock) -> FactoredStep {
-        let grad_scale = clock.grad_scale;
-        let mut step = self.0.prepare(clock);
-        step.grad_scale *= grad_scale;
-        step
-    }
-
-    fn run<V: Real + Element<Compute = V>>(
-        &self,
-        clock: &mut Clock,
-        shape: &[usize],
-        buffers: Buffers<'_, V>,
-    ) {
-        let step = self.prepare(clock);
-        pass::factored(&step, self.0.factored_dims(shape), shape, buffers);
+impl ByShape {
+    pub fn of(&self, shape: &[usize]) -> &dyn Engine {
+        &*self.programs[(self.choose)(shape)].0
     }
 }
 
-impl<R: FactoredRule> Engine for Factored<R> {
+impl Engine for ByShape {
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
-        factored::slots(&self.0, shape)
+        self.of(shape).slots(shape)
     }
 
     fn memory(&self) -> Vec<Scalar> {
@@ -268,28 +268,30 @@ impl<R: FactoredRule> Engine for Factored<R> {
     }
 
     fn follows_rate(&self) -> bool {
-        true
+        self.programs.iter().any(|program| program.0.follows_rate())
     }
 
     fn has_number(&self, name: &str) -> bool {
-        self.0.clone().number_mut(name).is_some()
+        self.programs
+            .iter()
+            .any(|program| program.0.has_number(name))
     }
 
     fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine> {
-        Arc::new(Self(with_numbers(&self.0, numbers)))
+        let programs = self.programs.iter();
+        Arc::new(Self {
+            choose: self.choose.clone(),
+            programs: programs
+                .map(|program| Program(program.0.driven(numbers)))
+                .collect(),
+        })
     }
 
     fn half_buffers(&self) -> bool {
-        false
+        self.programs.iter().all(|program| program.0.half_buffers())
     }
 
     fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
-        match buffers {
-            AnyBuffers::F32(buffers) => self.run(clock, shape, buffers),
-            AnyBuffers::F64(buffers) => self.run(clock, shape, buffers),
-            AnyBuffers::F16(_) | AnyBuffers::Bf16(_) => {
-                unreachable!("factored rules take 16-bit parameters as tensors")
-            }
-        }
+        self.of(shape).step_buffers(clock, shape, buffers);
     }
 }

@@ -60,7 +60,6 @@
 #![forbid(unsafe_code)]
 
 mod descent;
-pub mod factored;
 mod look;
 mod rule;
 mod trajectory;
@@ -69,7 +68,7 @@ mod vocabulary;
 mod wrap;
 
 pub use descent::Descent;
-pub use look::{Fold, Look, MAX_SUMS};
+pub use look::{Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Over, Size, over};
 pub use rule::{Clock, Numbers, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};

@@ -3,8 +3,9 @@ use crate::{Clock, Numbers, Slot, Slots, Step, Value};
 /// A rule that looks at its whole tensor before an element of it moves: at a norm, a mean, a maximum.
 ///
 /// A look is a dry run. Of every element it reads a few [terms](Self::terms), with the gradient, the parameter and
-/// the state before the step; they are added up over the tensor, and [`settle`](Self::settle) makes of the sums what
-/// the next look, and at last the [direction](Self::direction), know of the whole. Nothing moves before the last look.
+/// the state before the step; they are added up over the tensor, its rows or its columns, and
+/// [`settle`](Self::settle) makes of the sums what the next look, and at last the [direction](Self::direction), know.
+/// Nothing moves before the last look.
 ///
 /// ```text
 /// g     = sign·grad + l2·param,   param = retain·param        as of any rule
@@ -15,10 +16,11 @@ use crate::{Clock, Numbers, Slot, Slots, Step, Value};
 /// ```
 ///
 /// A step is one pass over memory for each look, and one to move. As tensor operations nothing is read back: what is
-/// known is a tensor of one element, for which `settle` is written over [`Value`] like all else.
+/// known is a tensor of one element, or of one for each row, for which `settle` is written over an abstract
+/// [`Field`] as all else is over a [`Value`].
 ///
 /// ```
-/// use downhill_rule::{Clock, Look, Numbers, Slot, Step, Value};
+/// use downhill_rule::{Clock, Field, Look, Numbers, Size, Slot, Step, Value};
 ///
 /// /// A step of the length of the learning rate, whatever the gradient.
 /// #[derive(Clone)]
@@ -44,8 +46,8 @@ use crate::{Clock, Numbers, Slot, Slots, Step, Value};
 ///     ) -> [V; 1] {
 ///         [grad.square()]
 ///     }
-///     fn settle<const LOOK: usize, V: Value>(
-///         _: &(), [squares]: [V; 1], _len: f64, _: [V; 1], kept: [V; 0],
+///     fn settle<const LOOK: usize, V: Field>(
+///         _: &(), [squares]: [V; 1], _: &Size, _: [V; 1], kept: [V; 0],
 ///     ) -> ([V; 1], [V; 0]) {
 ///         ([squares.sqrt()], kept)
 ///     }
@@ -59,17 +61,31 @@ use crate::{Clock, Numbers, Slot, Slots, Step, Value};
 pub trait Look: Numbers + Clone + Send + Sync + 'static {
     /// State of one element.
     type State<V: Value>: Slots<V>;
-    /// State of the tensor as a whole: numbers.
+    /// State of the tensor as a whole, of its rows and its columns; [`KEPT`](Self::KEPT) says which is what.
     type Kept<V: Value>: Slots<V>;
-    /// What a look adds up, at most [`MAX_SUMS`] numbers.
+    /// What a look adds up, at most [`MAX_SUMS`] numbers; [`over`](Self::over) says over what.
     type Sums<V: Value>: Slots<V>;
-    /// What the looks leave behind.
+    /// What the looks leave behind, at most [`MAX_KNOWN`] numbers; [`KNOWN`](Self::KNOWN) says of what.
     type Known<V: Value>: Slots<V> + Clone;
     /// Host numbers, computed once per step.
     type Coefs: Copy + Send + Sync;
 
-    /// How often it looks, at most twice.
+    /// How often it looks, at most three times.
     const LOOKS: usize = 1;
+    /// Of what each value of [`Kept`](Self::Kept) is.
+    const KEPT: [Over; MAX_KNOWN] = [Over::Whole; MAX_KNOWN];
+    /// Of what each value of [`Known`](Self::Known) is.
+    const KNOWN: [Over; MAX_KNOWN] = [Over::Whole; MAX_KNOWN];
+
+    /// What the rows and the columns of a parameter of this shape are, for a rule that looks at them.
+    fn frame(&self, _shape: &[usize]) -> Option<Frame> {
+        None
+    }
+
+    /// Over what each sum of a look is taken.
+    fn over(_look: usize) -> [Over; MAX_SUMS] {
+        [Over::Whole; MAX_SUMS]
+    }
 
     /// Name and start of each element of [`State`](Self::State), in its order.
     fn slots(&self) -> Vec<Slot>;
@@ -100,7 +116,7 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
             "a look has at most {MAX_SUMS} sums, not {sums}"
         );
         let looks = Self::LOOKS;
-        assert!(looks <= 2, "a rule looks at most twice, not {looks} times");
+        assert!(looks <= 3, "a rule looks at most three times, not {looks}");
     }
 
     /// How the terms of a look are put together.
@@ -120,12 +136,12 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
         state: Self::State<V>,
     ) -> Self::Sums<V>;
 
-    /// What the sums over `len` elements say, with what is known from the look before, and the new state of the
-    /// whole.
-    fn settle<const LOOK: usize, V: Value>(
+    /// What the sums say, with what is known from the look before, and the new state of the whole. It may not mix
+    /// values of rows with those of columns.
+    fn settle<const LOOK: usize, V: Field>(
         coefs: &Self::Coefs,
         sums: Self::Sums<V>,
-        len: f64,
+        size: &Size,
         known: Self::Known<V>,
         kept: Self::Kept<V>,
     ) -> (Self::Known<V>, Self::Kept<V>);
@@ -173,6 +189,112 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
 
 /// More sums than any look has.
 pub const MAX_SUMS: usize = 4;
+
+/// More numbers than any rule knows, or keeps, of its tensor.
+pub const MAX_KNOWN: usize = 8;
+
+/// What a sum is taken over, and what a number is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The tensor: one number.
+    Whole,
+    /// A row: as many numbers as there are rows.
+    Rows,
+    /// A column: as many numbers as there are columns.
+    Cols,
+}
+
+/// What the first of some numbers are of; the others are of the whole.
+pub const fn over<const N: usize, const M: usize>(first: [Over; M]) -> [Over; N] {
+    let mut all = [Over::Whole; N];
+    let mut at = 0;
+    while at < M {
+        all[at] = first[at];
+        at += 1;
+    }
+    all
+}
+
+/// Which dimensions of a parameter make its rows, and which its columns. What is left over counts matrices, each
+/// with rows and columns of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// The dimensions that count rows.
+    pub rows: Vec<usize>,
+    /// The dimensions that count columns.
+    pub cols: Vec<usize>,
+}
+
+impl Frame {
+    /// The last two dimensions.
+    pub fn last_two(rank: usize) -> Self {
+        Self {
+            rows: vec![rank - 2],
+            cols: vec![rank - 1],
+        }
+    }
+
+    /// All dimensions: those that count matrices, then those of rows, then those of columns.
+    pub fn axes(&self, rank: usize) -> Vec<usize> {
+        let of_matrices = |dim: &usize| !self.rows.contains(dim) && !self.cols.contains(dim);
+        let matrices = (0..rank).filter(of_matrices);
+        let framed = self.rows.iter().chain(&self.cols).copied();
+        matrices.chain(framed).collect()
+    }
+
+    /// The shape of what there is one number of for the whole, for each row or for each column.
+    pub fn kept(&self, shape: &[usize], over: Over) -> Vec<usize> {
+        let mut kept = match over {
+            Over::Whole => vec![1; shape.len()],
+            Over::Rows | Over::Cols => shape.to_vec(),
+        };
+        let gone = match over {
+            Over::Whole => &[][..],
+            Over::Rows => &self.cols,
+            Over::Cols => &self.rows,
+        };
+        for &dim in gone {
+            kept[dim] = 1;
+        }
+        kept
+    }
+}
+
+/// How many elements there are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size {
+    /// In the tensor.
+    pub whole: f64,
+    /// In a row.
+    pub row: f64,
+    /// In a column.
+    pub col: f64,
+}
+
+impl Size {
+    /// Of a parameter without rows and columns.
+    pub fn flat(shape: &[usize]) -> Self {
+        let len = shape.iter().product::<usize>() as f64;
+        Self {
+            whole: len,
+            row: len,
+            col: 1.0,
+        }
+    }
+}
+
+/// A [`Value`] that is one number for the tensor, or one for each of its rows or columns.
+pub trait Field: Value {
+    /// Of one for each row, the mean over the rows of each matrix.
+    #[must_use]
+    fn mean_of_rows(self) -> Self;
+}
+
+impl Field for f64 {
+    fn mean_of_rows(self) -> Self {
+        self
+    }
+}
 
 /// How the terms of all elements are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

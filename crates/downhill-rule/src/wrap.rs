@@ -1,4 +1,7 @@
-use crate::{Clock, Fold, Look, Numbers, Rule, Scalar, Slot, Step, Value};
+use crate::{
+    Clock, Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Rule, Scalar, Size, Slot,
+    Step, Value,
+};
 
 /// What a wrapper without a state of its own says as the rule inside does.
 macro_rules! pass_on {
@@ -37,7 +40,7 @@ macro_rules! pass_on {
 /// as a factor on the learning rate.
 ///
 /// ```
-/// use downhill_rule::{Cautious, Descent, HeavyBall, Trajectory};
+/// use downhill_rule::{Cautious, Descent, HeavyBall, Trajectory, Field, Size};
 ///
 /// let momentum = HeavyBall { rule: Descent, momentum: 0.9 };
 /// let mut rule = Trajectory::new(Cautious(momentum), 1);
@@ -240,6 +243,16 @@ impl<R: Look> Look for Adjusted<R> {
     type Known<V: Value> = R::Known<V>;
     type Coefs = R::Coefs;
     const LOOKS: usize = R::LOOKS;
+    const KEPT: [Over; MAX_KNOWN] = R::KEPT;
+    const KNOWN: [Over; MAX_KNOWN] = R::KNOWN;
+
+    fn frame(&self, shape: &[usize]) -> Option<Frame> {
+        self.rule.frame(shape)
+    }
+
+    fn over(look: usize) -> [Over; MAX_SUMS] {
+        R::over(look)
+    }
 
     fn slots(&self) -> Vec<Slot> {
         self.rule.slots()
@@ -268,14 +281,14 @@ impl<R: Look> Look for Adjusted<R> {
         R::terms::<LOOK, V>(coefs, known, param, grad, state)
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         coefs: &R::Coefs,
         sums: R::Sums<V>,
-        len: f64,
+        size: &Size,
         known: R::Known<V>,
         kept: R::Kept<V>,
     ) -> (R::Known<V>, R::Kept<V>) {
-        R::settle::<LOOK, V>(coefs, sums, len, known, kept)
+        R::settle::<LOOK, V>(coefs, sums, size, known, kept)
     }
 
     #[inline(always)]

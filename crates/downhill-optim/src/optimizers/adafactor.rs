@@ -1,9 +1,11 @@
-use downhill_rule::{Clock, Numbers};
-use downhill_rule::factored::{Decay as Takes, FactoredNames, FactoredRule, FactoredStep};
+use downhill_rule::{
+    Clock, Field, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Size, Slot, Step, Value, ema, over,
+};
 
 use crate::config::Config;
-use crate::decay::{Decay, Shared};
+use crate::decay::Decay;
 use crate::declare::optimizer;
+use crate::program::Program;
 use crate::settings::choice;
 
 choice! {
@@ -95,7 +97,12 @@ optimizer! {
             let reason = "the torch `variant` needs a `clip_threshold` of at least 1";
             return Err(shared.conflict(reason));
         }
-        shared.factored(Around { adafactor, shared: *shared })
+        let programs = match adafactor.beta_1 {
+            None => [shared.look_own(Full::<0>(adafactor))?, shared.look_own(Factored::<0>(adafactor))?],
+            Some(_) => [shared.look_own(Full::<1>(adafactor))?, shared.look_own(Factored::<1>(adafactor))?],
+        };
+        let route = move |shape: &[usize]| usize::from(adafactor.frame(shape).is_some());
+        Ok(Program::by_shape(route, programs))
     }
 }
 
@@ -124,13 +131,6 @@ impl Config<Adafactor> {
     }
 }
 
-/// The rule with the settings around it, which it applies itself.
-#[derive(Clone)]
-struct Around {
-    adafactor: Adafactor,
-    shared: Shared,
-}
-
 impl Adafactor {
     fn rho(&self, clock: &Clock) -> f64 {
         if !self.relative_step {
@@ -145,22 +145,63 @@ impl Adafactor {
     }
 }
 
-impl Numbers for Around {
-    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-        match name {
-            "weight_decay" => Some(&mut self.shared.weight_decay),
-            _ => self.adafactor.number_mut(name),
-        }
-    }
+/// What the host computes for one step.
+#[derive(Clone, Copy, Debug)]
+pub struct AdafactorCoefs {
+    beta_2: f64,
+    /// Added to every squared gradient.
+    statistic: f64,
+    /// Floor under the mean of all rows.
+    mean_floor: f64,
+    /// Largest multiple of the gradient.
+    cap: f64,
+    clip: Option<f64>,
+    /// The rate before the parameter's scale.
+    rate: f64,
+    /// Floor under the parameter's root mean square, by which the rate is multiplied.
+    scale_floor: Option<f64>,
+    beta_1: f64,
+    /// What decay takes from the parameter, as a share of it, and as one of the rate after its scale.
+    share: f64,
+    share_of_rate: f64,
 }
 
-impl FactoredRule for Around {
-    fn factored_dims(&self, shape: &[usize]) -> Option<(usize, usize)> {
+impl Adafactor {
+    fn step(&self, clock: &Clock) -> Step<AdafactorCoefs> {
+        let torch = self.variant == AdafactorVariant::Torch;
+        let epsilon_1 = self.epsilon_1.unwrap_or(match torch {
+            true => f64::from(f32::EPSILON),
+            false => 1e-30,
+        });
+        let decay = clock.weight_decay;
+        let (share, share_of_rate) = match self.variant {
+            AdafactorVariant::Paper | AdafactorVariant::Torch | AdafactorVariant::Burn => {
+                (clock.lr * decay, 0.0)
+            }
+            AdafactorVariant::Hf => (0.0, decay),
+            AdafactorVariant::Optax => (decay, 0.0),
+        };
+        let coefs = AdafactorCoefs {
+            beta_2: 1.0 - clock.t().powf(self.decay_rate),
+            statistic: if torch { 0.0 } else { epsilon_1 },
+            mean_floor: if torch { epsilon_1 } else { 0.0 },
+            cap: if torch { epsilon_1.recip() } else { f64::INFINITY },
+            clip: self.clip_threshold,
+            rate: self.rho(clock),
+            scale_floor: self.scale_parameter.then_some(self.epsilon_2),
+            beta_1: self.beta_1.unwrap_or(0.0),
+            share,
+            share_of_rate,
+        };
+        Step::new(1.0, coefs)
+    }
+
+    fn frame(&self, shape: &[usize]) -> Option<Frame> {
         let rank = shape.len();
         if rank < 2 {
             return None;
         }
-        let (rows, cols) = if self.adafactor.variant == AdafactorVariant::Optax {
+        let (rows, cols) = if self.variant == AdafactorVariant::Optax {
             // Of equal dimensions the later ones, as a stable sort leaves them.
             let mut dims: Vec<usize> = (0..rank).collect();
             dims.sort_by_key(|&dim| shape[dim]);
@@ -170,49 +211,219 @@ impl FactoredRule for Around {
             (rank - 2, rank - 1)
         };
         let smaller = shape[rows].min(shape[cols]);
-        (smaller >= self.adafactor.min_dim_size_to_factor).then_some((rows, cols))
+        let frame = Frame { rows: vec![rows], cols: vec![cols] };
+        (smaller >= self.min_dim_size_to_factor).then_some(frame)
     }
+}
 
-    fn names(&self) -> FactoredNames {
-        FactoredNames {
-            row: "row_var",
-            col: "col_var",
-            full: "variance",
-            first_moment: self.adafactor.beta_1.map(|_| "exp_avg"),
-        }
-    }
-
-    fn prepare(&self, clock: &mut Clock) -> FactoredStep {
-        let weight_decay = self.shared.weight_decay;
-        let torch = self.adafactor.variant == AdafactorVariant::Torch;
-        let epsilon_1 = self.adafactor.epsilon_1.unwrap_or(match torch {
-            true => f64::from(f32::EPSILON),
-            false => 1e-30,
+impl AdafactorCoefs {
+    /// The rate with clipping and scale, and what decay takes beside its share, from the sums of squares of the
+    /// direction and of the parameter.
+    fn settle<V: Value>(&self, [direction, param]: [V; 2], size: &Size) -> [V; 2] {
+        let scale = self.scale_floor.map(|floor| {
+            param.scale(size.whole.recip()).sqrt().clamp_min(floor).scale(self.rate)
         });
-        FactoredStep {
-            beta_2: 1.0 - clock.t().powf(self.adafactor.decay_rate),
-            statistic: if torch { 0.0 } else { epsilon_1 },
-            mean_floor: Some(if torch { epsilon_1 } else { 0.0 }),
-            factor: 0.0,
-            vector: 0.0,
-            cap: if torch {
-                epsilon_1.recip()
-            } else {
-                f64::INFINITY
-            },
-            clip: self.adafactor.clip_threshold,
-            rate: self.adafactor.rho(clock),
-            parameter_scale: self.adafactor.scale_parameter.then_some(self.adafactor.epsilon_2),
-            beta_1: self.adafactor.beta_1,
-            decay: match self.adafactor.variant {
-                AdafactorVariant::Paper | AdafactorVariant::Torch | AdafactorVariant::Burn => {
-                    Takes::Share(clock.lr * weight_decay)
-                }
-                AdafactorVariant::Hf => Takes::TimesRate(weight_decay),
-                AdafactorVariant::Optax => Takes::Share(weight_decay),
-            },
-            sign: if self.shared.maximize { -1.0 } else { 1.0 },
-            grad_scale: 1.0,
+        let clip = self.clip.map(|limit| {
+            let rms = direction.clone().scale(size.whole.recip()).sqrt();
+            rms.scale(limit.recip()).clamp_min(1.0)
+        });
+        // Where there is neither, `moved` does not ask.
+        let rate = match (scale.clone(), clip) {
+            (Some(scale), Some(clip)) => scale / clip,
+            (Some(scale), None) => scale,
+            (None, Some(clip)) => clip.recip().scale(self.rate),
+            (None, None) => direction.clone(),
+        };
+        [rate, scale.unwrap_or(direction).scale(self.share_of_rate)]
+    }
+
+    /// The step: the scaled direction, or its mean, and the decay.
+    #[inline(always)]
+    fn moved<const M: usize, V: Value>(
+        &self,
+        [rate, lost]: [&V; 2],
+        param: &V,
+        direction: V,
+        first: [V; M],
+    ) -> (V, [V; M]) {
+        let scaled = match (self.scale_floor, self.clip) {
+            (None, None) => direction.scale(self.rate),
+            _ => direction * rate.clone(),
+        };
+        let first = first.map(|mean| ema(mean, scaled.clone(), self.beta_1));
+        let moved = first.first().cloned().unwrap_or(scaled);
+        let moved = moved.add_scaled(param, self.share);
+        let moved = match (self.share_of_rate, self.scale_floor) {
+            (0.0, _) => moved,
+            (share, None) => moved.add_scaled(param, share * self.rate),
+            (_, Some(_)) => moved + param.clone() * lost.clone(),
+        };
+        (moved, first)
+    }
+}
+
+/// With a second moment of rows and columns, and `M` first moments.
+#[derive(Clone)]
+struct Factored<const M: usize>(Adafactor);
+
+impl<const M: usize> Numbers for Factored<M> {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        self.0.number_mut(name)
+    }
+}
+
+impl<const M: usize> Look for Factored<M> {
+    type State<V: Value> = [V; M];
+    type Kept<V: Value> = [V; 2];
+    type Sums<V: Value> = [V; 2];
+    type Known<V: Value> = [V; 4];
+    type Coefs = AdafactorCoefs;
+    const LOOKS: usize = 2;
+    const KEPT: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
+    const KNOWN: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
+
+    fn frame(&self, shape: &[usize]) -> Option<Frame> {
+        self.0.frame(shape)
+    }
+
+    fn over(look: usize) -> [Over; MAX_SUMS] {
+        match look {
+            0 => over([Over::Rows, Over::Cols]),
+            _ => over([]),
         }
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::zeros("exp_avg"); M]
+    }
+
+    fn kept(&self) -> Vec<Slot> {
+        vec![Slot::zeros("row_var"), Slot::zeros("col_var")]
+    }
+
+    fn prepare(&self, clock: &mut Clock, _: &[usize]) -> Step<AdafactorCoefs> {
+        self.0.step(clock)
+    }
+
+    #[inline(always)]
+    fn terms<const LOOK: usize, V: Value>(
+        coefs: &AdafactorCoefs,
+        [row, col, ..]: &[V; 4],
+        param: &V,
+        grad: V,
+        _: [V; M],
+    ) -> [V; 2] {
+        if LOOK == 0 {
+            return [grad.clone().square(), grad.square()];
+        }
+        let multiple = (row.clone() * col.clone()).clamp_max(coefs.cap);
+        [(multiple * grad).square(), param.clone().square()]
+    }
+
+    fn settle<const LOOK: usize, V: Field>(
+        coefs: &AdafactorCoefs,
+        sums: [V; 2],
+        size: &Size,
+        [row_factor, col_factor, rate, lost]: [V; 4],
+        [row, col]: [V; 2],
+    ) -> ([V; 4], [V; 2]) {
+        if LOOK == 1 {
+            let [rate, lost] = coefs.settle(sums, size);
+            return ([row_factor, col_factor, rate, lost], [row, col]);
+        }
+        let mean = |sum: V, count: f64| sum.scale(count.recip()).offset(coefs.statistic);
+        let [rows, cols] = sums;
+        let row = ema(row, mean(rows, size.row), coefs.beta_2);
+        let col = ema(col, mean(cols, size.col), coefs.beta_2);
+        let all = row.clone().mean_of_rows().clamp_min(coefs.mean_floor).sqrt();
+        let row_factor = all / row.clone().sqrt();
+        let col_factor = col.clone().sqrt().recip();
+        ([row_factor, col_factor, rate, lost], [row, col])
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        coefs: &AdafactorCoefs,
+        [row, col, rate, lost]: &[V; 4],
+        param: &V,
+        grad: V,
+        first: [V; M],
+    ) -> (V, [V; M]) {
+        let multiple = (row.clone() * col.clone()).clamp_max(coefs.cap);
+        coefs.moved([rate, lost], param, multiple * grad, first)
+    }
+}
+
+/// With a second moment of every element, and `M` first moments.
+#[derive(Clone)]
+struct Full<const M: usize>(Adafactor);
+
+impl<const M: usize> Numbers for Full<M> {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        self.0.number_mut(name)
+    }
+}
+
+impl<const M: usize> Full<M> {
+    /// The direction, and the second moment.
+    #[inline(always)]
+    fn aim<V: Value>(coefs: &AdafactorCoefs, grad: V, second: V) -> (V, V) {
+        let square = grad.clone().square().offset(coefs.statistic);
+        let second = ema(second, square, coefs.beta_2);
+        let multiple = second.clone().sqrt().recip().clamp_max(coefs.cap);
+        (multiple * grad, second)
+    }
+}
+
+impl<const M: usize> Look for Full<M> {
+    type State<V: Value> = ([V; 1], [V; M]);
+    type Kept<V: Value> = [V; 0];
+    type Sums<V: Value> = [V; 2];
+    type Known<V: Value> = [V; 2];
+    type Coefs = AdafactorCoefs;
+
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = vec![Slot::zeros("variance")];
+        slots.extend([Slot::zeros("exp_avg"); M]);
+        slots
+    }
+
+    fn prepare(&self, clock: &mut Clock, _: &[usize]) -> Step<AdafactorCoefs> {
+        self.0.step(clock)
+    }
+
+    #[inline(always)]
+    fn terms<const LOOK: usize, V: Value>(
+        coefs: &AdafactorCoefs,
+        _: &[V; 2],
+        param: &V,
+        grad: V,
+        ([second], _): ([V; 1], [V; M]),
+    ) -> [V; 2] {
+        let (direction, _) = Self::aim(coefs, grad, second);
+        [direction.square(), param.clone().square()]
+    }
+
+    fn settle<const LOOK: usize, V: Field>(
+        coefs: &AdafactorCoefs,
+        sums: [V; 2],
+        size: &Size,
+        _: [V; 2],
+        kept: [V; 0],
+    ) -> ([V; 2], [V; 0]) {
+        (coefs.settle(sums, size), kept)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        coefs: &AdafactorCoefs,
+        [rate, lost]: &[V; 2],
+        param: &V,
+        grad: V,
+        ([second], first): ([V; 1], [V; M]),
+    ) -> (V, ([V; 1], [V; M])) {
+        let (direction, second) = Self::aim(coefs, grad, second);
+        let (moved, first) = coefs.moved([rate, lost], param, direction, first);
+        (moved, ([second], first))
     }
 }

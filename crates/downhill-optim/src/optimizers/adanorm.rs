@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Debiased, Look, Slot, Step, Value, ema};
+use downhill_rule::{Clock, Debiased, Look, Slot, Step, Value, ema, Field, Size};
 
 use crate::decay::Decay;
 use crate::declare::optimizer;
@@ -63,10 +63,10 @@ impl Look for AdaNorm {
         [grad.square()]
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         coefs: &Debiased<Self>,
         [squares]: [V; 1],
-        _: f64,
+        _: &Size,
         _: [V; 1],
         [e]: [V; 1],
     ) -> ([V; 1], [V; 1]) {

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Look, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Look, Slot, Step, Value, bias_correction, ema, Field, Size};
 
 use crate::config::Config;
 use crate::decay::Decay;
@@ -103,10 +103,10 @@ impl Look for Lamb {
         [param.clone().square(), d.square()]
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         coefs: &LambCoefs,
         [param, direction]: [V; 2],
-        _: f64,
+        _: &Size,
         _: [V; 1],
         kept: [V; 0],
     ) -> ([V; 1], [V; 0]) {

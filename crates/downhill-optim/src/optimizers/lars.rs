@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Look, Numbers, Slot, Step, Value};
+use downhill_rule::{Clock, Look, Numbers, Slot, Step, Value, Field, Size};
 
 use super::lamb::trust;
 use crate::config::Config;
@@ -135,10 +135,10 @@ impl Look for Lars {
         coefs.squares(param, grad)
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         coefs: &LarsCoefs,
         squares: [V; 2],
-        _: f64,
+        _: &Size,
         _: [V; 1],
         kept: [V; 0],
     ) -> ([V; 1], [V; 0]) {
@@ -200,10 +200,10 @@ impl Look for Plain {
         coefs.squares(param, grad)
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         coefs: &LarsCoefs,
         squares: [V; 2],
-        _: f64,
+        _: &Size,
         _: [V; 1],
         kept: [V; 0],
     ) -> ([V; 1], [V; 0]) {

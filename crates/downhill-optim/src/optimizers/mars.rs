@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Debiased, Look, Numbers, Slot, Step, Value, ema};
+use downhill_rule::{Clock, Debiased, Look, Numbers, Slot, Step, Value, ema, Field, Size};
 
 use crate::decay::Decay;
 use crate::declare::optimizer;
@@ -112,10 +112,10 @@ impl Look for Mars {
         [Self::corrected(coefs, &grad, last).square()]
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         _: &Coefs,
         [squares]: [V; 1],
-        _: f64,
+        _: &Size,
         _: [V; 1],
         kept: [V; 0],
     ) -> ([V; 1], [V; 0]) {
@@ -175,10 +175,10 @@ impl Look for MarsLion {
         [Mars::corrected(coefs, &grad, last).square()]
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         _: &Coefs,
         [squares]: [V; 1],
-        _: f64,
+        _: &Size,
         _: [V; 1],
         kept: [V; 0],
     ) -> ([V; 1], [V; 0]) {

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Look, Slot, Step, Value, ema};
+use downhill_rule::{Clock, Look, Slot, Step, Value, ema, Field, Size};
 
 use crate::config::Config;
 use crate::decay::Decay;
@@ -77,10 +77,10 @@ impl Look for NovoGrad {
         [grad.square()]
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         (rule, ..): &Coefs,
         [squares]: [V; 1],
-        _: f64,
+        _: &Size,
         _: [V; 1],
         [v]: [V; 1],
     ) -> ([V; 1], [V; 1]) {

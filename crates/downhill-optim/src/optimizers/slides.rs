@@ -7,10 +7,12 @@
 //! | [`NAdam`] | The first moment is bias-corrected twice: for a constant gradient the first steps are 10, 5.3, 3.7, ... learning rates long (right: 1.47, 1.16, 1.08). |
 //! | [`AdaFactor`] | The direction lacks the factor `sqrt(mean(row))`, so that it is proportional to 1/g, and has no bias correction: unit gradients in a 64×32 matrix move it by about 994 learning rates at the first step. The floor `epsilon_2`, meant for the parameter's scale, stands beside the root for vectors. |
 
-use downhill_rule::factored::{Decay as Takes, FactoredNames, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{
+    Clock, Field, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Rule, Size, Slot, Step, Value, bias_correction, ema, over,
+};
 
 use crate::declare::optimizer;
+use crate::program::Program;
 
 optimizer! {
     /// The deck's momentum (slide 3): the velocity form, with the learning rate inside the buffer.
@@ -168,38 +170,102 @@ optimizer! {
     epsilon_1, with_epsilon_1: f64 = 1e-30, POSITIVE;
     /// Added to the root of a vector's second moment.
     epsilon_2, with_epsilon_2: f64 = 1e-3, POSITIVE;
-    => |rule, shared| shared.factored(rule)
+    => |rule, shared| {
+        let programs = [shared.run(OfVectors(rule))?, shared.look(rule)?];
+        Ok(Program::by_shape(|shape| usize::from(shape.len() > 1), programs))
+    }
 }
 
-impl FactoredRule for AdaFactor {
-    fn factored_dims(&self, shape: &[usize]) -> Option<(usize, usize)> {
-        (shape.len() >= 2).then(|| (shape.len() - 2, shape.len() - 1))
+impl Look for AdaFactor {
+    type State<V: Value> = [V; 0];
+    type Kept<V: Value> = [V; 2];
+    type Sums<V: Value> = [V; 2];
+    type Known<V: Value> = [V; 2];
+    type Coefs = Self;
+    const KEPT: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
+    const KNOWN: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
+
+    fn frame(&self, shape: &[usize]) -> Option<Frame> {
+        Some(Frame::last_two(shape.len()))
     }
 
-    fn names(&self) -> FactoredNames {
-        FactoredNames {
-            row: "row",
-            col: "col",
-            full: "v",
-            first_moment: None,
-        }
+    fn over(_: usize) -> [Over; MAX_SUMS] {
+        over([Over::Rows, Over::Cols])
     }
 
-    fn prepare(&self, clock: &mut Clock) -> FactoredStep {
-        FactoredStep {
-            beta_2: self.beta_2,
-            statistic: 0.0,
-            mean_floor: None,
-            factor: self.epsilon_1,
-            vector: self.epsilon_2,
-            cap: f64::INFINITY,
-            clip: None,
-            rate: clock.lr,
-            parameter_scale: None,
-            beta_1: None,
-            decay: Takes::Share(0.0),
-            sign: 1.0,
-            grad_scale: 1.0,
-        }
+    fn slots(&self) -> Vec<Slot> {
+        Vec::new()
+    }
+
+    fn kept(&self) -> Vec<Slot> {
+        vec![Slot::zeros("row"), Slot::zeros("col")]
+    }
+
+    fn prepare(&self, clock: &mut Clock, _: &[usize]) -> Step<Self> {
+        Step::new(clock.lr, *self)
+    }
+
+    #[inline(always)]
+    fn terms<const LOOK: usize, V: Value>(
+        _: &Self,
+        _: &[V; 2],
+        _: &V,
+        grad: V,
+        _: [V; 0],
+    ) -> [V; 2] {
+        [grad.clone().square(), grad.square()]
+    }
+
+    fn settle<const LOOK: usize, V: Field>(
+        rule: &Self,
+        [rows, cols]: [V; 2],
+        size: &Size,
+        _: [V; 2],
+        [row, col]: [V; 2],
+    ) -> ([V; 2], [V; 2]) {
+        let row = ema(row, rows.scale(size.row.recip()), rule.beta_2);
+        let col = ema(col, cols.scale(size.col.recip()), rule.beta_2);
+        let factor = |mean: &V| mean.clone().offset(rule.epsilon_1).sqrt().recip();
+        ([factor(&row), factor(&col)], [row, col])
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(
+        _: &Self,
+        [row, col]: &[V; 2],
+        _: &V,
+        grad: V,
+        state: [V; 0],
+    ) -> (V, [V; 0]) {
+        (row.clone() * col.clone() * grad, state)
+    }
+}
+
+/// The deck's AdaFactor of a vector.
+#[derive(Clone)]
+struct OfVectors(AdaFactor);
+
+impl Numbers for OfVectors {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        self.0.number_mut(name)
+    }
+}
+
+impl Rule for OfVectors {
+    type State<V: Value> = [V; 1];
+    type Coefs = AdaFactor;
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::zeros("v")]
+    }
+
+    fn prepare(&self, clock: &mut Clock) -> Step<AdaFactor> {
+        Step::new(clock.lr, self.0)
+    }
+
+    #[inline(always)]
+    fn direction<V: Value>(rule: &AdaFactor, _: &V, grad: V, [v]: [V; 1]) -> (V, [V; 1]) {
+        let v = ema(v, grad.clone().square(), rule.beta_2);
+        (grad / v.clone().sqrt().offset(rule.epsilon_2), [v])
     }
 }

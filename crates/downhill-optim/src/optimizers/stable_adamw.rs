@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Look, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Clock, Look, Slot, Step, Value, bias_correction, ema, Field, Size};
 
 use crate::decay::Decay;
 use crate::declare::optimizer;
@@ -71,14 +71,14 @@ impl Look for StableAdamW {
         [(grad / v.sqrt().clamp_min(rule.epsilon)).square()]
     }
 
-    fn settle<const LOOK: usize, V: Value>(
+    fn settle<const LOOK: usize, V: Field>(
         _: &Coefs,
         [squares]: [V; 1],
-        len: f64,
+        size: &Size,
         _: [V; 1],
         kept: [V; 0],
     ) -> ([V; 1], [V; 0]) {
-        ([squares.scale(len.recip()).sqrt().clamp_min(1.0).recip()], kept)
+        ([squares.scale(size.whole.recip()).sqrt().clamp_min(1.0).recip()], kept)
     }
 
     #[inline(always)]

@@ -1,8 +1,8 @@
-use downhill_rule::{Look, Real, Rule, Slots, Step};
+use downhill_rule::{Look, MAX_KNOWN, Real, Rule, Slots, Step};
 use half::slice::HalfFloatSliceExt;
 
-use super::look::{MAX_KNOWN, gather};
-use super::{Buffers, Element, Views, dispatch, part_size, parts, share};
+use super::look::gather;
+use super::{Buffers, Element, Views, dispatch, parts, share};
 
 /// Elements of 16 bits that are widened at once: few enough to stay in the fastest cache.
 const BLOCK: usize = 1024;
@@ -21,7 +21,7 @@ fn over<E: Element>(buffers: Buffers<'_, E>, pass: &(dyn Fn(Buffers<'_, E::Compu
     match parts(buffers.param.len()) {
         1 => run(buffers),
         parts => {
-            share(split(buffers, parts), run);
+            share(buffers.split(parts), run);
         }
     }
 }
@@ -126,22 +126,6 @@ pub(super) fn look_in_blocks<E: Element<Compute = f32>>(
             slots: views.slots,
         });
     }
-}
-
-fn split<E: Element>(buffers: Buffers<'_, E>, parts: usize) -> Vec<Buffers<'_, E>> {
-    let size = part_size(buffers.param.len(), parts);
-    let mut slots = buffers.slots.map(|slot| slot.chunks_mut(size));
-    let elements = buffers
-        .param
-        .chunks_mut(size)
-        .zip(buffers.grad.chunks(size));
-    elements
-        .map(|(param, grad)| Buffers {
-            param,
-            grad,
-            slots: slots.each_mut().map(|slot| slot.next().unwrap_or_default()),
-        })
-        .collect()
 }
 
 /// The loop, with one function per number of slots: only as arguments of a function of their own

@@ -1,12 +1,9 @@
 //! Rules that look at the whole tensor before it moves: a pass over memory for each look, and one to move.
 
-use downhill_rule::{Fold, Look, MAX_SUMS, Real, Slots, Step};
+use downhill_rule::{Fold, Look, MAX_KNOWN, MAX_SUMS, Real, Size, Slots, Step};
 
 use super::elementwise::informed;
 use super::{Buffers, Element, MAX_SLOTS, Views, dispatch, parts, share};
-
-/// More numbers than any rule knows of its tensor.
-pub(super) const MAX_KNOWN: usize = 8;
 
 /// Lanes of a sum, so that none waits for the one before.
 const LANES: usize = 16;
@@ -24,14 +21,17 @@ type Sums = [f64; MAX_SUMS];
 /// One step: the looks, and the move.
 pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: Buffers<'_, E>) {
     let own = <R::State<f64> as Slots<f64>>::LEN;
-    let len = buffers.param.len() as f64;
+    let size = Size::flat(&[buffers.param.len()]);
     let mut kept = gather(|at| buffers.slots[own + at][0].to_f64());
     let mut known = gather(|_| 0.0);
     if R::LOOKS > 0 {
-        (known, kept) = look::<R, E, 0>(step, len, known, kept, buffers.views());
+        (known, kept) = look::<R, E, 0>(step, &size, known, kept, buffers.views());
     }
     if R::LOOKS > 1 {
-        (known, kept) = look::<R, E, 1>(step, len, known, kept, buffers.views());
+        (known, kept) = look::<R, E, 1>(step, &size, known, kept, buffers.views());
+    }
+    if R::LOOKS > 2 {
+        (known, kept) = look::<R, E, 2>(step, &size, known, kept, buffers.views());
     }
     let kept: [f64; MAX_SLOTS] = scattered(kept);
     for (slot, number) in buffers.slots[own..].iter_mut().zip(kept) {
@@ -45,7 +45,7 @@ pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: B
 /// One look: what is known after it, and the new state of the whole.
 fn look<R: Look, E: Element, const LOOK: usize>(
     step: &Step<R::Coefs>,
-    len: f64,
+    size: &Size,
     known: R::Known<f64>,
     kept: R::Kept<f64>,
     views: Views<'_, E>,
@@ -55,7 +55,7 @@ fn look<R: Look, E: Element, const LOOK: usize>(
     let sums = over(views, fold, &|views| {
         vectorised::<R, E::Compute, LOOK>(step, &numbers, views)
     });
-    R::settle::<LOOK, f64>(&step.coefs, gather(|at| sums[at]), len, known, kept)
+    R::settle::<LOOK, f64>(&step.coefs, gather(|at| sums[at]), size, known, kept)
 }
 
 /// Puts together what a pass finds in all parts. It knows no rule, so that it is compiled once for all of them.
@@ -88,7 +88,7 @@ fn join(fold: Fold, sums: &mut Sums, more: &Sums) {
 }
 
 #[inline(always)]
-fn joined<V: Real>(fold: Fold, a: V, b: V) -> V {
+pub(super) fn joined<V: Real>(fold: Fold, a: V, b: V) -> V {
     match fold {
         Fold::Sum => a + b,
         // A NaN stays, on either side.
@@ -200,7 +200,7 @@ pub(super) fn gather<V, S: Slots<V>>(value: impl Fn(usize) -> V) -> S {
 
 /// Slots as an array, zero where there are no more.
 #[inline(always)]
-fn scattered<V: Real, S: Slots<V>, const N: usize>(slots: S) -> [V; N] {
+pub(super) fn scattered<V: Real, S: Slots<V>, const N: usize>(slots: S) -> [V; N] {
     let mut values = [V::default(); N];
     let mut at = 0;
     slots.scatter(&mut |value| {

@@ -1,8 +1,10 @@
 //! One pass over memory: parameter, gradient and state of a step as plain slices.
 
 mod elementwise;
-mod factored;
+mod grid;
 mod look;
+mod permute;
+mod series;
 mod squares;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +13,7 @@ use downhill_rule::Real;
 use half::{bf16, f16};
 
 pub(crate) use elementwise::elementwise;
-pub(crate) use factored::factored;
+pub(crate) use grid::gridded;
 pub(crate) use look::looking;
 pub use squares::Squares;
 #[cfg(feature = "burn")]
@@ -131,7 +133,24 @@ pub(crate) struct Buffers<'a, E: Element> {
     pub slots: [&'a mut [E::Compute]; MAX_SLOTS],
 }
 
-impl<E: Element> Buffers<'_, E> {
+impl<'a, E: Element> Buffers<'a, E> {
+    /// The same in `parts` parts.
+    fn split(self, parts: usize) -> Vec<Self> {
+        let size = part_size(self.param.len(), parts);
+        self.chunks(size).collect()
+    }
+
+    /// The same in stretches of `size` elements.
+    fn chunks(self, size: usize) -> impl Iterator<Item = Self> {
+        let mut slots = self.slots.map(|slot| slot.chunks_mut(size));
+        let elements = self.param.chunks_mut(size).zip(self.grad.chunks(size));
+        elements.map(move |(param, grad)| Self {
+            param,
+            grad,
+            slots: slots.each_mut().map(|slot| slot.next().unwrap_or_default()),
+        })
+    }
+
     /// To read only.
     fn views(&self) -> Views<'_, E> {
         Views {
@@ -154,6 +173,17 @@ impl<'a, E: Element> Views<'a, E> {
     /// The same in `parts` parts.
     fn split(self, parts: usize) -> Vec<Self> {
         self.chunks(part_size(self.param.len(), parts)).collect()
+    }
+
+    /// Some of the elements.
+    fn range(self, range: core::ops::Range<usize>) -> Self {
+        Self {
+            param: &self.param[range.clone()],
+            grad: &self.grad[range.clone()],
+            slots: self
+                .slots
+                .map(|slot| slot.get(range.clone()).unwrap_or_default()),
+        }
     }
 
     /// The same in stretches of `size` elements.

@@ -1,11 +1,11 @@
 //! A rule's step in tensor operations, on every backend.
 
-use burn::backend::{DispatchTensor, TensorMetadata};
-use downhill_rule::factored::{Decay, FactoredRule, FactoredStep};
-use downhill_rule::{Clock, Fold, Look, Rule, Slots, Step, Value, ema};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{Dispatch, DispatchTensor, Shape, TensorMetadata};
+use downhill_rule::{Clock, Fold, Frame, Look, Over, Rule, Size, Slots, Step};
 
 use super::value::TensorValue;
-use crate::program::{Elementwise, Engine, Factored, Looking};
+use crate::program::{ByShape, Elementwise, Engine, Looking};
 use crate::wrapped::{Around, Field, Stage, Wrapped};
 
 /// What an erased rule does with tensors.
@@ -59,17 +59,33 @@ impl<R: Look> OnTensors for Looking<R> {
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
         let shape = param.0.shape();
-        let step = self.prepare(clock, shape.as_slice());
+        let shape = shape.as_slice();
+        let step = self.prepare(clock, shape);
+        let grid = self.0.frame(shape).map(|frame| InGrid::new(frame, shape));
+        let into = |value: TensorValue, over| match &grid {
+            Some(grid) => grid.into(value, over),
+            None => value,
+        };
         let mut slots = core::mem::take(state).into_iter().map(TensorValue);
         let own = <R::State<TensorValue> as Slots<TensorValue>>::LEN;
         let observed = Observed::<R> {
             step: &step,
-            len: shape.num_elements() as f64,
-            state: slots.by_ref().take(own).collect(),
-            param,
-            grad,
+            size: grid
+                .as_ref()
+                .map_or_else(|| Size::flat(shape), |grid| grid.size),
+            state: slots
+                .by_ref()
+                .take(own)
+                .map(|slot| into(slot, None))
+                .collect(),
+            param: into(param, None),
+            grad: into(grad, None),
         };
-        let mut kept = R::Kept::gather(&mut || slots.next().expect("one tensor per slot"));
+        let mut overs = R::KEPT.into_iter();
+        let mut kept = R::Kept::gather(&mut || {
+            let slot = slots.next().expect("one tensor per slot");
+            into(slot, overs.next())
+        });
         // Before the first look it means nothing.
         let mut known = R::Known::gather(&mut || observed.grad.clone());
         if R::LOOKS > 0 {
@@ -78,17 +94,79 @@ impl<R: Look> OnTensors for Looking<R> {
         if R::LOOKS > 1 {
             (known, kept) = observed.look::<1>(known, kept);
         }
+        if R::LOOKS > 2 {
+            (known, kept) = observed.look::<2>(known, kept);
+        }
         let (param, own) = observed.moved(&known);
-        own.scatter(&mut |slot: TensorValue| state.push(slot.0));
-        kept.scatter(&mut |slot: TensorValue| state.push(slot.0));
-        param
+        let from = |value: TensorValue, over| match &grid {
+            Some(grid) => grid.out_of(value, over),
+            None => value,
+        };
+        own.scatter(&mut |slot: TensorValue| state.push(from(slot, None).0));
+        let mut overs = R::KEPT.into_iter();
+        kept.scatter(&mut |slot: TensorValue| state.push(from(slot, overs.next()).0));
+        from(param, None)
+    }
+}
+
+/// Tensors laid out as matrices of rows and columns, in three dimensions.
+struct InGrid {
+    frame: Frame,
+    shape: Vec<usize>,
+    axes: Vec<usize>,
+    size: Size,
+}
+
+impl InGrid {
+    fn new(frame: Frame, shape: &[usize]) -> Self {
+        let count = |dims: &[usize]| dims.iter().map(|&dim| shape[dim]).product::<usize>() as f64;
+        Self {
+            size: Size {
+                row: count(&frame.cols),
+                col: count(&frame.rows),
+                ..Size::flat(shape)
+            },
+            shape: shape.to_vec(),
+            axes: frame.axes(shape.len()),
+            frame,
+        }
+    }
+
+    /// The shape in the order of the axes, of the elements or of what there is one number of.
+    fn ordered(&self, over: Option<Over>) -> Vec<usize> {
+        let kept = over.map(|over| self.frame.kept(&self.shape, over));
+        let shape = kept.as_ref().unwrap_or(&self.shape);
+        self.axes.iter().map(|&dim| shape[dim]).collect()
+    }
+
+    fn into(&self, TensorValue(mut tensor): TensorValue, over: Option<Over>) -> TensorValue {
+        if !self.axes.is_sorted() {
+            tensor = Dispatch::float_permute(tensor, &self.axes);
+        }
+        let ordered = self.ordered(over);
+        let (rest, cols) = ordered.split_at(ordered.len() - self.frame.cols.len());
+        let (matrices, rows) = rest.split_at(rest.len() - self.frame.rows.len());
+        let grid = [matrices, rows, cols].map(|dims| dims.iter().product::<usize>());
+        TensorValue(Dispatch::float_reshape(tensor, Shape::from(grid)))
+    }
+
+    fn out_of(&self, TensorValue(tensor): TensorValue, over: Option<Over>) -> TensorValue {
+        let tensor = Dispatch::float_reshape(tensor, Shape::from(self.ordered(over)));
+        if self.axes.is_sorted() {
+            return TensorValue(tensor);
+        }
+        let mut back = vec![0; self.axes.len()];
+        for (at, &dim) in self.axes.iter().enumerate() {
+            back[dim] = at;
+        }
+        TensorValue(Dispatch::float_permute(tensor, &back))
     }
 }
 
 /// What a rule looks at.
 struct Observed<'a, R: Look> {
     step: &'a Step<R::Coefs>,
-    len: f64,
+    size: Size,
     param: TensorValue,
     grad: TensorValue,
     state: Vec<TensorValue>,
@@ -117,19 +195,25 @@ impl<R: Look> Observed<'_, R> {
         let (param, grad) = (self.param.clone(), self.grad.clone());
         let terms = R::glance::<LOOK, _>(self.step, &known, param, grad, self.state());
         let mut folded = Vec::new();
+        let mut overs = R::over(LOOK).into_iter();
         terms.scatter(&mut |term: TensorValue| {
-            folded.push(match R::fold(LOOK) {
-                Fold::Sum => term.sum(),
-                Fold::Max => term.max(),
+            let over = overs.next().expect("one for each sum");
+            folded.push(match (over, R::fold(LOOK)) {
+                (Over::Whole, Fold::Sum) => term.sum(),
+                (Over::Whole, Fold::Max) => term.max(),
+                (Over::Rows, Fold::Sum) => term.sum_dim(2),
+                (Over::Rows, Fold::Max) => term.max_dim(2),
+                (Over::Cols, Fold::Sum) => term.sum_dim(1),
+                (Over::Cols, Fold::Max) => term.max_dim(1),
             });
         });
         let mut folded = folded.into_iter();
         let sums = R::Sums::gather(&mut || folded.next().expect("one tensor per term"));
-        R::settle::<LOOK, _>(&self.step.coefs, sums, self.len, known, kept)
+        R::settle::<LOOK, _>(&self.step.coefs, sums, &self.size, known, kept)
     }
 }
 
-impl<R: FactoredRule> OnTensors for Factored<R> {
+impl OnTensors for ByShape {
     fn step_tensors(
         &self,
         clock: &mut Clock,
@@ -138,9 +222,13 @@ impl<R: FactoredRule> OnTensors for Factored<R> {
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
         let shape = param.0.shape();
-        let dims = self.0.factored_dims(shape.as_slice());
-        let step = self.prepare(clock);
-        step_factored(&step, dims, param, grad, state)
+        let engine = self.of(shape.as_slice());
+        engine.step_tensors(clock, param, grad, state)
+    }
+
+    fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
+        let shape = param.0.shape();
+        self.of(shape.as_slice()).evaluated(param, state)
     }
 }
 
@@ -223,66 +311,4 @@ impl Stage for InTensors<'_> {
         let param = (self.inner).step_tensors(&mut self.clock, param, grad, self.slots);
         self.put(on, param);
     }
-}
-
-/// The passes of [`downhill_rule::factored`] as tensor operations. The scales stay on the device:
-/// nothing is read back.
-fn step_factored(
-    step: &FactoredStep,
-    dims: Option<(usize, usize)>,
-    param: TensorValue,
-    grad: TensorValue,
-    state: &mut Vec<DispatchTensor>,
-) -> TensorValue {
-    let mut slots = core::mem::take(state).into_iter().map(TensorValue);
-    let mut slot = || slots.next().expect("one tensor per slot");
-    let grad = grad.scale(step.grad_scale);
-    let square = grad.clone().square();
-    let (multiple, seconds) = match dims {
-        Some((row_dim, col_dim)) => {
-            let row_mean = square.clone().mean_dim(col_dim).offset(step.statistic);
-            let row = ema(slot(), row_mean, step.beta_2);
-            let col_mean = square.mean_dim(row_dim).offset(step.statistic);
-            let col = ema(slot(), col_mean, step.beta_2);
-            let root = row.clone().offset(step.factor).sqrt();
-            let row_factor = match step.mean_floor {
-                Some(floor) => row.clone().mean_dim(row_dim).clamp_min(floor).sqrt() / root,
-                None => root.recip(),
-            };
-            let col_factor = col.clone().offset(step.factor).sqrt().recip();
-            (row_factor * col_factor, vec![row.0, col.0])
-        }
-        None => {
-            let second = ema(slot(), square.offset(step.statistic), step.beta_2);
-            let root = second.clone().sqrt().offset(step.vector);
-            (root.recip(), vec![second.0])
-        }
-    };
-    let mut direction = multiple.clamp_max(step.cap) * grad;
-    if let Some(limit) = step.clip {
-        let rms = direction.clone().square().mean().sqrt();
-        direction = direction / rms.scale(limit.recip()).clamp_min(1.0);
-    }
-    let scale = step
-        .parameter_scale
-        .map(|floor| param.clone().square().mean().sqrt().clamp_min(floor));
-    let mut update = direction.scale(step.sign * step.rate);
-    if let Some(scale) = &scale {
-        update = update * scale.clone();
-    }
-    state.extend(seconds);
-    if let Some(beta_1) = step.beta_1 {
-        update = ema(slot(), update, beta_1);
-        state.push(update.clone().0);
-    }
-    let param = match (step.decay, scale) {
-        (Decay::Share(share), _) => param.scale(1.0 - share),
-        (Decay::TimesRate(share), None) => param.scale(1.0 - share * step.rate),
-        (Decay::TimesRate(0.0), Some(_)) => param,
-        (Decay::TimesRate(share), Some(scale)) => {
-            let lost = param.clone() * scale.scale(share * step.rate);
-            param - lost
-        }
-    };
-    param - update
 }

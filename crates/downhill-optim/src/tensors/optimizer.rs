@@ -4,7 +4,6 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use downhill_rule::factored::FactoredRule;
 use downhill_rule::{Clock, Look, Rule, Slot, Start};
 
 use super::drive::{self, Directive, Probed, Question, Task};
@@ -147,11 +146,6 @@ impl RuleOptimizer {
     /// Panics if the rule names another number of slots than its state has.
     pub fn looking(rule: impl Look) -> Self {
         Self::of(Program::looking(rule))
-    }
-
-    /// An optimizer that runs a rule with a factored second moment.
-    pub fn factored(rule: impl FactoredRule) -> Self {
-        Self::of(Program::factored(rule))
     }
 
     /// The same optimizer with a name and settings, which a checkpoint keeps and compares. The configs

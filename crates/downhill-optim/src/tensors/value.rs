@@ -5,7 +5,7 @@ use core::ops::{Add, Div, Mul, Sub};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use burn::tensor::BoolDType;
-use downhill_rule::Value;
+use downhill_rule::{Field, Value};
 
 /// A float tensor without its rank: Burn's tensors have the rank in their type, and a rule would be
 /// compiled once for each.
@@ -18,12 +18,17 @@ impl TensorValue {
         Self(Dispatch::float_mean_dim(self.0, dim))
     }
 
-    /// The mean over everything, in a shape that broadcasts against this tensor.
-    pub fn mean(self) -> Self {
-        self.reduced(Dispatch::float_mean)
+    /// The sum over `dim`, which stays with length 1.
+    pub fn sum_dim(self, dim: usize) -> Self {
+        Self(Dispatch::float_sum_dim(self.0, dim))
     }
 
-    /// The sum over everything, in such a shape.
+    /// The largest along `dim`, which stays with length 1.
+    pub fn max_dim(self, dim: usize) -> Self {
+        Self(Dispatch::float_max_dim(self.0, dim))
+    }
+
+    /// The sum over everything, in a shape that broadcasts against this tensor.
     pub fn sum(self) -> Self {
         self.reduced(Dispatch::float_sum)
     }
@@ -143,6 +148,13 @@ impl Value for TensorValue {
             return self;
         }
         Self(Dispatch::float_clamp_max(self.0, Scalar::Float(ceiling)))
+    }
+}
+
+// In a grid: matrices, rows and columns.
+impl Field for TensorValue {
+    fn mean_of_rows(self) -> Self {
+        self.mean_dim(1)
     }
 }
 
