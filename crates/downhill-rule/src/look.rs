@@ -119,6 +119,11 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
         assert!(looks <= 3, "a rule looks at most three times, not {looks}");
     }
 
+    /// How many of the sums a look takes; the others mean nothing after it.
+    fn sums(_look: usize) -> usize {
+        <Self::Sums<f64> as Slots<f64>>::LEN
+    }
+
     /// How the terms of a look are put together.
     fn fold(_look: usize) -> Fold {
         Fold::Sum
@@ -155,16 +160,20 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
         state: Self::State<V>,
     ) -> (V, Self::State<V>);
 
-    /// What one element adds to the sums of a look under `step`.
+    /// What one element adds to the sums of a look under `step`, with decay that is
+    /// [coupled](Step::is_coupled) or without: then a look that does not ask for the parameter does not read it.
     #[inline(always)]
-    fn glance<const LOOK: usize, V: Value>(
+    fn glance<const LOOK: usize, const COUPLED: bool, V: Value>(
         step: &Step<Self::Coefs>,
         known: &Self::Known<V>,
         param: V,
         grad: V,
         state: Self::State<V>,
     ) -> Self::Sums<V> {
-        let (param, grad) = step.begin(param, grad);
+        let (param, grad) = match COUPLED {
+            true => step.begin(param, grad),
+            false => (param.scale(step.retain), grad.scale(step.sign)),
+        };
         Self::terms::<LOOK, V>(&step.coefs, known, &param, grad, state)
     }
 
@@ -288,11 +297,19 @@ pub trait Field: Value {
     /// Of one for each row, the mean over the rows of each matrix.
     #[must_use]
     fn mean_of_rows(self) -> Self;
+
+    /// A number, of whatever this is of.
+    #[must_use]
+    fn filled(self, number: f64) -> Self;
 }
 
 impl Field for f64 {
     fn mean_of_rows(self) -> Self {
         self
+    }
+
+    fn filled(self, number: f64) -> Self {
+        number
     }
 }
 

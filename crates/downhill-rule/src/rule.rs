@@ -267,6 +267,11 @@ impl<C> Step<C> {
         }
     }
 
+    /// Whether the parameter is added to the gradient.
+    pub fn is_coupled(&self) -> bool {
+        self.l2 != 0.0
+    }
+
     /// What every step begins with: the parameter after its decay, and the gradient with its sign and decay.
     #[inline(always)]
     pub(crate) fn begin<V: Value>(&self, param: V, grad: V) -> (V, V) {

@@ -262,6 +262,10 @@ impl<R: Look> Look for Adjusted<R> {
         self.rule.kept()
     }
 
+    fn sums(look: usize) -> usize {
+        R::sums(look)
+    }
+
     fn fold(look: usize) -> Fold {
         R::fold(look)
     }

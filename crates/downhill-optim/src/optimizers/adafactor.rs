@@ -217,27 +217,24 @@ impl Adafactor {
 }
 
 impl AdafactorCoefs {
-    /// The rate with clipping and scale, and what decay takes beside its share, from the sums of squares of the
-    /// direction and of the parameter.
-    fn settle<V: Value>(&self, [direction, param]: [V; 2], size: &Size) -> [V; 2] {
-        let scale = self.scale_floor.map(|floor| {
-            param.scale(size.whole.recip()).sqrt().clamp_min(floor).scale(self.rate)
-        });
-        let clip = self.clip.map(|limit| {
-            let rms = direction.clone().scale(size.whole.recip()).sqrt();
-            rms.scale(limit.recip()).clamp_min(1.0)
-        });
-        // Where there is neither, `moved` does not ask.
-        let rate = match (scale.clone(), clip) {
-            (Some(scale), Some(clip)) => scale / clip,
-            (Some(scale), None) => scale,
-            (None, Some(clip)) => clip.recip().scale(self.rate),
-            (None, None) => direction.clone(),
+    /// The rate with clipping and scale, and the share that decay takes, from the sums of squares of the direction
+    /// and of the parameter.
+    fn settle<V: Field>(&self, [direction, param]: [V; 2], size: &Size) -> [V; 2] {
+        let root_mean = |sum: V| sum.scale(size.whole.recip()).sqrt();
+        let scaled = match self.scale_floor {
+            Some(floor) => root_mean(param).clamp_min(floor).scale(self.rate),
+            None => param.filled(self.rate),
         };
-        [rate, scale.unwrap_or(direction).scale(self.share_of_rate)]
+        let lost = scaled.clone().scale(self.share_of_rate).offset(self.share);
+        let rate = match self.clip {
+            Some(limit) => scaled / root_mean(direction).scale(limit.recip()).clamp_min(1.0),
+            None => scaled,
+        };
+        [rate, lost]
     }
 
-    /// The step: the scaled direction, or its mean, and the decay.
+    /// The step: the scaled direction, or its mean, and the decay. Without a branch on a number, which would keep
+    /// the loop over the elements from being vectorised.
     #[inline(always)]
     fn moved<const M: usize, V: Value>(
         &self,
@@ -246,19 +243,10 @@ impl AdafactorCoefs {
         direction: V,
         first: [V; M],
     ) -> (V, [V; M]) {
-        let scaled = match (self.scale_floor, self.clip) {
-            (None, None) => direction.scale(self.rate),
-            _ => direction * rate.clone(),
-        };
+        let scaled = direction * rate.clone();
         let first = first.map(|mean| ema(mean, scaled.clone(), self.beta_1));
         let moved = first.first().cloned().unwrap_or(scaled);
-        let moved = moved.add_scaled(param, self.share);
-        let moved = match (self.share_of_rate, self.scale_floor) {
-            (0.0, _) => moved,
-            (share, None) => moved.add_scaled(param, share * self.rate),
-            (_, Some(_)) => moved + param.clone() * lost.clone(),
-        };
-        (moved, first)
+        (moved + param.clone() * lost.clone(), first)
     }
 }
 

@@ -226,7 +226,7 @@ fn look<R: Look, E: Element, const LOOK: usize>(
     known: &R::Known<Series>,
     views: Views<'_, E>,
 ) -> R::Sums<Series> {
-    let known = Known::new(known.clone());
+    let known = (Known::new(known.clone()), Known::new(known.clone()));
     let work = |rows: Range<usize>| look_at_rows::<R, E, LOOK>(step, grid, &known, views, rows);
     let parts = grid.parts();
     let found = match parts.len() {
@@ -260,168 +260,316 @@ fn look<R: Look, E: Element, const LOOK: usize>(
     })
 }
 
-/// A look at some rows, in f64: its terms are few and cheap, and cannot overflow then.
+/// Numbers of a row that are added up in single precision before it goes on in f64, and rows whose numbers are added
+/// up per column: few enough for the sums to be as exact as the numbers are, many enough to cost nothing.
+const STRETCH: usize = 4096;
+const BAND: usize = 64;
+
+/// A look at some rows: band by band in the precision of the numbers, and again in f64 where that is not enough.
 fn look_at_rows<R: Look, E: Element, const LOOK: usize>(
     step: &Step<R::Coefs>,
     grid: Grid,
-    known: &Known<f64>,
+    known: &(Known<E::Compute>, Known<f64>),
     views: Views<'_, E>,
     rows: Range<usize>,
 ) -> Found {
-    let over = R::over(LOOK);
-    let terms = <R::Sums<f64> as Slots<f64>>::LEN;
-    let fold = R::fold(LOOK);
     let mut found = Found {
         whole: [0.0; MAX_SUMS],
         rows: core::array::from_fn(|_| Vec::new()),
         cols: Vec::new(),
     };
-    for row in rows {
+    let (mut band, mut in_f64) = (Band::<E::Compute>::new::<R, LOOK>(grid), None);
+    let mut row = rows.start;
+    while row < rows.end {
         let matrix = row / grid.rows;
+        let end = rows.end.min((matrix + 1) * grid.rows).min(row + BAND);
         if found.cols.last().is_none_or(|(last, _)| *last != matrix) {
-            let fresh = core::array::from_fn(|at| match over[at] {
-                Over::Cols if at < terms => vec![0.0; grid.cols],
-                _ => Vec::new(),
-            });
-            found.cols.push((matrix, fresh));
+            let none = band.cols.each_ref().map(|cols| vec![0.0; cols.len()]);
+            found.cols.push((matrix, none));
         }
-        let (_, cols) = found.cols.last_mut().expect("pushed above");
-        let of_row = known.of_row(grid, &R::KNOWN, row);
-        let mut sums = [0.0; MAX_SUMS];
-        let mut from = 0;
-        E::look(
-            views.range(row * grid.cols..(row + 1) * grid.cols),
-            &mut |views| {
-                let to = from + views.param.len();
-                let cols = cols
-                    .each_mut()
-                    .map(|cols| cols.get_mut(from..to).unwrap_or_default());
-                let known = of_row.range(from..to);
-                row_sums::<R, E::Compute, LOOK>(step, known, views, cols, &mut sums);
-                from = to;
-            },
-        );
-        for at in 0..terms {
-            match over[at] {
-                Over::Whole => found.whole[at] = joined(fold, found.whole[at], sums[at]),
-                Over::Rows => found.rows[at].push(sums[at]),
-                Over::Cols => {}
-            }
+        band.look::<R, E, LOOK>(step, grid, &known.0, views, row..end);
+        if band.is_finite() {
+            found.take::<R, _, LOOK>(&band);
+        } else {
+            let band = in_f64.get_or_insert_with(|| Band::new::<R, LOOK>(grid));
+            band.look::<R, E, LOOK>(step, grid, &known.1, views, row..end);
+            found.take::<R, _, LOOK>(band);
         }
+        row = end;
     }
     found
 }
 
-/// Some elements from `start` on, in another precision; zero behind the last.
-#[inline(always)]
-fn load<V: Real, C: Real>(values: &[V], start: usize) -> [C; LANES] {
-    let mut loaded = [C::default(); LANES];
-    match values.get(start..start + LANES) {
-        Some(values) => {
-            for lane in 0..LANES {
-                loaded[lane] = C::from_f64(values[lane].to_f64());
-            }
-        }
-        None => {
-            for (loaded, value) in loaded.iter_mut().zip(&values[start..]) {
-                *loaded = C::from_f64(value.to_f64());
+impl Found {
+    /// Takes the sums of a band of the last matrix.
+    fn take<R: Look, C: Real, const LOOK: usize>(&mut self, band: &Band<C>) {
+        let (fold, over) = (R::fold(LOOK), R::over(LOOK));
+        for at in 0..R::sums(LOOK) {
+            match over[at] {
+                Over::Whole => {
+                    let rows = band.rows[at].iter().copied();
+                    self.whole[at] = rows.fold(self.whole[at], |a, b| joined(fold, a, b));
+                }
+                Over::Rows => self.rows[at].extend(&band.rows[at]),
+                Over::Cols => {
+                    let (_, cols) = self.cols.last_mut().expect("a matrix was begun");
+                    for (sum, band) in cols[at].iter_mut().zip(&band.cols[at]) {
+                        *sum = joined(fold, *sum, band.to_f64());
+                    }
+                }
             }
         }
     }
-    loaded
+}
+
+/// The sums over some rows, and over their columns.
+struct Band<C> {
+    rows: [Vec<f64>; MAX_SUMS],
+    cols: [Vec<C>; MAX_SUMS],
+}
+
+impl<C: Real> Band<C> {
+    fn new<R: Look, const LOOK: usize>(grid: Grid) -> Self {
+        let terms = R::sums(LOOK);
+        let over = R::over(LOOK);
+        Self {
+            rows: core::array::from_fn(|_| Vec::new()),
+            cols: core::array::from_fn(|at| match over[at] {
+                Over::Cols if at < terms => vec![C::default(); grid.cols],
+                _ => Vec::new(),
+            }),
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        let rows = self.rows.iter().flatten().all(|sum| sum.is_finite());
+        rows && self
+            .cols
+            .iter()
+            .flatten()
+            .all(|sum| sum.to_f64().is_finite())
+    }
+
+    fn look<R: Look, E: Element, const LOOK: usize>(
+        &mut self,
+        step: &Step<R::Coefs>,
+        grid: Grid,
+        known: &Known<C>,
+        views: Views<'_, E>,
+        rows: Range<usize>,
+    ) {
+        self.rows.iter_mut().for_each(Vec::clear);
+        self.cols
+            .iter_mut()
+            .for_each(|cols| cols.fill(C::default()));
+        for row in rows {
+            let of_row = known.of_row(grid, &R::KNOWN, row);
+            let mut sums = [0.0; MAX_SUMS];
+            let mut from = 0;
+            E::look(
+                views.range(row * grid.cols..(row + 1) * grid.cols),
+                &mut |views| {
+                    for views in views.chunks(STRETCH) {
+                        let to = from + views.param.len();
+                        let cols = self.cols.each_mut();
+                        let cols = cols.map(|cols| cols.get_mut(from..to).unwrap_or_default());
+                        let known = of_row.range(from..to);
+                        match step.is_coupled() {
+                            false => row_sums::<R, E::Compute, C, LOOK, false>(
+                                step, known, views, cols, &mut sums,
+                            ),
+                            true => row_sums::<R, E::Compute, C, LOOK, true>(
+                                step, known, views, cols, &mut sums,
+                            ),
+                        }
+                        from = to;
+                    }
+                },
+            );
+            for (rows, sum) in self.rows.iter_mut().zip(sums) {
+                rows.push(sum);
+            }
+        }
+    }
 }
 
 /// Elements side by side, with what they know.
-struct Side<C> {
-    param: [C; LANES],
-    grad: [C; LANES],
-    state: [[C; LANES]; MAX_SLOTS],
-    cols: [[C; LANES]; MAX_KNOWN],
+struct Side<'a, V, C> {
+    param: &'a [V; LANES],
+    grad: &'a [V; LANES],
+    state: [&'a [V; LANES]; MAX_SLOTS],
+    numbers: &'a [C; MAX_KNOWN],
+    cols: [&'a [C; LANES]; MAX_KNOWN],
 }
 
-impl<C: Real> Side<C> {
+impl<V: Real, C: Real> Side<'_, V, C> {
     #[inline(always)]
-    fn load<R: Look, V: Real + Element<Compute = V>>(
-        views: &Views<'_, V>,
-        known: &RowKnown<'_, C>,
-        start: usize,
-    ) -> Self {
-        let mut side = Self {
-            param: load(views.param, start),
-            grad: load(views.grad, start),
-            state: [[C::default(); LANES]; MAX_SLOTS],
-            cols: [[C::default(); LANES]; MAX_KNOWN],
-        };
-        let own = <R::State<C> as Slots<C>>::LEN;
-        for (state, slot) in side.state[..own].iter_mut().zip(&views.slots) {
-            *state = load(slot, start);
-        }
-        let len = <R::Known<C> as Slots<C>>::LEN;
-        for (at, cols) in side.cols[..len].iter_mut().enumerate() {
-            if R::KNOWN[at] == Over::Cols {
-                *cols = load(known.cols[at], start);
-            }
-        }
-        side
-    }
-
-    #[inline(always)]
-    fn known<R: Look>(&self, known: &RowKnown<'_, C>, lane: usize) -> R::Known<C> {
+    fn known<R: Look>(&self, lane: usize) -> R::Known<C> {
         gather(|at| match R::KNOWN[at] {
             Over::Cols => self.cols[at][lane],
-            Over::Whole | Over::Rows => known.numbers[at],
+            Over::Whole | Over::Rows => self.numbers[at],
         })
     }
 
     #[inline(always)]
     fn state<R: Look>(&self, lane: usize) -> R::State<C> {
-        gather(|at| self.state[at][lane])
+        gather(|at| C::from_f64(self.state[at][lane].to_f64()))
     }
+
+    #[inline(always)]
+    fn terms<R: Look, const LOOK: usize, const COUPLED: bool>(
+        &self,
+        step: &Step<R::Coefs>,
+        terms: usize,
+    ) -> [[C; LANES]; MAX_SUMS] {
+        let mut found = [[C::default(); LANES]; MAX_SUMS];
+        // Term by term: together, they would be put into one vector with each other.
+        for (at, found) in found.iter_mut().enumerate().take(terms) {
+            for lane in 0..LANES {
+                let param = C::from_f64(self.param[lane].to_f64());
+                let grad = C::from_f64(self.grad[lane].to_f64());
+                let known = self.known::<R>(lane);
+                let state = self.state::<R>(lane);
+                let of_one: [C; MAX_SUMS] = scattered(R::glance::<LOOK, COUPLED, C>(
+                    step, &known, param, grad, state,
+                ));
+                found[lane] = of_one[at];
+            }
+        }
+        found
+    }
+}
+
+impl<V: Real> Side<'_, V, V> {
+    #[inline(always)]
+    fn moved<R: Look, const CAUTIOUS: bool>(
+        &self,
+        step: &Step<R::Coefs>,
+        own: usize,
+    ) -> ([V; LANES], [[V; LANES]; MAX_SLOTS]) {
+        let mut moved = [V::default(); LANES];
+        let mut states = [[V::default(); LANES]; MAX_SLOTS];
+        for lane in 0..LANES {
+            let known = self.known::<R>(lane);
+            let state = self.state::<R>(lane);
+            let (param, grad) = (self.param[lane], self.grad[lane]);
+            let (param, state) = R::advance::<CAUTIOUS, V>(step, &known, param, grad, state);
+            moved[lane] = param;
+            let state: [V; MAX_SLOTS] = scattered(state);
+            for at in 0..own {
+                states[at][lane] = state[at];
+            }
+        }
+        (moved, states)
+    }
+}
+
+/// The stretch as whole chunks, and a last one that is filled up with zeros, with the number of its elements.
+#[inline(always)]
+fn side_by_side<R: Look, V: Real + Element<Compute = V>, C: Real>(
+    views: Views<'_, V>,
+    known: &RowKnown<'_, C>,
+    mut each: impl FnMut(usize, Side<'_, V, C>),
+) {
+    let own = <R::State<V> as Slots<V>>::LEN;
+    let (param, param_rest) = views.param.as_chunks::<LANES>();
+    let (grad, grad_rest) = views.grad.as_chunks::<LANES>();
+    let slots = views.slots.map(|slot| slot.as_chunks::<LANES>());
+    let cols = known.cols.map(|cols| cols.as_chunks::<LANES>());
+    let (no_state, no_cols) = ([V::default(); LANES], [C::default(); LANES]);
+    for (at, (param, grad)) in param.iter().zip(grad).enumerate() {
+        let mut side = Side {
+            param,
+            grad,
+            state: [&no_state; MAX_SLOTS],
+            numbers: &known.numbers,
+            cols: [&no_cols; MAX_KNOWN],
+        };
+        for (state, slot) in side.state.iter_mut().zip(&slots[..own]) {
+            *state = &slot.0[at];
+        }
+        for (n, chunk) in side.cols.iter_mut().enumerate() {
+            if R::KNOWN[n] == Over::Cols {
+                *chunk = &cols[n].0[at];
+            }
+        }
+        each(at * LANES, side);
+    }
+    if !param_rest.is_empty() {
+        let (param_rest, grad_rest) = (filled_up(param_rest), filled_up(grad_rest));
+        let state = slots.map(|slot| filled_up(slot.1));
+        let cols = cols.map(|cols| filled_up(cols.1));
+        let side = Side {
+            param: &param_rest,
+            grad: &grad_rest,
+            state: state.each_ref(),
+            numbers: &known.numbers,
+            cols: cols.each_ref(),
+        };
+        each(param.len() * LANES, side);
+    }
+}
+
+fn filled_up<V: Real>(values: &[V]) -> [V; LANES] {
+    let mut filled = [V::default(); LANES];
+    filled[..values.len()].copy_from_slice(values);
+    filled
 }
 
 /// The sums over a stretch of a row. Not inlined, as the loop of a move.
 #[inline(never)]
-fn row_sums<R: Look, V: Real + Element<Compute = V>, const LOOK: usize>(
+fn row_sums<
+    R: Look,
+    V: Real + Element<Compute = V>,
+    C: Real,
+    const LOOK: usize,
+    const COUPLED: bool,
+>(
     step: &Step<R::Coefs>,
-    known: RowKnown<'_, f64>,
+    known: RowKnown<'_, C>,
     views: Views<'_, V>,
-    cols: [&mut [f64]; MAX_SUMS],
+    cols: [&mut [C]; MAX_SUMS],
     sums: &mut [f64; MAX_SUMS],
 ) {
-    let terms = <R::Sums<f64> as Slots<f64>>::LEN;
-    let (fold, over) = (R::fold(LOOK), R::over(LOOK));
     dispatch(
         #[inline(always)]
         || {
-            let mut lanes = [[0.0; LANES]; MAX_SUMS];
+            // Inside of the closure, where the compiler knows them, and that no store changes them.
+            let step = *step;
+            let terms = R::sums(LOOK);
+            let (fold, over) = (R::fold(LOOK), R::over(LOOK));
+            let mut lanes = [[C::default(); LANES]; MAX_SUMS];
+            let mut rest = lanes;
             let len = views.param.len();
-            for start in (0..len).step_by(LANES) {
-                let side = Side::<f64>::load::<R, V>(&views, &known, start);
-                let mut found = [[0.0; LANES]; MAX_SUMS];
-                for lane in 0..LANES {
-                    let known = side.known::<R>(&known, lane);
-                    let (param, grad) = (side.param[lane], side.grad[lane]);
-                    let state = side.state::<R>(lane);
-                    let of_one: [f64; MAX_SUMS] =
-                        scattered(R::glance::<LOOK, f64>(step, &known, param, grad, state));
+            side_by_side::<R, V, C>(
+                views,
+                &known,
+                #[inline(always)]
+                |start, side| {
+                    let found = side.terms::<R, LOOK, COUPLED>(&step, terms);
+                    let whole = start + LANES <= len;
                     for at in 0..terms {
-                        found[at][lane] = of_one[at];
-                    }
-                }
-                let whole = start + LANES <= len;
-                for at in 0..terms {
-                    match (over[at], whole) {
-                        (Over::Cols, true) => {
-                            fold_into(fold, &mut cols[at][start..start + LANES], &found[at])
+                        match over[at] {
+                            Over::Cols => {
+                                let to = len.min(start + LANES);
+                                fold_into(fold, &mut cols[at][start..to], &found[at]);
+                            }
+                            Over::Whole | Over::Rows if whole => {
+                                for lane in 0..LANES {
+                                    lanes[at][lane] =
+                                        joined(fold, lanes[at][lane], found[at][lane]);
+                                }
+                            }
+                            Over::Whole | Over::Rows => {
+                                fold_into(fold, &mut rest[at][..len - start], &found[at]);
+                            }
                         }
-                        (Over::Cols, false) => fold_into(fold, &mut cols[at][start..], &found[at]),
-                        (_, true) => fold_into(fold, &mut lanes[at], &found[at]),
-                        (_, false) => fold_into(fold, &mut lanes[at][..len - start], &found[at]),
                     }
-                }
-            }
+                },
+            );
             for at in 0..terms {
-                let lanes = lanes[at].into_iter().chain([sums[at]]);
+                let lanes = lanes[at].into_iter().chain(rest[at]);
+                let lanes = lanes.map(|lane| lane.to_f64()).chain([sums[at]]);
                 sums[at] = lanes.reduce(|a, b| joined(fold, a, b)).unwrap_or_default();
             }
         },
@@ -429,7 +577,7 @@ fn row_sums<R: Look, V: Real + Element<Compute = V>, const LOOK: usize>(
 }
 
 #[inline(always)]
-fn fold_into(fold: Fold, sums: &mut [f64], terms: &[f64; LANES]) {
+fn fold_into<C: Real>(fold: Fold, sums: &mut [C], terms: &[C; LANES]) {
     for (sum, term) in sums.iter_mut().zip(terms) {
         *sum = joined(fold, *sum, *term);
     }
@@ -478,38 +626,52 @@ fn move_row<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
     dispatch(
         #[inline(always)]
         || {
+            let step = &{ *step };
             let own = <R::State<V> as Slots<V>>::LEN;
-            let len = buffers.param.len();
-            for start in (0..len).step_by(LANES) {
-                let mut side = Side::<V>::load::<R, V>(&buffers.views(), &known, start);
-                for lane in 0..LANES {
-                    let known = side.known::<R>(&known, lane);
-                    let (param, grad) = (side.param[lane], side.grad[lane]);
-                    let state = side.state::<R>(lane);
-                    let (param, state) =
-                        R::advance::<CAUTIOUS, V>(step, &known, param, grad, state);
-                    side.param[lane] = param;
-                    let state: [V; MAX_SLOTS] = scattered(state);
-                    for at in 0..own {
-                        side.state[at][lane] = state[at];
+            let (param, param_rest) = buffers.param.as_chunks_mut::<LANES>();
+            let (grad, grad_rest) = buffers.grad.as_chunks::<LANES>();
+            let mut slots = buffers.slots.map(|slot| slot.as_chunks_mut::<LANES>());
+            let cols = known.cols.map(|cols| cols.as_chunks::<LANES>());
+            let none = [V::default(); LANES];
+            for (at, (param, grad)) in param.iter_mut().zip(grad).enumerate() {
+                let mut side = Side {
+                    param: &*param,
+                    grad,
+                    state: [&none; MAX_SLOTS],
+                    numbers: &known.numbers,
+                    cols: [&none; MAX_KNOWN],
+                };
+                for (state, slot) in side.state.iter_mut().zip(&slots[..own]) {
+                    *state = &slot.0[at];
+                }
+                for (n, chunk) in side.cols.iter_mut().enumerate() {
+                    if R::KNOWN[n] == Over::Cols {
+                        *chunk = &cols[n].0[at];
                     }
                 }
-                store(buffers.param, start, &side.param);
-                for at in 0..own {
-                    store(buffers.slots[at], start, &side.state[at]);
+                let (moved, state) = side.moved::<R, CAUTIOUS>(step, own);
+                *param = moved;
+                for (slot, state) in slots[..own].iter_mut().zip(state) {
+                    slot.0[at] = state;
+                }
+            }
+            if !param_rest.is_empty() {
+                let state = slots.each_ref().map(|slot| filled_up(slot.1));
+                let cols = cols.map(|cols| filled_up(cols.1));
+                let side = Side {
+                    param: &filled_up(param_rest),
+                    grad: &filled_up(grad_rest),
+                    state: state.each_ref(),
+                    numbers: &known.numbers,
+                    cols: cols.each_ref(),
+                };
+                let (moved, state) = side.moved::<R, CAUTIOUS>(step, own);
+                let len = param_rest.len();
+                param_rest.copy_from_slice(&moved[..len]);
+                for (slot, state) in slots[..own].iter_mut().zip(state) {
+                    slot.1.copy_from_slice(&state[..len]);
                 }
             }
         },
     );
-}
-
-#[inline(always)]
-fn store<V: Real>(values: &mut [V], start: usize, stored: &[V; LANES]) {
-    if let Some(values) = values.get_mut(start..start + LANES) {
-        values.copy_from_slice(stored);
-        return;
-    }
-    for (value, stored) in values[start..].iter_mut().zip(stored) {
-        *value = *stored;
-    }
 }

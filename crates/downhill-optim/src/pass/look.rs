@@ -52,8 +52,9 @@ fn look<R: Look, E: Element, const LOOK: usize>(
 ) -> (R::Known<f64>, R::Kept<f64>) {
     let numbers = scattered(known.clone());
     let fold = R::fold(LOOK);
-    let sums = over(views, fold, &|views| {
-        vectorised::<R, E::Compute, LOOK>(step, &numbers, views)
+    let sums = over(views, fold, &|views| match step.is_coupled() {
+        false => vectorised::<R, E::Compute, LOOK, false>(step, &numbers, views),
+        true => vectorised::<R, E::Compute, LOOK, true>(step, &numbers, views),
     });
     R::settle::<LOOK, f64>(&step.coefs, gather(|at| sums[at]), size, known, kept)
 }
@@ -99,7 +100,7 @@ pub(super) fn joined<V: Real>(fold: Fold, a: V, b: V) -> V {
 
 /// A look with the widest instructions of the machine. Not inlined, as the loop of a move.
 #[inline(never)]
-fn vectorised<R: Look, V: Real, const LOOK: usize>(
+fn vectorised<R: Look, V: Real, const LOOK: usize, const COUPLED: bool>(
     step: &Step<R::Coefs>,
     known: &[f64; MAX_KNOWN],
     views: Views<'_, V>,
@@ -113,11 +114,11 @@ where
             let fold = R::fold(LOOK);
             let mut sums = Sums::default();
             for views in views.chunks(STRETCH) {
-                let mut part = stretch::<R, V, V, LOOK>(step, known, views);
+                let mut part = stretch::<R, V, V, LOOK, COUPLED>(step, known, views);
                 let single = size_of::<V>() < size_of::<f64>();
                 let exact = |sum: &f64| SINGLE.contains(&sum.abs());
-                if single && fold == Fold::Sum && !part[..terms::<R>()].iter().all(exact) {
-                    part = stretch::<R, V, f64, LOOK>(step, known, views);
+                if single && fold == Fold::Sum && !part[..R::sums(LOOK)].iter().all(exact) {
+                    part = stretch::<R, V, f64, LOOK, COUPLED>(step, known, views);
                 }
                 for (sum, part) in sums.iter_mut().zip(part) {
                     *sum = joined(fold, *sum, part);
@@ -128,14 +129,15 @@ where
     )
 }
 
-/// How many sums a look has.
-const fn terms<R: Look>() -> usize {
-    <R::Sums<f64> as Slots<f64>>::LEN
-}
-
 /// What the elements of a stretch come to, computed in `C`.
 #[inline(always)]
-fn stretch<R: Look, V: Real + Element<Compute = V>, C: Real, const LOOK: usize>(
+fn stretch<
+    R: Look,
+    V: Real + Element<Compute = V>,
+    C: Real,
+    const LOOK: usize,
+    const COUPLED: bool,
+>(
     step: &Step<R::Coefs>,
     known: &[f64; MAX_KNOWN],
     views: Views<'_, V>,
@@ -145,7 +147,7 @@ fn stretch<R: Look, V: Real + Element<Compute = V>, C: Real, const LOOK: usize>(
     let convert = |value: V| C::from_f64(value.to_f64());
     let glance = |param: V, grad: V, state: [V; MAX_SLOTS]| -> [C; MAX_SUMS] {
         let state = gather(|at| convert(state[at]));
-        scattered(R::glance::<LOOK, C>(
+        scattered(R::glance::<LOOK, COUPLED, C>(
             step,
             &known,
             convert(param),
@@ -166,7 +168,7 @@ fn stretch<R: Look, V: Real + Element<Compute = V>, C: Real, const LOOK: usize>(
         }
         for lane in 0..LANES {
             let found = glance(param[lane], grad[lane], state.map(|chunk| chunk[lane]));
-            for (sums, term) in lanes.iter_mut().zip(found).take(terms::<R>()) {
+            for (sums, term) in lanes.iter_mut().zip(found).take(R::sums(LOOK)) {
                 sums[lane] = joined(fold, sums[lane], term);
             }
         }

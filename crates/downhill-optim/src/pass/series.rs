@@ -58,6 +58,10 @@ impl Series {
 }
 
 impl Field for Series {
+    fn filled(self, number: f64) -> Self {
+        self.map(|_| number)
+    }
+
     fn mean_of_rows(self) -> Self {
         if self.of != Of::Rows {
             return self;

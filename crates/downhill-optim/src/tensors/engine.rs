@@ -193,12 +193,16 @@ impl<R: Look> Observed<'_, R> {
         kept: R::Kept<TensorValue>,
     ) -> (R::Known<TensorValue>, R::Kept<TensorValue>) {
         let (param, grad) = (self.param.clone(), self.grad.clone());
-        let terms = R::glance::<LOOK, _>(self.step, &known, param, grad, self.state());
-        let mut folded = Vec::new();
-        let mut overs = R::over(LOOK).into_iter();
+        let terms = R::glance::<LOOK, true, _>(self.step, &known, param, grad, self.state());
+        let mut folded: Vec<TensorValue> = Vec::new();
+        let over = R::over(LOOK);
         terms.scatter(&mut |term: TensorValue| {
-            let over = overs.next().expect("one for each sum");
-            folded.push(match (over, R::fold(LOOK)) {
+            let at = folded.len();
+            if at >= R::sums(LOOK) {
+                folded.push(folded[0].clone());
+                return;
+            }
+            folded.push(match (over[at], R::fold(LOOK)) {
                 (Over::Whole, Fold::Sum) => term.sum(),
                 (Over::Whole, Fold::Max) => term.max(),
                 (Over::Rows, Fold::Sum) => term.sum_dim(2),

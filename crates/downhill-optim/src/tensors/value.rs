@@ -156,6 +156,16 @@ impl Field for TensorValue {
     fn mean_of_rows(self) -> Self {
         self.mean_dim(1)
     }
+
+    fn filled(self, number: f64) -> Self {
+        let (shape, device, dtype) = (self.0.shape(), self.0.device(), self.0.dtype());
+        Self(Dispatch::float_full(
+            shape,
+            Scalar::Float(number),
+            &device,
+            dtype.into(),
+        ))
+    }
 }
 
 fn bool_dtype(tensor: &DispatchTensor) -> BoolDType {
