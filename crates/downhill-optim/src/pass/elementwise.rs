@@ -51,7 +51,7 @@ fn vectorised<R: Rule, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
             pass::<R::State<V>, V>(
                 buffers,
                 #[inline(always)]
-                |param, grad, state| match CAUTIOUS {
+                |_, param, grad, state| match CAUTIOUS {
                     false => R::advance(step, param, grad, state),
                     true => R::advance_cautiously(step, param, grad, state),
                 },
@@ -74,7 +74,7 @@ fn vectorised_informed<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: 
             pass::<R::State<V>, V>(
                 buffers,
                 #[inline(always)]
-                |param, grad, state| R::advance::<CAUTIOUS, V>(step, &known, param, grad, state),
+                |_, param, grad, state| R::advance::<CAUTIOUS, V>(step, &known, param, grad, state),
             );
         },
     );
@@ -128,12 +128,12 @@ pub(super) fn look_in_blocks<E: Element<Compute = f32>>(
     }
 }
 
-/// The loop, with one function per number of slots: only as arguments of a function of their own
+/// The loop over the places, with one function per number of slots: only as arguments of a function of their own
 /// do the slices tell the compiler that they do not overlap, and only then does it vectorise.
 #[inline(always)]
-fn pass<S: Slots<V>, V: Real + Element<Compute = V>>(
+pub(super) fn pass<S: Slots<V>, V: Real + Element<Compute = V>>(
     buffers: Buffers<'_, V>,
-    advance: impl Fn(V, V, S) -> (V, S),
+    advance: impl Fn(usize, V, V, S) -> (V, S),
 ) {
     let Buffers { param, grad, slots } = buffers;
     let [a, b, c, d, e, f] = slots;
@@ -154,7 +154,7 @@ macro_rules! pass {
         #[inline(always)]
         #[allow(clippy::too_many_arguments)]
         fn $name<S: Slots<V>, V: Real>(
-            advance: impl Fn(V, V, S) -> (V, S),
+            advance: impl Fn(usize, V, V, S) -> (V, S),
             param: &mut [V],
             grad: &[V],
             $($slot: &mut [V],)*
@@ -169,7 +169,7 @@ macro_rules! pass {
                     at += 1;
                     values[at - 1]
                 });
-                let (moved, state) = advance(param[i], grad[i], state);
+                let (moved, state) = advance(i, param[i], grad[i], state);
                 param[i] = moved;
                 let mut at = 0;
                 state.scatter(&mut |value| {

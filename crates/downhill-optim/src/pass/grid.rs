@@ -4,15 +4,17 @@
 use core::cell::Cell;
 use core::ops::Range;
 
-use downhill_rule::{Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Over, Real, Size, Slots, Step};
+use downhill_rule::{Frame, Look, MAX_KNOWN, MAX_SUMS, Over, Real, Size, Slots, Step};
 
+use super::elementwise::pass;
 use super::look::{gather, joined, scattered};
 use super::permute::{permuted, restore};
 use super::series::{Of, Series};
 use super::{Buffers, Element, MAX_SLOTS, Views, dispatch, parts, share};
 
-/// Elements that are computed side by side.
+/// Elements that are added up side by side, and terms that are kept until they are.
 const LANES: usize = 16;
+const BUFFER: usize = 256;
 
 /// How the elements are laid out: as many matrices of as many rows and columns.
 #[derive(Clone, Copy, Debug)]
@@ -393,129 +395,6 @@ impl<C: Real> Band<C> {
     }
 }
 
-/// Elements side by side, with what they know.
-struct Side<'a, V, C> {
-    param: &'a [V; LANES],
-    grad: &'a [V; LANES],
-    state: [&'a [V; LANES]; MAX_SLOTS],
-    numbers: &'a [C; MAX_KNOWN],
-    cols: [&'a [C; LANES]; MAX_KNOWN],
-}
-
-impl<V: Real, C: Real> Side<'_, V, C> {
-    #[inline(always)]
-    fn known<R: Look>(&self, lane: usize) -> R::Known<C> {
-        gather(|at| match R::KNOWN[at] {
-            Over::Cols => self.cols[at][lane],
-            Over::Whole | Over::Rows => self.numbers[at],
-        })
-    }
-
-    #[inline(always)]
-    fn state<R: Look>(&self, lane: usize) -> R::State<C> {
-        gather(|at| C::from_f64(self.state[at][lane].to_f64()))
-    }
-
-    #[inline(always)]
-    fn terms<R: Look, const LOOK: usize, const COUPLED: bool>(
-        &self,
-        step: &Step<R::Coefs>,
-        terms: usize,
-    ) -> [[C; LANES]; MAX_SUMS] {
-        let mut found = [[C::default(); LANES]; MAX_SUMS];
-        // Term by term: together, they would be put into one vector with each other.
-        for (at, found) in found.iter_mut().enumerate().take(terms) {
-            for lane in 0..LANES {
-                let param = C::from_f64(self.param[lane].to_f64());
-                let grad = C::from_f64(self.grad[lane].to_f64());
-                let known = self.known::<R>(lane);
-                let state = self.state::<R>(lane);
-                let of_one: [C; MAX_SUMS] = scattered(R::glance::<LOOK, COUPLED, C>(
-                    step, &known, param, grad, state,
-                ));
-                found[lane] = of_one[at];
-            }
-        }
-        found
-    }
-}
-
-impl<V: Real> Side<'_, V, V> {
-    #[inline(always)]
-    fn moved<R: Look, const CAUTIOUS: bool>(
-        &self,
-        step: &Step<R::Coefs>,
-        own: usize,
-    ) -> ([V; LANES], [[V; LANES]; MAX_SLOTS]) {
-        let mut moved = [V::default(); LANES];
-        let mut states = [[V::default(); LANES]; MAX_SLOTS];
-        for lane in 0..LANES {
-            let known = self.known::<R>(lane);
-            let state = self.state::<R>(lane);
-            let (param, grad) = (self.param[lane], self.grad[lane]);
-            let (param, state) = R::advance::<CAUTIOUS, V>(step, &known, param, grad, state);
-            moved[lane] = param;
-            let state: [V; MAX_SLOTS] = scattered(state);
-            for at in 0..own {
-                states[at][lane] = state[at];
-            }
-        }
-        (moved, states)
-    }
-}
-
-/// The stretch as whole chunks, and a last one that is filled up with zeros, with the number of its elements.
-#[inline(always)]
-fn side_by_side<R: Look, V: Real + Element<Compute = V>, C: Real>(
-    views: Views<'_, V>,
-    known: &RowKnown<'_, C>,
-    mut each: impl FnMut(usize, Side<'_, V, C>),
-) {
-    let own = <R::State<V> as Slots<V>>::LEN;
-    let (param, param_rest) = views.param.as_chunks::<LANES>();
-    let (grad, grad_rest) = views.grad.as_chunks::<LANES>();
-    let slots = views.slots.map(|slot| slot.as_chunks::<LANES>());
-    let cols = known.cols.map(|cols| cols.as_chunks::<LANES>());
-    let (no_state, no_cols) = ([V::default(); LANES], [C::default(); LANES]);
-    for (at, (param, grad)) in param.iter().zip(grad).enumerate() {
-        let mut side = Side {
-            param,
-            grad,
-            state: [&no_state; MAX_SLOTS],
-            numbers: &known.numbers,
-            cols: [&no_cols; MAX_KNOWN],
-        };
-        for (state, slot) in side.state.iter_mut().zip(&slots[..own]) {
-            *state = &slot.0[at];
-        }
-        for (n, chunk) in side.cols.iter_mut().enumerate() {
-            if R::KNOWN[n] == Over::Cols {
-                *chunk = &cols[n].0[at];
-            }
-        }
-        each(at * LANES, side);
-    }
-    if !param_rest.is_empty() {
-        let (param_rest, grad_rest) = (filled_up(param_rest), filled_up(grad_rest));
-        let state = slots.map(|slot| filled_up(slot.1));
-        let cols = cols.map(|cols| filled_up(cols.1));
-        let side = Side {
-            param: &param_rest,
-            grad: &grad_rest,
-            state: state.each_ref(),
-            numbers: &known.numbers,
-            cols: cols.each_ref(),
-        };
-        each(param.len() * LANES, side);
-    }
-}
-
-fn filled_up<V: Real>(values: &[V]) -> [V; LANES] {
-    let mut filled = [V::default(); LANES];
-    filled[..values.len()].copy_from_slice(values);
-    filled
-}
-
 /// The sums over a stretch of a row. Not inlined, as the loop of a move.
 #[inline(never)]
 fn row_sums<
@@ -538,48 +417,86 @@ fn row_sums<
             let step = *step;
             let terms = R::sums(LOOK);
             let (fold, over) = (R::fold(LOOK), R::over(LOOK));
-            let mut lanes = [[C::default(); LANES]; MAX_SUMS];
-            let mut rest = lanes;
             let len = views.param.len();
-            side_by_side::<R, V, C>(
-                views,
-                &known,
-                #[inline(always)]
-                |start, side| {
-                    let found = side.terms::<R, LOOK, COUPLED>(&step, terms);
-                    let whole = start + LANES <= len;
-                    for at in 0..terms {
-                        match over[at] {
-                            Over::Cols => {
-                                let to = len.min(start + LANES);
-                                fold_into(fold, &mut cols[at][start..to], &found[at]);
-                            }
-                            Over::Whole | Over::Rows if whole => {
-                                for lane in 0..LANES {
-                                    lanes[at][lane] =
-                                        joined(fold, lanes[at][lane], found[at][lane]);
-                                }
-                            }
-                            Over::Whole | Over::Rows => {
-                                fold_into(fold, &mut rest[at][..len - start], &found[at]);
-                            }
+            let one = row::<R, V, C>(&views, &known);
+            for at in 0..terms {
+                if over[at] == Over::Cols {
+                    let cols = &mut cols[at][..len];
+                    for (i, col) in cols.iter_mut().enumerate() {
+                        let (known, param, grad, state) = one(i);
+                        let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
+                        *col = joined(fold, *col, scattered::<C, _, MAX_SUMS>(term)[at]);
+                    }
+                }
+            }
+            if over[..terms].iter().all(|over| *over == Over::Cols) {
+                return;
+            }
+            // By way of a buffer, so that what makes the terms and what adds them up are loops of their own.
+            let mut found = [C::default(); BUFFER];
+            let mut from = 0;
+            for views in views.chunks(BUFFER) {
+                let len = views.param.len();
+                let found = &mut found[..len];
+                let one = row::<R, V, C>(&views, &known.range(from..from + len));
+                for at in 0..terms {
+                    if over[at] == Over::Cols {
+                        continue;
+                    }
+                    for (i, found) in found.iter_mut().enumerate() {
+                        let (known, param, grad, state) = one(i);
+                        let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
+                        *found = scattered::<C, _, MAX_SUMS>(term)[at];
+                    }
+                    let mut lanes = [C::default(); LANES];
+                    let (whole, rest) = found.as_chunks::<LANES>();
+                    for found in whole {
+                        for lane in 0..LANES {
+                            lanes[lane] = joined(fold, lanes[lane], found[lane]);
                         }
                     }
-                },
-            );
-            for at in 0..terms {
-                let lanes = lanes[at].into_iter().chain(rest[at]);
-                let lanes = lanes.map(|lane| lane.to_f64()).chain([sums[at]]);
-                sums[at] = lanes.reduce(|a, b| joined(fold, a, b)).unwrap_or_default();
+                    let lanes = lanes.iter().chain(rest).map(|term| term.to_f64());
+                    sums[at] = lanes.fold(sums[at], |a, b| joined(fold, a, b));
+                }
+                from += len;
             }
         },
     );
 }
 
+/// What the elements of a row know and are, by their place.
 #[inline(always)]
-fn fold_into<C: Real>(fold: Fold, sums: &mut [C], terms: &[C; LANES]) {
-    for (sum, term) in sums.iter_mut().zip(terms) {
-        *sum = joined(fold, *sum, *term);
+fn row<'a, R: Look, V: Real + Element<Compute = V>, C: Real>(
+    views: &Views<'a, V>,
+    known: &RowKnown<'a, C>,
+) -> impl Fn(usize) -> (R::Known<C>, C, C, R::State<C>) + use<'a, R, V, C> {
+    let len = views.param.len();
+    let own = <R::State<V> as Slots<V>>::LEN;
+    // All of one length, so that no place has to be checked against it.
+    let (param, grad) = (&views.param[..len], &views.grad[..len]);
+    let mut slots = views.slots;
+    for slot in &mut slots[..own] {
+        *slot = &slot[..len];
+    }
+    let numbers = known.numbers;
+    let mut cols = known.cols;
+    for (cols, over) in cols.iter_mut().zip(R::KNOWN) {
+        if over == Over::Cols {
+            *cols = &cols[..len];
+        }
+    }
+    #[inline(always)]
+    move |i| {
+        let known = gather(|at| match R::KNOWN[at] {
+            Over::Cols => cols[at][i],
+            Over::Whole | Over::Rows => numbers[at],
+        });
+        let state = gather(|at| C::from_f64(slots[at][i].to_f64()));
+        let (param, grad) = (
+            C::from_f64(param[i].to_f64()),
+            C::from_f64(grad[i].to_f64()),
+        );
+        (known, param, grad, state)
     }
 }
 
@@ -627,51 +544,24 @@ fn move_row<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
         #[inline(always)]
         || {
             let step = &{ *step };
-            let own = <R::State<V> as Slots<V>>::LEN;
-            let (param, param_rest) = buffers.param.as_chunks_mut::<LANES>();
-            let (grad, grad_rest) = buffers.grad.as_chunks::<LANES>();
-            let mut slots = buffers.slots.map(|slot| slot.as_chunks_mut::<LANES>());
-            let cols = known.cols.map(|cols| cols.as_chunks::<LANES>());
-            let none = [V::default(); LANES];
-            for (at, (param, grad)) in param.iter_mut().zip(grad).enumerate() {
-                let mut side = Side {
-                    param: &*param,
-                    grad,
-                    state: [&none; MAX_SLOTS],
-                    numbers: &known.numbers,
-                    cols: [&none; MAX_KNOWN],
-                };
-                for (state, slot) in side.state.iter_mut().zip(&slots[..own]) {
-                    *state = &slot.0[at];
-                }
-                for (n, chunk) in side.cols.iter_mut().enumerate() {
-                    if R::KNOWN[n] == Over::Cols {
-                        *chunk = &cols[n].0[at];
-                    }
-                }
-                let (moved, state) = side.moved::<R, CAUTIOUS>(step, own);
-                *param = moved;
-                for (slot, state) in slots[..own].iter_mut().zip(state) {
-                    slot.0[at] = state;
+            let len = buffers.param.len();
+            let mut cols = known.cols;
+            for (cols, over) in cols.iter_mut().zip(R::KNOWN) {
+                if over == Over::Cols {
+                    *cols = &cols[..len];
                 }
             }
-            if !param_rest.is_empty() {
-                let state = slots.each_ref().map(|slot| filled_up(slot.1));
-                let cols = cols.map(|cols| filled_up(cols.1));
-                let side = Side {
-                    param: &filled_up(param_rest),
-                    grad: &filled_up(grad_rest),
-                    state: state.each_ref(),
-                    numbers: &known.numbers,
-                    cols: cols.each_ref(),
-                };
-                let (moved, state) = side.moved::<R, CAUTIOUS>(step, own);
-                let len = param_rest.len();
-                param_rest.copy_from_slice(&moved[..len]);
-                for (slot, state) in slots[..own].iter_mut().zip(state) {
-                    slot.1.copy_from_slice(&state[..len]);
-                }
-            }
+            pass::<R::State<V>, V>(
+                buffers,
+                #[inline(always)]
+                |i, param, grad, state| {
+                    let known = gather(|at| match R::KNOWN[at] {
+                        Over::Cols => cols[at][i],
+                        Over::Whole | Over::Rows => known.numbers[at],
+                    });
+                    R::advance::<CAUTIOUS, V>(step, &known, param, grad, state)
+                },
+            );
         },
     );
 }
