@@ -246,9 +246,12 @@ impl<R: Look> Engine for Looking<R> {
     }
 }
 
+/// Which of some programs is that of a shape.
+type Choose = dyn Fn(&[usize]) -> usize + Send + Sync;
+
 /// Programs for parameters of different shapes.
 pub(crate) struct ByShape {
-    choose: Arc<dyn Fn(&[usize]) -> usize + Send + Sync>,
+    choose: Arc<Choose>,
     programs: Vec<Program>,
 }
 

@@ -100,14 +100,11 @@ pub(super) fn joined<V: Real>(fold: Fold, a: V, b: V) -> V {
 
 /// A look with the widest instructions of the machine. Not inlined, as the loop of a move.
 #[inline(never)]
-fn vectorised<R: Look, V: Real, const LOOK: usize, const COUPLED: bool>(
+fn vectorised<R: Look, V: Real + Element<Compute = V>, const LOOK: usize, const COUPLED: bool>(
     step: &Step<R::Coefs>,
     known: &[f64; MAX_KNOWN],
     views: Views<'_, V>,
-) -> Sums
-where
-    V: Element<Compute = V>,
-{
+) -> Sums {
     dispatch(
         #[inline(always)]
         || {
