@@ -12,7 +12,8 @@ use super::permute::{permuted, restore};
 use super::series::{Of, Series};
 use super::{Buffers, Element, MAX_SLOTS, Views, dispatch, parts, share};
 
-/// Elements that are added up side by side, and terms that are kept until they are.
+/// Elements that are added up side by side; and terms of a row that are kept until they are, after which it goes on
+/// in f64.
 const LANES: usize = 16;
 const BUFFER: usize = 256;
 
@@ -56,14 +57,8 @@ impl Grid {
     }
 
     fn series(self, over: Over, values: Vec<f64>) -> Series {
-        let of = match over {
-            Over::Whole => Of::Whole,
-            Over::Rows => Of::Rows,
-            Over::Cols => Of::Cols,
-        };
-        debug_assert_eq!(values.len(), self.count(of));
         Series {
-            of,
+            of: over.into(),
             matrices: self.matrices,
             values,
         }
@@ -128,11 +123,7 @@ fn in_place<R: Look, E: Element>(step: &Step<R::Coefs>, grid: Grid, mut buffers:
     });
     // Before the first look it means nothing, but of what it is.
     let mut known: R::Known<Series> = gather(|at| {
-        let count = match R::KNOWN[at] {
-            Over::Whole => 1,
-            Over::Rows => grid.count(Of::Rows),
-            Over::Cols => grid.count(Of::Cols),
-        };
+        let count = grid.count(R::KNOWN[at].into());
         grid.series(R::KNOWN[at], vec![0.0; count])
     });
     if R::LOOKS > 0 {
@@ -154,21 +145,23 @@ fn in_place<R: Look, E: Element>(step: &Step<R::Coefs>, grid: Grid, mut buffers:
             *value = E::Compute::from_f64(number);
         }
     });
-    move_by::<R, E>(step, grid, &Known::new(known), buffers);
+    move_by::<R, E>(step, grid, &Known::new::<R>(grid, known), buffers);
 }
 
 /// What is known, by the number, in the precision of a pass.
 struct Known<C>([Vec<C>; MAX_KNOWN]);
 
 impl<C: Real> Known<C> {
-    fn new<S: Slots<Series>>(known: S) -> Self {
-        let mut series = Vec::new();
-        known.scatter(&mut |one: Series| series.push(one.values));
-        let mut series = series.into_iter();
-        Self(core::array::from_fn(|_| {
-            let values = series.next().unwrap_or_default().into_iter();
-            values.map(C::from_f64).collect()
-        }))
+    fn new<R: Look>(grid: Grid, known: R::Known<Series>) -> Self {
+        let mut all: [Vec<C>; MAX_KNOWN] = Default::default();
+        let mut at = 0;
+        known.scatter(&mut |one: Series| {
+            let count = grid.count(Of::from(R::KNOWN[at]));
+            assert_eq!(one.values.len(), count, "a number of {:?}", R::KNOWN[at]);
+            all[at] = one.values.into_iter().map(C::from_f64).collect();
+            at += 1;
+        });
+        Self(all)
     }
 
     /// What the elements of a row know, of columns as slices.
@@ -228,7 +221,10 @@ fn look<R: Look, E: Element, const LOOK: usize>(
     known: &R::Known<Series>,
     views: Views<'_, E>,
 ) -> R::Sums<Series> {
-    let known = (Known::new(known.clone()), Known::new(known.clone()));
+    let known = (
+        Known::new::<R>(grid, known.clone()),
+        Known::new::<R>(grid, known.clone()),
+    );
     let work = |rows: Range<usize>| look_at_rows::<R, E, LOOK>(step, grid, &known, views, rows);
     let parts = grid.parts();
     let found = match parts.len() {
@@ -262,9 +258,8 @@ fn look<R: Look, E: Element, const LOOK: usize>(
     })
 }
 
-/// Numbers of a row that are added up in single precision before it goes on in f64, and rows whose numbers are added
-/// up per column: few enough for the sums to be as exact as the numbers are, many enough to cost nothing.
-const STRETCH: usize = 4096;
+/// Rows whose numbers are added up per column in single precision before it goes on in f64: few enough for the sums
+/// to be as exact as the numbers are, many enough to cost nothing.
 const BAND: usize = 64;
 
 /// A look at some rows: band by band in the precision of the numbers, and again in f64 where that is not enough.
@@ -371,21 +366,19 @@ impl<C: Real> Band<C> {
             E::look(
                 views.range(row * grid.cols..(row + 1) * grid.cols),
                 &mut |views| {
-                    for views in views.chunks(STRETCH) {
-                        let to = from + views.param.len();
-                        let cols = self.cols.each_mut();
-                        let cols = cols.map(|cols| cols.get_mut(from..to).unwrap_or_default());
-                        let known = of_row.range(from..to);
-                        match step.is_coupled() {
-                            false => row_sums::<R, E::Compute, C, LOOK, false>(
-                                step, known, views, cols, &mut sums,
-                            ),
-                            true => row_sums::<R, E::Compute, C, LOOK, true>(
-                                step, known, views, cols, &mut sums,
-                            ),
-                        }
-                        from = to;
+                    let to = from + views.param.len();
+                    let cols = self.cols.each_mut();
+                    let cols = cols.map(|cols| cols.get_mut(from..to).unwrap_or_default());
+                    let known = of_row.range(from..to);
+                    match step.is_coupled() {
+                        false => row_sums::<R, E::Compute, C, LOOK, false>(
+                            step, known, views, cols, &mut sums,
+                        ),
+                        true => row_sums::<R, E::Compute, C, LOOK, true>(
+                            step, known, views, cols, &mut sums,
+                        ),
                     }
+                    from = to;
                 },
             );
             for (rows, sum) in self.rows.iter_mut().zip(sums) {

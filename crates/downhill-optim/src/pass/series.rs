@@ -3,7 +3,7 @@
 
 use core::ops::{Add, Div, Mul, Sub};
 
-use downhill_rule::{Field, Value};
+use downhill_rule::{Field, Over, Value};
 
 /// What the numbers of a series are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +12,16 @@ pub(crate) enum Of {
     Matrices,
     Rows,
     Cols,
+}
+
+impl From<Over> for Of {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Whole => Self::Whole,
+            Over::Rows => Self::Rows,
+            Over::Cols => Self::Cols,
+        }
+    }
 }
 
 /// Numbers in f64.

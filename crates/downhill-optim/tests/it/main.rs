@@ -2,4 +2,5 @@
 
 mod check_values;
 mod equalities;
+mod looks;
 mod rules;
