@@ -113,7 +113,7 @@ pub fn jumps(config: &OptimizerConfig) -> bool {
     furthest(40_000) > 0.5 * furthest(4_000)
 }
 
-/// Whether an element goes its way whatever the others do.
+/// Whether an element of a matrix goes its way whatever the others do.
 pub fn is_elementwise(config: &OptimizerConfig) -> bool {
     let start = noise(6, 1);
     // Small and large ones: some look at the whole only to see whether it is larger than before.
@@ -126,12 +126,12 @@ pub fn is_elementwise(config: &OptimizerConfig) -> bool {
         run(
             config,
             0.1,
-            &[1],
+            &[1, 1],
             &start[i..=i],
             grads.iter().map(|g| vec![g[i]]),
         )
     };
-    let together = run(config, 0.1, &[6], &start, grads.clone());
+    let together = run(config, 0.1, &[2, 3], &start, grads.clone());
     (0..6).all(|i| alone(i) == together[i..=i])
 }
 

@@ -213,7 +213,7 @@ impl<R: Look> Engine for Looking<R> {
         let frame = self.0.frame(shape).unwrap_or_default();
         let kept = self.0.kept().into_iter().zip(R::KEPT);
         let kept = kept.map(|(slot, over)| (slot, frame.kept(shape, over)));
-        elements.chain(kept).collect()
+        kept.chain(elements).collect()
     }
 
     fn memory(&self) -> Vec<Scalar> {

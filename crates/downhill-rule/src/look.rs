@@ -61,7 +61,8 @@ use crate::{Clock, Numbers, Slot, Slots, Step, Value};
 pub trait Look: Numbers + Clone + Send + Sync + 'static {
     /// State of one element.
     type State<V: Value>: Slots<V>;
-    /// State of the tensor as a whole, of its rows and its columns; [`KEPT`](Self::KEPT) says which is what.
+    /// State of the tensor as a whole, of its rows and its columns, saved before that of the elements;
+    /// [`KEPT`](Self::KEPT) says which is what.
     type Kept<V: Value>: Slots<V>;
     /// What a look adds up, at most [`MAX_SUMS`] numbers; [`over`](Self::over) says over what.
     type Sums<V: Value>: Slots<V>;

@@ -80,16 +80,18 @@ pub(crate) fn gridded<R: Look, E: Element>(
     step: &Step<R::Coefs>,
     frame: &Frame,
     shape: &[usize],
-    buffers: Buffers<'_, E>,
+    mut buffers: Buffers<'_, E>,
 ) {
     let grid = Grid::new(frame, shape);
     let axes = frame.axes(shape.len());
+    // What is kept of the whole comes first among the state.
+    let own = <R::State<f64> as Slots<f64>>::LEN;
+    let kept = <R::Kept<f64> as Slots<f64>>::LEN;
+    buffers.slots[..own + kept].rotate_left(kept);
     if axes.is_sorted() {
         return in_place::<R, E>(step, grid, buffers);
     }
     // Rows and columns that are not the last dimensions: the step is taken on a copy in which they are.
-    let own = <R::State<f64> as Slots<f64>>::LEN;
-    let kept = <R::Kept<f64> as Slots<f64>>::LEN;
     let shape_of = |at: usize| match at < own {
         true => shape.to_vec(),
         false => frame.kept(shape, R::KEPT[at - own]),

@@ -21,6 +21,9 @@ type Sums = [f64; MAX_SUMS];
 /// One step: the looks, and the move.
 pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: Buffers<'_, E>) {
     let own = <R::State<f64> as Slots<f64>>::LEN;
+    // What is kept of the whole comes first among the state.
+    let kept = <R::Kept<f64> as Slots<f64>>::LEN;
+    buffers.slots[..own + kept].rotate_left(kept);
     let size = Size::flat(&[buffers.param.len()]);
     let mut kept = gather(|at| buffers.slots[own + at][0].to_f64());
     let mut known = gather(|_| 0.0);

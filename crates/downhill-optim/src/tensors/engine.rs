@@ -67,25 +67,20 @@ impl<R: Look> OnTensors for Looking<R> {
             None => value,
         };
         let mut slots = core::mem::take(state).into_iter().map(TensorValue);
-        let own = <R::State<TensorValue> as Slots<TensorValue>>::LEN;
-        let observed = Observed::<R> {
-            step: &step,
-            size: grid
-                .as_ref()
-                .map_or_else(|| Size::flat(shape), |grid| grid.size),
-            state: slots
-                .by_ref()
-                .take(own)
-                .map(|slot| into(slot, None))
-                .collect(),
-            param: into(param, None),
-            grad: into(grad, None),
-        };
         let mut overs = R::KEPT.into_iter();
         let mut kept = R::Kept::gather(&mut || {
             let slot = slots.next().expect("one tensor per slot");
             into(slot, overs.next())
         });
+        let observed = Observed::<R> {
+            step: &step,
+            size: grid
+                .as_ref()
+                .map_or_else(|| Size::flat(shape), |grid| grid.size),
+            state: slots.map(|slot| into(slot, None)).collect(),
+            param: into(param, None),
+            grad: into(grad, None),
+        };
         // Before the first look it means nothing.
         let mut known = R::Known::gather(&mut || observed.grad.clone());
         if R::LOOKS > 0 {
@@ -102,9 +97,9 @@ impl<R: Look> OnTensors for Looking<R> {
             Some(grid) => grid.out_of(value, over),
             None => value,
         };
-        own.scatter(&mut |slot: TensorValue| state.push(from(slot, None).0));
         let mut overs = R::KEPT.into_iter();
         kept.scatter(&mut |slot: TensorValue| state.push(from(slot, overs.next()).0));
+        own.scatter(&mut |slot: TensorValue| state.push(from(slot, None).0));
         from(param, None)
     }
 }
