@@ -90,30 +90,32 @@ pub struct Shared {
 impl Shared {
     /// The program that runs `rule`, with weight decay and direction.
     pub(crate) fn run(&self, rule: impl Rule) -> Result<Program, ConfigError> {
-        let rule = Adjusted::new(rule, self.decay()?, self.maximize);
-        Ok(Program::elementwise(rule))
+        Ok(Program::elementwise(self.decayed(rule)?))
     }
 
     /// The program that runs a rule which decays weights itself.
     pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
-        let rule = Adjusted::new(rule, WeightDecay::Own(self.weight_decay), self.maximize);
-        Ok(Program::elementwise(rule))
+        Ok(Program::elementwise(self.decaying(rule)))
     }
 
     /// [`run`](Self::run), of a rule that looks.
     pub(crate) fn look(&self, rule: impl Look) -> Result<Program, ConfigError> {
-        let rule = Adjusted::new(rule, self.decay()?, self.maximize);
-        Ok(Program::looking(rule))
+        Ok(Program::looking(self.decayed(rule)?))
     }
 
     /// [`run_own`](Self::run_own), of a rule that looks.
     pub(crate) fn look_own(&self, rule: impl Look) -> Result<Program, ConfigError> {
-        let rule = Adjusted::new(rule, WeightDecay::Own(self.weight_decay), self.maximize);
-        Ok(Program::looking(rule))
+        Ok(Program::looking(self.decaying(rule)))
     }
 
-    fn decay(&self) -> Result<WeightDecay, ConfigError> {
-        Ok(match self.kind {
+    /// A rule with decay of its own, and with its direction.
+    fn decaying<R>(&self, rule: R) -> Adjusted<R> {
+        Adjusted::new(rule, WeightDecay::Own(self.weight_decay), self.maximize)
+    }
+
+    /// A rule with weight decay around it, and with its direction.
+    fn decayed<R>(&self, rule: R) -> Result<Adjusted<R>, ConfigError> {
+        let decay = match self.kind {
             WeightDecayKind::Coupled => WeightDecay::Coupled(self.weight_decay),
             WeightDecayKind::Decoupled => WeightDecay::Decoupled(self.weight_decay),
             WeightDecayKind::Independent => WeightDecay::Independent(self.weight_decay),
@@ -125,7 +127,8 @@ impl Shared {
                 })?,
             },
             WeightDecayKind::Cautious => WeightDecay::Cautious(self.weight_decay),
-        })
+        };
+        Ok(Adjusted::new(rule, decay, self.maximize))
     }
 
     /// The program that runs an optimizer with a wrapper around it.

@@ -120,11 +120,6 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
         assert!(looks <= 3, "a rule looks at most three times, not {looks}");
     }
 
-    /// How many of the sums a look takes; the others mean nothing after it.
-    fn sums(_look: usize) -> usize {
-        <Self::Sums<f64> as Slots<f64>>::LEN
-    }
-
     /// How the terms of a look are put together.
     fn fold(_look: usize) -> Fold {
         Fold::Sum
@@ -250,6 +245,16 @@ impl Frame {
         let matrices = (0..rank).filter(of_matrices);
         let framed = self.rows.iter().chain(&self.cols).copied();
         matrices.chain(framed).collect()
+    }
+
+    /// How many elements there are in a parameter of this shape, in a row of it and in a column.
+    pub fn size(&self, shape: &[usize]) -> Size {
+        let count = |dims: &[usize]| dims.iter().map(|&dim| shape[dim]).product::<usize>() as f64;
+        Size {
+            row: count(&self.cols),
+            col: count(&self.rows),
+            ..Size::flat(shape)
+        }
     }
 
     /// The shape of what there is one number of for the whole, for each row or for each column.

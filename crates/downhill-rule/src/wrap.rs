@@ -262,10 +262,6 @@ impl<R: Look> Look for Adjusted<R> {
         self.rule.kept()
     }
 
-    fn sums(look: usize) -> usize {
-        R::sums(look)
-    }
-
     fn fold(look: usize) -> Fold {
         R::fold(look)
     }

@@ -52,8 +52,8 @@ optimizer! {
     variant, with_variant: LarsVariant = LarsVariant::Paper, ANY,
         shown_with r#"{"weight_decay": 0.1}"#;
     => |lars, shared| match lars.momentum {
-        0.0 => shared.look_own(Plain(lars)),
-        _ => shared.look_own(lars),
+        0.0 => shared.look_own(Trusting::<0>(lars)),
+        _ => shared.look_own(Trusting::<1>(lars)),
     }
 }
 
@@ -109,80 +109,25 @@ impl LarsCoefs {
     }
 }
 
-impl Look for Lars {
-    type State<V: Value> = [V; 1];
-    type Kept<V: Value> = [V; 0];
-    type Sums<V: Value> = [V; 2];
-    type Known<V: Value> = [V; 1];
-    type Coefs = LarsCoefs;
-
-    fn slots(&self) -> Vec<Slot> {
-        vec![Slot::zeros("momentum_buffer")]
-    }
-
-    fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<LarsCoefs> {
-        self.step(clock, shape)
-    }
-
-    #[inline(always)]
-    fn terms<const LOOK: usize, V: Value>(
-        coefs: &LarsCoefs,
-        _: &[V; 1],
-        param: &V,
-        grad: V,
-        _: [V; 1],
-    ) -> [V; 2] {
-        coefs.squares(param, grad)
-    }
-
-    fn settle<const LOOK: usize, V: Field>(
-        coefs: &LarsCoefs,
-        squares: [V; 2],
-        _: &Size,
-        _: [V; 1],
-        kept: [V; 0],
-    ) -> ([V; 1], [V; 0]) {
-        ([coefs.ratio(squares)], kept)
-    }
-
-    #[inline(always)]
-    fn direction<V: Value>(
-        coefs: &LarsCoefs,
-        [ratio]: &[V; 1],
-        param: &V,
-        grad: V,
-        [b]: [V; 1],
-    ) -> (V, [V; 1]) {
-        let Lars { momentum, dampening, nesterov, .. } = coefs.rule;
-        let d = coefs.direction(ratio, param, grad);
-        let b = b.scale(momentum).add_scaled(&d, 1.0 - dampening);
-        let u = match nesterov {
-            true => d.add_scaled(&b, momentum),
-            false => b.clone(),
-        };
-        (u, [b])
-    }
-}
-
-/// Without momentum, and without a state.
+/// With `M` momenta: one or none.
 #[derive(Clone)]
-struct Plain(Lars);
+struct Trusting<const M: usize>(Lars);
 
-impl Numbers for Plain {
+impl<const M: usize> Numbers for Trusting<M> {
     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
         self.0.number_mut(name)
     }
 }
 
-impl Look for Plain {
-    type State<V: Value> = [V; 0];
+impl<const M: usize> Look for Trusting<M> {
+    type State<V: Value> = [V; M];
     type Kept<V: Value> = [V; 0];
     type Sums<V: Value> = [V; 2];
     type Known<V: Value> = [V; 1];
     type Coefs = LarsCoefs;
 
     fn slots(&self) -> Vec<Slot> {
-        Vec::new()
+        vec![Slot::zeros("momentum_buffer"); M]
     }
 
     fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<LarsCoefs> {
@@ -195,7 +140,7 @@ impl Look for Plain {
         _: &[V; 1],
         param: &V,
         grad: V,
-        _: [V; 0],
+        _: [V; M],
     ) -> [V; 2] {
         coefs.squares(param, grad)
     }
@@ -216,8 +161,16 @@ impl Look for Plain {
         [ratio]: &[V; 1],
         param: &V,
         grad: V,
-        state: [V; 0],
-    ) -> (V, [V; 0]) {
-        (coefs.direction(ratio, param, grad), state)
+        momenta: [V; M],
+    ) -> (V, [V; M]) {
+        let Lars { momentum, dampening, nesterov, .. } = coefs.rule;
+        let d = coefs.direction(ratio, param, grad);
+        let momenta = momenta.map(|b| b.scale(momentum).add_scaled(&d, 1.0 - dampening));
+        let u = match momenta.first() {
+            Some(b) if nesterov => d.add_scaled(b, momentum),
+            Some(b) => b.clone(),
+            None => d,
+        };
+        (u, momenta)
     }
 }

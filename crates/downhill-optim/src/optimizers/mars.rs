@@ -51,8 +51,8 @@ optimizer! {
     /// Decay of the mean of its square.
     beta_2_1d, with_beta_2_1d: f64 = 0.95, DECAY;
     => |rule, shared| match rule.variant {
-        MarsVariant::AdamW => shared.look(rule),
-        MarsVariant::Lion => shared.look(MarsLion(rule)),
+        MarsVariant::AdamW => shared.look(Corrected::<1>(rule)),
+        MarsVariant::Lion => shared.look(Corrected::<0>(rule)),
     }
 }
 
@@ -86,78 +86,28 @@ impl Mars {
     }
 }
 
-impl Look for Mars {
-    type State<V: Value> = [V; 3];
-    type Kept<V: Value> = [V; 0];
-    type Sums<V: Value> = [V; 1];
-    type Known<V: Value> = [V; 1];
-    type Coefs = Coefs;
-
-    fn slots(&self) -> Vec<Slot> {
-        ["exp_avg", "exp_avg_sq", "last_grad"].map(Slot::zeros).to_vec()
-    }
-
-    fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<Coefs> {
-        self.step(clock, shape)
-    }
-
-    #[inline(always)]
-    fn terms<const LOOK: usize, V: Value>(
-        coefs: &Coefs,
-        _: &[V; 1],
-        _: &V,
-        grad: V,
-        [.., last]: [V; 3],
-    ) -> [V; 1] {
-        [Self::corrected(coefs, &grad, last).square()]
-    }
-
-    fn settle<const LOOK: usize, V: Field>(
-        _: &Coefs,
-        [squares]: [V; 1],
-        _: &Size,
-        _: [V; 1],
-        kept: [V; 0],
-    ) -> ([V; 1], [V; 0]) {
-        ([squares.sqrt().clamp_min(1.0).recip()], kept)
-    }
-
-    #[inline(always)]
-    fn direction<V: Value>(
-        coefs: &Coefs,
-        [shorter]: &[V; 1],
-        _: &V,
-        grad: V,
-        [m, v, last]: [V; 3],
-    ) -> (V, [V; 3]) {
-        let (debiased, ..) = coefs;
-        let c = Self::clipped(coefs, shorter, &grad, last);
-        let m = ema(m, c.clone(), debiased.rule.beta_1);
-        let v = ema(v, c.square(), debiased.rule.beta_2);
-        let root = debiased.root(v.clone()).offset(debiased.rule.epsilon);
-        (debiased.mean(m.clone()) / root, [m, v, grad])
-    }
-}
-
-/// With the sign of the mean for a direction.
+/// With `M` second moments: one, or none and the sign of the mean for a direction.
 #[derive(Clone)]
-struct MarsLion(Mars);
+struct Corrected<const M: usize>(Mars);
 
-impl Numbers for MarsLion {
+impl<const M: usize> Numbers for Corrected<M> {
     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
         self.0.number_mut(name)
     }
 }
 
-impl Look for MarsLion {
-    type State<V: Value> = [V; 2];
+impl<const M: usize> Look for Corrected<M> {
+    type State<V: Value> = ([V; 1], ([V; M], [V; 1]));
     type Kept<V: Value> = [V; 0];
     type Sums<V: Value> = [V; 1];
     type Known<V: Value> = [V; 1];
     type Coefs = Coefs;
 
     fn slots(&self) -> Vec<Slot> {
-        ["exp_avg", "last_grad"].map(Slot::zeros).to_vec()
+        let mut slots = vec![Slot::zeros("exp_avg")];
+        slots.extend([Slot::zeros("exp_avg_sq"); M]);
+        slots.push(Slot::zeros("last_grad"));
+        slots
     }
 
     fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<Coefs> {
@@ -170,7 +120,7 @@ impl Look for MarsLion {
         _: &[V; 1],
         _: &V,
         grad: V,
-        [_, last]: [V; 2],
+        (_, (_, [last])): Self::State<V>,
     ) -> [V; 1] {
         [Mars::corrected(coefs, &grad, last).square()]
     }
@@ -191,10 +141,19 @@ impl Look for MarsLion {
         [shorter]: &[V; 1],
         _: &V,
         grad: V,
-        [m, last]: [V; 2],
-    ) -> (V, [V; 2]) {
+        ([m], (second, [last])): Self::State<V>,
+    ) -> (V, Self::State<V>) {
+        let (debiased, ..) = coefs;
         let c = Mars::clipped(coefs, shorter, &grad, last);
-        let m = ema(m, c, coefs.0.rule.beta_1);
-        (m.clone().sign(), [m, grad])
+        let m = ema(m, c.clone(), debiased.rule.beta_1);
+        let second = second.map(|v| ema(v, c.clone().square(), debiased.rule.beta_2));
+        let u = match second.first() {
+            Some(v) => {
+                let root = debiased.root(v.clone()).offset(debiased.rule.epsilon);
+                debiased.mean(m.clone()) / root
+            }
+            None => m.clone().sign(),
+        };
+        (u, ([m], (second, [grad])))
     }
 }

@@ -1,7 +1,6 @@
-use downhill_rule::{Look, MAX_KNOWN, Real, Rule, Slots, Step};
+use downhill_rule::{Real, Rule, Slots, Step};
 use half::slice::HalfFloatSliceExt;
 
-use super::look::gather;
 use super::{Buffers, Element, Views, dispatch, parts, share};
 
 /// Elements of 16 bits that are widened at once: few enough to stay in the fastest cache.
@@ -16,7 +15,10 @@ pub(crate) fn elementwise<R: Rule, E: Element>(step: &Step<R::Coefs>, buffers: B
 }
 
 /// Runs a pass over buffers. It knows no rule, so that it is compiled once for all of them.
-fn over<E: Element>(buffers: Buffers<'_, E>, pass: &(dyn Fn(Buffers<'_, E::Compute>) + Sync)) {
+pub(super) fn over<E: Element>(
+    buffers: Buffers<'_, E>,
+    pass: &(dyn Fn(Buffers<'_, E::Compute>) + Sync),
+) {
     let run = |buffers| E::pass(buffers, pass);
     match parts(buffers.param.len()) {
         1 => run(buffers),
@@ -24,18 +26,6 @@ fn over<E: Element>(buffers: Buffers<'_, E>, pass: &(dyn Fn(Buffers<'_, E::Compu
             share(buffers.split(parts), run);
         }
     }
-}
-
-/// The move of a rule that has looked, with what is known from it.
-pub(super) fn informed<R: Look, E: Element>(
-    step: &Step<R::Coefs>,
-    known: &[f64; MAX_KNOWN],
-    buffers: Buffers<'_, E>,
-) {
-    over(buffers, &|buffers| match step.cautious {
-        0.0 => vectorised_informed::<R, E::Compute, false>(step, known, buffers),
-        _ => vectorised_informed::<R, E::Compute, true>(step, known, buffers),
-    });
 }
 
 /// The loop with the widest instructions of the machine. Not inlined: it is the largest part of what a rule
@@ -55,26 +45,6 @@ fn vectorised<R: Rule, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
                     false => R::advance(step, param, grad, state),
                     true => R::advance_cautiously(step, param, grad, state),
                 },
-            );
-        },
-    );
-}
-
-/// [`vectorised`], of a rule that has looked.
-#[inline(never)]
-fn vectorised_informed<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
-    step: &Step<R::Coefs>,
-    known: &[f64; MAX_KNOWN],
-    buffers: Buffers<'_, V>,
-) {
-    dispatch(
-        #[inline(always)]
-        || {
-            let known: R::Known<V> = gather(|at| V::from_f64(known[at]));
-            pass::<R::State<V>, V>(
-                buffers,
-                #[inline(always)]
-                |_, param, grad, state| R::advance::<CAUTIOUS, V>(step, &known, param, grad, state),
             );
         },
     );

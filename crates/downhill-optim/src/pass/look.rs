@@ -2,7 +2,8 @@
 
 use downhill_rule::{Fold, Look, MAX_KNOWN, MAX_SUMS, Real, Size, Slots, Step};
 
-use super::elementwise::informed;
+use super::elementwise::{over, pass};
+use super::slots::{gather, scattered, sum_count};
 use super::{Buffers, Element, MAX_SLOTS, Views, dispatch, parts, share};
 
 /// Lanes of a sum, so that none waits for the one before.
@@ -42,7 +43,7 @@ pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: B
             *slot = E::Compute::from_f64(number);
         }
     }
-    informed::<R, E>(step, &scattered(known), buffers);
+    move_by::<R, E>(step, &scattered(known), buffers);
 }
 
 /// One look: what is known after it, and the new state of the whole.
@@ -55,7 +56,7 @@ fn look<R: Look, E: Element, const LOOK: usize>(
 ) -> (R::Known<f64>, R::Kept<f64>) {
     let numbers = scattered(known.clone());
     let fold = R::fold(LOOK);
-    let sums = over(views, fold, &|views| match step.is_coupled() {
+    let sums = sums_over(views, fold, &|views| match step.is_coupled() {
         false => vectorised::<R, E::Compute, LOOK, false>(step, &numbers, views),
         true => vectorised::<R, E::Compute, LOOK, true>(step, &numbers, views),
     });
@@ -63,7 +64,7 @@ fn look<R: Look, E: Element, const LOOK: usize>(
 }
 
 /// Puts together what a pass finds in all parts. It knows no rule, so that it is compiled once for all of them.
-fn over<E: Element>(
+fn sums_over<E: Element>(
     views: Views<'_, E>,
     fold: Fold,
     pass: &(dyn Fn(Views<'_, E::Compute>) -> Sums + Sync),
@@ -117,7 +118,7 @@ fn vectorised<R: Look, V: Real + Element<Compute = V>, const LOOK: usize, const 
                 let mut part = stretch::<R, V, V, LOOK, COUPLED>(step, known, views);
                 let single = size_of::<V>() < size_of::<f64>();
                 let exact = |sum: &f64| SINGLE.contains(&sum.abs());
-                if single && fold == Fold::Sum && !part[..R::sums(LOOK)].iter().all(exact) {
+                if single && fold == Fold::Sum && !part[..sum_count::<R>()].iter().all(exact) {
                     part = stretch::<R, V, f64, LOOK, COUPLED>(step, known, views);
                 }
                 for (sum, part) in sums.iter_mut().zip(part) {
@@ -168,7 +169,7 @@ fn stretch<
         }
         for lane in 0..LANES {
             let found = glance(param[lane], grad[lane], state.map(|chunk| chunk[lane]));
-            for (sums, term) in lanes.iter_mut().zip(found).take(R::sums(LOOK)) {
+            for (sums, term) in lanes.iter_mut().zip(found).take(sum_count::<R>()) {
                 sums[lane] = joined(fold, sums[lane], term);
             }
         }
@@ -190,24 +191,34 @@ fn stretch<
     sums
 }
 
-/// Slots whose values are found by their place.
-#[inline(always)]
-pub(super) fn gather<V, S: Slots<V>>(value: impl Fn(usize) -> V) -> S {
-    let mut at = 0;
-    S::gather(&mut || {
-        at += 1;
-        value(at - 1)
-    })
+/// The move of a rule that has looked, with what is known from it.
+fn move_by<R: Look, E: Element>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    buffers: Buffers<'_, E>,
+) {
+    over(buffers, &|buffers| match step.cautious {
+        0.0 => vectorised_move::<R, E::Compute, false>(step, known, buffers),
+        _ => vectorised_move::<R, E::Compute, true>(step, known, buffers),
+    });
 }
 
-/// Slots as an array, zero where there are no more.
-#[inline(always)]
-pub(super) fn scattered<V: Real, S: Slots<V>, const N: usize>(slots: S) -> [V; N] {
-    let mut values = [V::default(); N];
-    let mut at = 0;
-    slots.scatter(&mut |value| {
-        values[at] = value;
-        at += 1;
-    });
-    values
+/// The loop of a move, as that of an elementwise rule.
+#[inline(never)]
+fn vectorised_move<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    buffers: Buffers<'_, V>,
+) {
+    dispatch(
+        #[inline(always)]
+        || {
+            let known: R::Known<V> = gather(|at| V::from_f64(known[at]));
+            pass::<R::State<V>, V>(
+                buffers,
+                #[inline(always)]
+                |_, param, grad, state| R::advance::<CAUTIOUS, V>(step, &known, param, grad, state),
+            );
+        },
+    );
 }

@@ -5,6 +5,7 @@ mod grid;
 mod look;
 mod permute;
 mod series;
+mod slots;
 mod squares;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -25,6 +25,11 @@ pub(crate) trait OnTensors {
     }
 }
 
+/// Slots from their tensors, of which there are as many.
+fn gather<S: Slots<TensorValue>>(mut tensors: impl Iterator<Item = TensorValue>) -> S {
+    S::gather(&mut || tensors.next().expect("one tensor per slot"))
+}
+
 impl<R: Rule> OnTensors for Elementwise<R> {
     fn step_tensors(
         &self,
@@ -34,17 +39,15 @@ impl<R: Rule> OnTensors for Elementwise<R> {
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
         let step = self.prepare(clock);
-        let mut slots = core::mem::take(state).into_iter().map(TensorValue);
-        let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
+        let slots = gather(core::mem::take(state).into_iter().map(TensorValue));
         let (param, slots) = R::go(&step, param, grad, slots);
         slots.scatter(&mut |slot: TensorValue| state.push(slot.0));
         param
     }
 
     fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
-        let mut slots = state.iter().cloned().map(TensorValue);
         self.0.has_evaluated().then(|| {
-            let slots = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
+            let slots = gather(state.iter().cloned().map(TensorValue));
             self.0.evaluated(param, slots)
         })
     }
@@ -67,11 +70,10 @@ impl<R: Look> OnTensors for Looking<R> {
             None => value,
         };
         let mut slots = core::mem::take(state).into_iter().map(TensorValue);
-        let mut overs = R::KEPT.into_iter();
-        let mut kept = R::Kept::gather(&mut || {
-            let slot = slots.next().expect("one tensor per slot");
-            into(slot, overs.next())
-        });
+        let mut kept = {
+            let kept = slots.by_ref().zip(R::KEPT);
+            gather(kept.map(|(slot, over)| into(slot, Some(over))))
+        };
         let observed = Observed::<R> {
             step: &step,
             size: grid
@@ -114,13 +116,8 @@ struct InGrid {
 
 impl InGrid {
     fn new(frame: Frame, shape: &[usize]) -> Self {
-        let count = |dims: &[usize]| dims.iter().map(|&dim| shape[dim]).product::<usize>() as f64;
         Self {
-            size: Size {
-                row: count(&frame.cols),
-                col: count(&frame.rows),
-                ..Size::flat(shape)
-            },
+            size: frame.size(shape),
             shape: shape.to_vec(),
             axes: frame.axes(shape.len()),
             frame,
@@ -168,14 +165,8 @@ struct Observed<'a, R: Look> {
 }
 
 impl<R: Look> Observed<'_, R> {
-    fn state(&self) -> R::State<TensorValue> {
-        let mut slots = self.state.iter().cloned();
-        R::State::gather(&mut || slots.next().expect("one tensor per slot"))
-    }
-
     fn moved(self, known: &R::Known<TensorValue>) -> (TensorValue, R::State<TensorValue>) {
-        let mut slots = self.state.into_iter();
-        let state = R::State::gather(&mut || slots.next().expect("one tensor per slot"));
+        let state = gather(self.state.into_iter());
         match self.step.cautious {
             0.0 => R::advance::<false, _>(self.step, known, self.param, self.grad, state),
             _ => R::advance::<true, _>(self.step, known, self.param, self.grad, state),
@@ -188,16 +179,12 @@ impl<R: Look> Observed<'_, R> {
         kept: R::Kept<TensorValue>,
     ) -> (R::Known<TensorValue>, R::Kept<TensorValue>) {
         let (param, grad) = (self.param.clone(), self.grad.clone());
-        let terms = R::glance::<LOOK, true, _>(self.step, &known, param, grad, self.state());
+        let state = gather(self.state.iter().cloned());
+        let terms = R::glance::<LOOK, true, _>(self.step, &known, param, grad, state);
         let mut folded: Vec<TensorValue> = Vec::new();
         let over = R::over(LOOK);
         terms.scatter(&mut |term: TensorValue| {
-            let at = folded.len();
-            if at >= R::sums(LOOK) {
-                folded.push(folded[0].clone());
-                return;
-            }
-            folded.push(match (over[at], R::fold(LOOK)) {
+            folded.push(match (over[folded.len()], R::fold(LOOK)) {
                 (Over::Whole, Fold::Sum) => term.sum(),
                 (Over::Whole, Fold::Max) => term.max(),
                 (Over::Rows, Fold::Sum) => term.sum_dim(2),
@@ -206,8 +193,7 @@ impl<R: Look> Observed<'_, R> {
                 (Over::Cols, Fold::Max) => term.max_dim(1),
             });
         });
-        let mut folded = folded.into_iter();
-        let sums = R::Sums::gather(&mut || folded.next().expect("one tensor per term"));
+        let sums = gather(folded.into_iter());
         R::settle::<LOOK, _>(&self.step.coefs, sums, &self.size, known, kept)
     }
 }
@@ -297,8 +283,7 @@ impl InTensors<'_> {
 impl Stage for InTensors<'_> {
     fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field) {
         let field = self.take(on);
-        let mut own = core::mem::take(&mut self.own).into_iter();
-        let state = R::State::gather(&mut || own.next().expect("one tensor per slot"));
+        let state = gather(core::mem::take(&mut self.own).into_iter());
         let (field, state) = R::advance(step, field, self.grad.clone(), state);
         state.scatter(&mut |value| self.own.push(value));
         self.put(on, field);
