@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::common::devices;
 use crate::common::net::{ALL, Net};
-use crate::common::rows::rows_on;
+use crate::common::rows::rows_alone_on;
 use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
@@ -62,7 +62,7 @@ fn identity(config: &OptimizerConfig) -> Option<Identity> {
 fn a_record_of_this_library_goes_on_bit_for_bit() {
     for device in devices() {
         for &dtype in device.dtypes {
-            for row in rows_on(&device) {
+            for row in rows_alone_on(&device) {
                 for (label, config) in row.configs() {
                     let label = format!("{label} on {} in {dtype:?}", device.name);
                     let on = (&device.device, dtype);

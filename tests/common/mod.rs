@@ -10,6 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_pack::Scalar;
+use downhill::optim::drive::{Directive, Directives, Driven, ModelState, directed, looking};
 use downhill::optim::{RuleOptimizer, RuleState};
 
 /// A device to test on.
@@ -104,6 +105,9 @@ pub struct Subject {
     shape: Vec<usize>,
     param: TensorData,
     state: Option<RuleState>,
+    /// Of an optimizer that looks at the whole model, which is this parameter alone.
+    of_model: Option<ModelState>,
+    steps: u64,
 }
 
 /// Calls a function that is generic over the rank.
@@ -139,6 +143,8 @@ impl Subject {
         param: &[f64],
     ) -> Self {
         Self {
+            of_model: ModelState::new(&optim),
+            steps: 0,
             optim,
             device: device.clone(),
             dtype,
@@ -162,12 +168,29 @@ impl Subject {
             let param = core::mem::replace(&mut subject.param, TensorData::new(vec![0.0], [1]));
             let param = tensor::<D>(param, &subject.device, subject.dtype);
             let grad = tensor::<D>(grad, &subject.device, subject.grad_dtype);
-            let (param, state) = subject.optim.step(lr, param, grad, subject.state.take());
+            let mut directive = Directive {
+                loss: Some((subject.steps as f64).recip()),
+                ..Directive::default()
+            };
+            let (mut param, mut state) = (param, subject.state.take());
+            if let Some(of_model) = &mut subject.of_model {
+                directive.of_model = [of_model.told()].into();
+                let look = || subject.optim.step(lr, param, grad.clone(), state);
+                let seen;
+                ((param, state), seen) = looking(Directives::All(directive.clone()), look);
+                let loss = directive.loss;
+                let (told, settled) = of_model.settled(lr, loss, &Driven::default(), &seen);
+                directive.of_model = [told].into();
+                *of_model = settled;
+            }
+            let step = || subject.optim.step(lr, param, grad, state);
+            let (param, state) = directed(Directives::All(directive), step);
             assert_eq!(param.dtype(), subject.dtype, "a step keeps the precision");
             subject.param = param.into_data();
             subject.state = state;
         }
         let grad = TensorData::new(grad.to_vec(), self.shape.clone());
+        self.steps += 1;
         with_rank!(self.shape.len(), go(self, lr, grad));
     }
 
@@ -181,6 +204,8 @@ impl Subject {
             shape: self.shape.clone(),
             param: self.param.clone(),
             state: self.state.clone(),
+            of_model: self.of_model.clone(),
+            steps: self.steps,
         }
     }
 
@@ -216,6 +241,12 @@ impl Subject {
         floats(with_rank!(self.shape.len(), go(self)))
     }
 
+    /// What is known of the model, which is this parameter alone.
+    pub fn of_model(&self) -> Vec<f64> {
+        let numbers = self.of_model.iter().flat_map(ModelState::numbers);
+        numbers.map(|(_, number)| number).collect()
+    }
+
     pub fn param_data(&self) -> &TensorData {
         &self.param
     }
@@ -228,9 +259,12 @@ impl Subject {
     pub fn named_state(&self) -> Vec<(String, Vec<f64>)> {
         let tensors = self.state().tensors().into_iter();
         let scalars = self.state().scalars().into_iter();
+        let of_model = self.of_model.iter().flat_map(ModelState::numbers);
+        let of_model = of_model.map(|(name, number)| (name.to_string(), vec![number]));
         tensors
             .map(|(name, data)| (name, floats(data)))
             .chain(scalars.map(|(name, value)| (name, vec![value])))
+            .chain(of_model)
             .collect()
     }
 }

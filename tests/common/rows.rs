@@ -64,6 +64,9 @@ const SAMPLE: &[&str] = &[
     "schedule_free_adamw",
     "lookahead",
     "schedule_free",
+    "sm3",
+    "adamp",
+    "prodigy",
     "slides_adafactor",
 ];
 
@@ -75,8 +78,13 @@ pub fn rows_on(device: &TestDevice) -> impl Iterator<Item = &'static Row> {
         .filter(move |row| all || SAMPLE.contains(&row.name))
 }
 
+/// Those of them that can be stepped without a driver.
+pub fn rows_alone_on(device: &TestDevice) -> impl Iterator<Item = &'static Row> {
+    rows_on(device).filter(|row| row.is_alone())
+}
+
 /// Of these the optimizer inside is given another gradient, for which a step needs a buffer.
-const FILTERING: &[&str] = &["grokfast"];
+const FILTERING: &[&str] = &["grokfast", "orthograd", "gradient_centralization"];
 
 /// The value of a setting in `config`.
 fn value_of(config: &OptimizerConfig, name: &str) -> Value {
@@ -98,7 +106,12 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
         SettingKind::Number => vec![numbers()],
         SettingKind::OptionalNumber if default.is_null() => vec![numbers()],
         SettingKind::OptionalNumber => vec![vec![Value::Null]],
-        SettingKind::Count => vec![vec![json!(default.as_u64().unwrap() + 127)]],
+        SettingKind::Count => {
+            let candidates = [default.as_u64().unwrap() + 127, 2];
+            let fits = |count: &u64| setting.range.contains(*count as f64);
+            let fitting = candidates.into_iter().filter(fits);
+            vec![fitting.map(|count| json!(count)).collect()]
+        }
         SettingKind::Flag => vec![vec![json!(!default.as_bool().unwrap())]],
         SettingKind::Choice(names) => {
             let names = names.iter().map(|name| json!(name));
@@ -108,6 +121,31 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
         SettingKind::Optimizer => vec![vec![json!({"name": "rmsprop"})]],
         SettingKind::Object => Vec::new(),
     }
+}
+
+/// Settings that have a test of their own: the kinds of weight decay, what only acts where a direction can disagree
+/// with its gradient, what is of several tensors, and clipping, which is Burn's.
+pub const APART: &[&str] = &[
+    "cautious",
+    "weight_decay_kind",
+    "peak_learning_rate",
+    "grad_clipping",
+    "layer_wise",
+];
+
+/// Settings with which an optimizer that finds its rate has begun to: from its default it hardly moves at first.
+fn begun(settings: &[&Setting]) -> Value {
+    let begins = ["d0", "reps_rel"];
+    let begins = begins
+        .into_iter()
+        .filter(|name| settings.iter().any(|has| has.name == *name));
+    Value::Object(begins.map(|name| (name.to_string(), json!(0.1))).collect())
+}
+
+fn config_of(name: &str, settings: &str) -> OptimizerConfig {
+    let mut json: Value = serde_json::from_str(settings).expect(settings);
+    json["name"] = name.into();
+    OptimizerConfig::from_json(&json.to_string()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// `base` with more settings.
@@ -123,16 +161,16 @@ impl Row {
     fn new(info: &OptimizerInfo) -> Self {
         let name = info.name;
         let default = OptimizerConfig::by_name(name).unwrap();
-        let mut configs = vec!["{}".to_string()];
-        let mut options = Vec::new();
         let settings = default.settings();
+        let begun = begun(&settings);
+        let mut configs = vec![begun.to_string()];
+        let mut options = Vec::new();
         for setting in &settings {
-            // The kinds of weight decay have a test of their own; Burn clips, not the optimizer.
-            if ["weight_decay_kind", "peak_learning_rate", "grad_clipping"].contains(&setting.name)
-            {
+            if APART.contains(&setting.name) {
                 continue;
             }
-            let mut base: Value = serde_json::from_str(setting.shown_with).unwrap();
+            let base: Value = serde_json::from_str(setting.shown_with).unwrap();
+            let mut base = with(&begun, &base);
             // Without momentum, gradient descent has one kind of decay only.
             let decoupled = setting.name == "decoupled_weight_decay";
             let needed = setting.needs.or(decoupled.then_some("momentum"));
@@ -151,7 +189,7 @@ impl Row {
                 }
                 SettingKind::Choice(_) => true,
                 // The steps are too small for 16 bits then.
-                _ if setting.name == "base_learning_rate" => false,
+                _ if ["base_learning_rate", "lower_bound"].contains(&setting.name) => false,
                 _ => found == json!(0.0) || found.is_null(),
             };
             for values in others(setting, &found) {
@@ -166,8 +204,9 @@ impl Row {
             .any(|setting| setting.name == "weight_decay_kind")
         {
             let cautious = json!({"weight_decay": 0.1, "weight_decay_kind": "cautious"});
-            configs.push(cautious.to_string());
+            configs.push(with(&begun, &cautious).to_string());
         }
+        let default = config_of(name, &begun.to_string());
         Self {
             name,
             configs,
@@ -180,9 +219,17 @@ impl Row {
 
     /// A configuration by its JSON without the name.
     pub fn config(&self, settings: &str) -> OptimizerConfig {
-        let mut json: serde_json::Value = serde_json::from_str(settings).expect(settings);
-        json["name"] = self.name.into();
-        OptimizerConfig::from_json(&json.to_string()).unwrap_or_else(|error| panic!("{error}"))
+        config_of(self.name, settings)
+    }
+
+    /// Whether it can be stepped without a driver: it looks at no more than a parameter.
+    pub fn is_alone(&self) -> bool {
+        !self.config("{}").try_build().unwrap().looks_at_model()
+    }
+
+    /// Whether it needs the loss of each step.
+    pub fn needs_loss(&self) -> bool {
+        self.config("{}").try_build().unwrap().needs_loss()
     }
 
     /// Whether a step needs a buffer of the parameter's size.
@@ -190,11 +237,15 @@ impl Row {
         FILTERING.contains(&self.name)
     }
 
-    /// Names of the state that it has by default, tensors and scalars.
-    pub fn state_names(&self) -> Vec<String> {
+    /// Names of the state that it has of a matrix and of a vector, tensors and scalars.
+    pub fn state_names(&self) -> [Vec<String>; 2] {
+        [&[2, 2][..], &[4]].map(|shape| self.state_names_of(shape))
+    }
+
+    fn state_names_of(&self, shape: &[usize]) -> Vec<String> {
         let device = super::devices().remove(0).device;
         let optim = self.config("{}").try_build().unwrap();
-        let mut subject = super::Subject::new(optim, &device, DType::F32, &[2, 2], &[1.0; 4]);
+        let mut subject = super::Subject::new(optim, &device, DType::F32, shape, &[1.0; 4]);
         subject.step(0.1, &[1.0; 4]);
         let state = subject.state();
         let scalars = state.scalars().into_iter().map(|(name, _)| name);

@@ -408,3 +408,37 @@ fn quantised_parameters_have_no_average_and_follow_only_as_a_whole() {
     let copied = polyak_update(other, &model, 1.0).unwrap();
     assert_eq!(output(&copied), output(&model));
 }
+
+#[test]
+fn a_training_goes_on_from_the_average() {
+    for_all(|label, device, dtype| {
+        let inner = &device.device;
+        let net = Net::new(1, inner, dtype);
+        let make = |net: &Net| {
+            Driver::builder(optim::AdamConfig::new().init(), 0.1)
+                .with_averaging(Averaging::ema(0.9))
+                .bind(net)
+                .unwrap()
+        };
+        let mut driver = make(&net);
+        let same = driver.switch_to_average(net.clone());
+        assert_eq!(same.values(), net.values(), "{label}");
+        let trained = train(&mut driver, net, 0..4, inner, dtype);
+        let averaged = driver.averaged(&trained).values();
+        let state_before = state(&driver);
+        let switched = driver.switch_to_average(trained);
+        assert_eq!(switched.values(), averaged, "{label}");
+        assert_eq!(state(&driver), state_before, "{label}");
+        assert!(switched.weight.is_require_grad(), "{label}");
+        // The average is not moved with the parameters that begin where it is.
+        let kept = driver.averaged(&switched).values();
+        let went_on = train(&mut driver, switched, 4..5, inner, dtype);
+        assert_ne!(went_on.values(), averaged, "{label}");
+        assert_ne!(
+            driver.averaged(&went_on).values(),
+            went_on.values(),
+            "{label}"
+        );
+        assert_eq!(kept, averaged, "{label}");
+    });
+}

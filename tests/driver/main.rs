@@ -15,6 +15,7 @@ mod concurrency;
 mod driven;
 mod evaluated;
 mod groups;
+mod model_scope;
 mod non_finite;
 mod parts;
 mod properties;
@@ -30,7 +31,7 @@ use burn::nn::{self, BatchNorm, BatchNormConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use common::net::{ALL, Net, SHAPES, Values, grad_values, make, train, values, zeros};
-use common::rows::{Row, rate_for, rows_on};
+use common::rows::{Row, rate_for, rows_alone_on, rows_on};
 use common::{TestDevice, assert_close, devices, floats, rounding, tensor, values_of};
 use downhill::optim::{self, Identity, OptimizerConfig, canonical_bytes};
 use downhill::schedule::{LinearConfig, ScheduleConfig};
@@ -49,9 +50,9 @@ fn for_all(mut test: impl FnMut(&str, &TestDevice, DType)) {
     }
 }
 
-/// Every configuration of every row.
+/// Every configuration of every row, but of those that want the loss: see model_scope.rs.
 fn for_rows(device: &TestDevice, mut test: impl FnMut(&str, &Row, &OptimizerConfig)) {
-    for row in rows_on(device) {
+    for row in rows_on(device).filter(|row| !row.needs_loss()) {
         for (label, config) in row.configs() {
             test(&label, row, &config);
         }

@@ -55,7 +55,7 @@ fn a_choice_of_parameters_is_what_its_operators_say() {
 fn a_driver_goes_on_with_the_state_that_its_optimizer_has() {
     for device in devices() {
         let inner = &device.device;
-        for row in rows_on(&device) {
+        for row in rows_alone_on(&device) {
             let label = format!("{} on {}", row.name, device.name);
             let make = || row.config(&row.configs[0]).try_init().unwrap();
             let mut optim = make();
@@ -79,9 +79,8 @@ fn a_driver_goes_on_with_the_state_that_its_optimizer_has() {
                 assert_same(&label, &device, found, expected);
             }
             let optim = driver.into_optimizer();
-            if !["".to_string(), "momentum_buffer".to_string()]
-                .contains(&row.state_names().join(" "))
-            {
+            let sgd_has = |names: Vec<String>| ["", "momentum_buffer"].contains(&&*names.join(" "));
+            if !row.state_names().into_iter().any(sgd_has) {
                 // The state is another rule's.
                 let sgd = optim::SgdConfig::new().with_momentum(0.9).init();
                 let loaded = sgd.from_bytes(optim.into_bytes().unwrap()).unwrap();

@@ -49,6 +49,9 @@ impl Shapes {
 fn empty_and_odd_shaped_parameters_are_stepped_like_others() {
     for_all(|label, device, dtype| {
         for_rows(device, |row_label, row, config| {
+            if !row.is_alone() {
+                return;
+            }
             let label = format!("{row_label} on {label}");
             let net = Shapes::new(&device.device, dtype);
             let make = || config.try_init().unwrap();

@@ -16,13 +16,15 @@ fn runs_on(device: &str, case: &Case) -> bool {
     device != "wgpu" || (asked && case.grad_scale == 1.0 && case.shape.len() < 3)
 }
 
-fn check(dtype: DType, check: impl Fn(&Case, &TestDevice) -> Result<(), String>) {
+/// On devices that know one precision, in another one.
+fn check(dtype: DType, precision: DType, check: impl Fn(&Case, &TestDevice) -> Result<(), String>) {
     let mut failures = Vec::new();
     let mut checked = 0;
     for file in files() {
         let cases = cases(&file);
         for device in devices_with(dtype) {
-            for case in cases.iter().filter(|case| runs_on(device.name, case)) {
+            let cases = cases.iter().filter(|case| case.is_for(precision));
+            for case in cases.filter(|case| runs_on(device.name, case)) {
                 checked += 1;
                 failures.extend(check(case, &device).err());
             }
@@ -38,14 +40,14 @@ fn check(dtype: DType, check: impl Fn(&Case, &TestDevice) -> Result<(), String>)
 
 #[test]
 fn in_f64() {
-    check(DType::F64, |case, device| {
+    check(DType::F64, DType::F64, |case, device| {
         case.check(case.optimizer(), device, DType::F64)
     });
 }
 
 #[test]
 fn in_f32() {
-    check(DType::F32, |case, device| {
+    check(DType::F32, DType::F32, |case, device| {
         case.check(case.optimizer(), device, DType::F32)
     });
 }
@@ -68,7 +70,7 @@ fn as_plain_numbers() {
 #[test]
 fn as_tensors() {
     // A backend without f64 has no pass over memory either.
-    check(DType::F64, |case, device| {
+    check(DType::F64, DType::F32, |case, device| {
         case.check_tensor_operations(case.optimizer(), device)
     });
 }

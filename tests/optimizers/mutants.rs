@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::common::golden::{Case, cases, files};
+use crate::common::rows::APART;
 use crate::common::{devices, devices_with};
 use burn::tensor::DType;
 use downhill::optim::{
@@ -307,9 +308,7 @@ fn a_change_of_any_setting_is_noticed() {
     for (name, cases) in &of_names {
         let default = OptimizerConfig::by_name(name).unwrap();
         for setting in default.settings() {
-            // Burn clips, and the kinds have a file of their own.
-            if ["grad_clipping", "weight_decay_kind", "peak_learning_rate"].contains(&setting.name)
-            {
+            if APART.contains(&setting.name) {
                 continue;
             }
             let fails = |case: &Case| {

@@ -3,7 +3,7 @@
 
 use crate::common::rows::ROWS;
 use burn::tensor::DType;
-use downhill::optim::{AdamConfig, ConfigError, OptimizerConfig, SettingKind, SgdConfig};
+use downhill::optim::{AdamConfig, ConfigError, OptimizerConfig, Range, SettingKind, SgdConfig};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -16,6 +16,10 @@ fn every_numeric_setting_refuses_what_it_must() {
         for setting in row.config("{}").settings() {
             let bad: Vec<Value> = match setting.kind {
                 SettingKind::Number | SettingKind::OptionalNumber => {
+                    // JSON has no number that is none.
+                    if setting.range.allowed == Range::FINITE.allowed {
+                        continue;
+                    }
                     let bad = NUMBERS.iter().filter(|x| !setting.range.contains(**x));
                     bad.map(|x| json!(x)).collect()
                 }
@@ -344,4 +348,43 @@ fn the_guide_shows_all_that_an_optimizer_is_made_of() {
     assert_eq!(block(&guide, "python"), read(reference).trim_end());
     let list = read("crates/downhill-optim/src/optimizers/mod.rs");
     assert_eq!(list.matches("AdaMax").count(), 1);
+}
+
+#[test]
+fn what_treats_every_element_alone_can_be_cautious_and_nothing_else() {
+    let device = crate::common::devices().remove(0);
+    let mut cautious = 0;
+    for row in ROWS.iter() {
+        let json = json!({"name": row.name, "cautious": true}).to_string();
+        let takes = row
+            .config("{}")
+            .settings()
+            .iter()
+            .any(|setting| setting.name == "cautious");
+        let config = match OptimizerConfig::from_json(&json) {
+            Ok(config) => config,
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!takes && error.contains("no setting `cautious`"), "{error}");
+                continue;
+            }
+        };
+        assert!(takes, "{}", row.name);
+        cautious += 1;
+        let moved = |config: &OptimizerConfig| {
+            let optim = config.try_build().unwrap();
+            let start = [0.5, -1.0, 2.0, -0.25];
+            let mut subject =
+                crate::common::Subject::new(optim, &device.device, DType::F32, &[4], &start);
+            for t in 0..8 {
+                subject.step(0.05, &[0.1, -0.2, -0.3, 0.4].map(|g| g * f64::from(t - 3)));
+            }
+            subject.param()
+        };
+        // Whatever remembers gradients goes another way when they turn.
+        if ["adam", "lion", "nadam", "radam", "adabelief"].contains(&row.name) {
+            assert_ne!(moved(&config), moved(&row.config("{}")), "{}", row.name);
+        }
+    }
+    assert!(cautious > 40, "{cautious}");
 }

@@ -24,15 +24,22 @@ RESEEDED = {"rmsprop/weight_decay/[4, 3]/1.0": "/2"}
 class Cases:
     """Collects the cases of one file."""
 
-    def __init__(self, file, learning_rate, reference, libraries=()):
-        """`libraries` are packages to name with their versions, beside the usual."""
+    def __init__(self, file, learning_rate, reference, libraries=(), single=1):
+        """`libraries` are packages to name with their versions, beside the usual.
+
+        `single` is how many times as far as usual single precision may be off; 0 where
+        it cannot follow.
+        """
         self.file = file
         self.learning_rate = learning_rate
         self.reference = reference
         self.libraries = libraries
+        self.single = single
         self.lines = []
 
-    def add(self, case, config, shape, grad_scale=1.0, learning_rate=None):
+    def add(
+        self, case, config, shape, grad_scale=1.0, learning_rate=None, single=None
+    ):
         rate = self.learning_rate if learning_rate is None else learning_rate
         key = f"{self.file}/{case}/{shape}/{grad_scale}"
         key += RESEEDED.get(key, "")
@@ -56,18 +63,21 @@ class Cases:
             "params": params,
             "state": {name: flat(x) for name, x in optimizer.state.items()},
         }
+        single = self.single if single is None else single
+        if single != 1:
+            record["single"] = single
         if hasattr(optimizer, "evaluated"):
             record["evaluated"] = flat(optimizer.evaluated())
         line = json.dumps(record, separators=(",", ":"), allow_nan=False)
         self.lines.append(line)
 
-    def everywhere(self, case, config, shapes=SHAPES):
+    def everywhere(self, case, config, shapes=SHAPES, single=None):
         """All `shapes` at scale 1, and all scales on the two option shapes."""
         for shape in shapes:
-            self.add(case, config, shape)
+            self.add(case, config, shape, single=single)
         for grad_scale in SCALES:
             for shape in OPTION_SHAPES:
-                self.add(case, config, shape, grad_scale)
+                self.add(case, config, shape, grad_scale, single=single)
 
     def option(self, case, config, learning_rate=None):
         for shape in OPTION_SHAPES:

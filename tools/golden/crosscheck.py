@@ -23,29 +23,42 @@ import optax
 import optax.contrib
 import optimizers
 import pytorch_optimizer
+import quad
 import torch
-from inputs import STEPS, inputs, learning_rates
+from inputs import STEPS, inputs, learning_rates, losses
 from optimizers import (
     adabound,
     adafactor,
+    adam_mini,
+    adamp,
     adan,
     adanorm,
     adapnm,
     adopt,
     aggmo,
+    cautious,
+    dadapt_adam,
+    dadapt_sgd,
     diffgrad,
+    dog,
+    gradient_centralization,
     lamb,
     laprop,
     lars,
     madgrad,
     mars,
+    momo,
+    momo_adam,
     nadam,
     optimistic_adam,
+    orthograd,
+    prodigy,
     qhadam,
     radam,
     rmsprop,
     sgd,
     simplified_ademamix,
+    sm3,
     weight_decay,
 )
 
@@ -156,23 +169,153 @@ KNOWN = (
         {"name": "adamw", "weight_decay_kind": "cautious", **DECAY},
         *(3, 0.1, 0.4380960319, 1.2573958850),
     ),
+    (
+        "cautious",
+        {"name": "adamw", "cautious": True, "weight_decay": 0.0},
+        *(3, 0.1, 0.4950804335, 1.3065452013),
+    ),
+    (
+        "orthograd",
+        {"optimizer": {"name": "sgd"}},
+        *(1, 0.1, 0.4975614609, 1.4587190162),
+    ),
+    ("dog", {}, 3, 1.0, 0.4999998526, 1.4999977263),
+    ("dowg", {}, 3, 1.0, 0.4992941658, 1.4940749691),
+    ("adamp", DECAY, 3, 0.1, 0.4341857867, 1.2573959845),
+    ("sgdp", {"momentum": 0.9, **DECAY}, 3, 0.1, 0.3742, 0.9607),
+    ("stable_spam", {}, 3, 0.1, 0.4576876862, 1.3077200349),
+    ("came", {}, 3, 0.1, 0.2622292331, -0.5633875093),
+    ("sm3", {}, 3, 0.1, 0.4280705348, 1.4082475795),
+    ("adam_mini", {}, 3, 0.1, 0.5031842367, 1.2792606334),
+    # What the authors' own function gives with one second moment for the whole.
+    ("amos", {"scale": 1.0}, 3, 0.1, 0.4934415738, 1.3438769888),
+    (
+        "amos",
+        {
+            "scale": 0.8,
+            "beta": 0.9,
+            "momentum": 0.9,
+            "extra_l2": 0.01,
+            "c_coef": 2.0,
+            "d_coef": 1.0,
+        },
+        *(8, 0.1, 0.4857463846, 1.2960528344),
+    ),
 )
+
+
+# What the optimizers and wrappers that depend on the whole model give on the quadratic
+# of quad.py's first tensor.
+GROWTH = {"growth_rate": 1.02}
+MOMENTUM = {"momentum": 0.9}
+CORRECTED = {"use_bias_correction": True}
+QUADRATIC = (
+    # What descends, config, learning rate, steps, first, last.
+    (prodigy, {}, 1.0, 50, -0.0049742508, 0.2516240152),
+    (prodigy, CORRECTED, 1.0, 50, -0.1188582151, 0.1773709788),
+    (prodigy, DECAY, 1.0, 50, -0.0084165503, -0.0817602921),
+    (prodigy, {"d_coef": 2.0}, 1.0, 50, -0.0365255624, -0.2455297336),
+    (prodigy, GROWTH, 1.0, 50, 0.4992143731, 1.4992143002),
+    (dadapt_adam, {}, 1.0, 50, 0.1891952547, -0.0178932742),
+    (dadapt_adam, CORRECTED, 1.0, 50, 0.0561715426, 0.2724310435),
+    (dadapt_sgd, MOMENTUM, 1.0, 50, -0.0962587684, -0.2887763053),
+    (dog, {}, 1.0, 50, 0.4838043920, 1.4514131760),
+    (momo_adam, {}, 0.1, 50, 0.0101108747, 0.0410532681),
+    ("sam", {}, 0.1, 3, 0.3623170856, 1.0869512567),
+    ("asam", {}, 0.1, 3, 0.3602588254, 0.9888346420),
+    ("looksam", {}, 0.1, 3, 0.3917951832, 1.1753855496),
+    ("mechanic", {}, 1.0, 50, 0.1757611825, 0.5272835474),
+)
+
+
+# Those whose values are of a matrix with an output in each row.
+OUTPUTS_IN_ROWS = ("adam_mini", "adamp", "sgdp")
 
 
 def known(name, config, steps, learning_rate, first, last):
     config = {"name": name, **config}
     rates = [learning_rate] * STEPS
     reference = optimizers.load(name).reference
-    _, optimizer = reference(config, np.array(START), rates)
+    turn = np.transpose if name in OUTPUTS_IN_ROWS else np.array
+    _, optimizer = reference(config, turn(START), rates)
     for t in range(1, steps + 1):
-        gradient = np.array(GRADIENTS[(t - 1) % 3])
+        gradient = turn(GRADIENTS[(t - 1) % 3])
         optimizer.step(t, learning_rate, gradient)
-    end = optimizer.parameter
+    end = turn(optimizer.parameter)
     difference = max(abs(end[0, 0] - first), abs(end[1, 2] - last))
     # The values have ten digits, and QHAdam's is from where the weights are in float32.
     tolerance = 1e-8 if name == "qhadam" else 2e-10
     verdict = "ok" if difference <= tolerance else "DIFFERENT"
     print(f"{verdict:9} {difference:8.1e}  {name} {config}, {steps} steps")
+    return verdict == "ok"
+
+
+def known_losses():
+    """MoMo's after three steps with these losses and the gradients of `KNOWN`."""
+    _, optimizer = momo.reference({}, np.array(START), None)
+    for t, loss in enumerate((1.0, 0.9, 0.7)):
+        optimizer.step(t + 1, 1.0, np.array(GRADIENTS[t]), loss)
+    end = optimizer.parameter
+    return judged("momo, 3 steps", end, 0.3776153949, 0.7232102641)
+
+
+def known_centralized():
+    """What gradient centralisation makes of the first gradient's first row."""
+    config = {"optimizer": {"name": "sgd"}}
+    start = np.transpose(START)
+    _, optimizer = gradient_centralization.reference(config, start, None)
+    optimizer.step(1, 1.0, np.transpose(GRADIENTS[0]))
+    row = np.array(START)[0] - optimizer.parameter[:, 0]
+    difference = np.abs(row - [0.0333333, -0.2666667, 0.2333333]).max()
+    # The values have seven digits.
+    verdict = "ok" if difference <= 1e-7 else "DIFFERENT"
+    print(f"{verdict:9} {difference:8.1e}  a row that gradient centralisation centres")
+    return verdict == "ok"
+
+
+def quadratic(module, config, learning_rate, steps, first, last):
+    arguments = (learning_rate, ("w",), steps)
+    if module == "mechanic":
+        result = quad.descend_mechanic(config, *arguments)
+    elif module in quad.SAM:
+        kind, config = quad.SAM[module]
+        result = quad.descend_sam(kind, config, *arguments)
+    else:
+        result = quad.descend(module, config, *arguments)
+    name = getattr(module, "__name__", module)
+    label = f"{name} {config} on a quadratic, {steps} steps"
+    return judged(label, result[1]["w"], first, last)
+
+
+def judged(label, end, first, last):
+    difference = max(abs(end[0, 0] - first), abs(end[1, 2] - last))
+    # The values have ten digits; those of SAM are from where the norm is in float32.
+    verdict = "ok" if difference <= 2e-9 else "DIFFERENT"
+    print(f"{verdict:9} {difference:8.1e}  {label}")
+    return verdict == "ok"
+
+
+def sharpness(kind):
+    """The references of SAM on both tensors of quad.py as one vector, in NumPy."""
+    _, options = quad.SAM[kind]
+    curvature = np.concatenate([np.ravel(x) for x in quad.CURVATURE.values()])
+    p = np.concatenate([np.ravel(x) for x in quad.START.values()])
+    rho, norm = options["rho"], np.linalg.norm
+    for _ in range(quad.SAM_STEPS):
+        g = curvature * p
+        if kind == "asam":
+            away = rho * p * p * g / (norm(p * g) + 1e-12)
+        else:
+            away = rho * g / (norm(g) + 1e-12)
+        h = curvature * (p + away)
+        if kind == "gsam":
+            h = h - options["alpha"] * (g - g @ h / (h @ h) * h)
+        p = p - 0.1 * h
+    _, values, _ = quad.descend_sam(*quad.SAM[kind], 0.1)
+    found = np.concatenate([x.ravel() for x in values.values()])
+    difference = np.abs(found - p).max()
+    verdict = "ok" if difference <= 1e-11 else "DIFFERENT"
+    print(f"{verdict:9} {difference:8.1e}  {kind} of the whole model in NumPy")
     return verdict == "ok"
 
 
@@ -186,8 +329,10 @@ def run(build, shape, rates):
     return np.array(path)
 
 
-def compare(name, first, second, shapes=SHAPES, varying=True, tolerance=1e-12):
-    rates = learning_rates(0.01) if varying else [0.01] * STEPS
+def compare(
+    name, first, second, shapes=SHAPES, varying=True, tolerance=1e-12, rate=0.01
+):
+    rates = learning_rates(rate) if varying else [rate] * STEPS
     difference = 0.0
     for shape in shapes:
         a, b = run(first, shape, rates), run(second, shape, rates)
@@ -226,6 +371,99 @@ def timm_module(name):
 
 def in_optax(transformation):
     return lambda parameter: libraries.Optax(transformation, parameter, None)
+
+
+def in_module(module, **config):
+    return lambda parameter: module.reference(config, parameter, None)[1]
+
+
+def masks(rates):
+    """The optimizers with the cautious mask, and those of timm without it."""
+    table = {
+        name: {"name": name, **DECAY, "maximize": True}
+        for name in ("adamw", "adam", "lion", "laprop", "adopt", "sgd")
+    }
+    table["sgd"] |= MOMENTUM
+
+    def usual(config):
+        return lambda parameter: optimizers.reference(config, parameter, rates)[1]
+
+    def in_timm(name, **options):
+        return in_module(cautious, name=name, cautious=True, **DECAY, **options)
+
+    def chain(transformation):
+        return in_optax(
+            optax.chain(
+                cautious.in_optax(transformation),
+                optax.add_decayed_weights(0.1),
+                optax.scale_by_learning_rate(libraries.schedule(rates)),
+            )
+        )
+
+    def masked(kind, **config):
+        return formula(cautious.in_numpy(kind), **config)
+
+    return [
+        *(
+            compare(
+                f"timm's {name} without its mask == the usual",
+                in_module(cautious, cautious=False, **config),
+                usual(config),
+            )
+            for name, config in table.items()
+        ),
+        compare(
+            "Keras NAdam, decoupled == torch.optim.NAdam",
+            formula(nadam.NadamKeras, decoupled_weight_decay=True, **DECAY),
+            in_torch(torch.optim.NAdam, decoupled_weight_decay=True, **DECAY),
+        ),
+        compare(
+            "AdamW of timm with its mask == the chain of optax with ours",
+            in_timm("adamw"),
+            chain(optax.scale_by_adam()),
+        ),
+        compare("Lion likewise", in_timm("lion"), chain(optax.scale_by_lion())),
+        compare(
+            "LaProp of timm with its mask == the formula with ours",
+            in_timm("laprop"),
+            masked(laprop.LaProp, **DECAY),
+        ),
+        compare("ADOPT likewise", in_timm("adopt"), masked(adopt.Adopt, **DECAY)),
+        compare(
+            "SGD likewise, constant rate",
+            in_timm("sgd", **MOMENTUM),
+            masked(sgd.SgdVelocity, **MOMENTUM, **DECAY),
+            varying=False,
+        ),
+    ]
+
+
+class Orthogonal:
+    """Descent along the part of the gradient orthogonal to p, and coupled decay."""
+
+    def __init__(self, parameter):
+        self.parameter = parameter
+
+    def step(self, t, learning_rate, gradient):
+        p = self.parameter
+        part = gradient - (p * gradient).sum() / (p * p).sum() * p
+        part *= np.linalg.norm(gradient) / np.linalg.norm(part)
+        self.parameter = p - learning_rate * (part + 0.1 * p)
+
+
+def told_losses(transformation):
+    """An optax transformation that is told the losses of `inputs.losses`."""
+
+    def init(params):
+        return 0, transformation.init(params)
+
+    def update(updates, state, params):
+        count, inner = state
+        told = {"value": losses()[count]}
+        updates, inner = transformation.update(updates, inner, params, **told)
+        return updates, (count + 1, inner)
+
+    return optax.GradientTransformation(init, update)
 
 
 def main():
@@ -409,6 +647,26 @@ def main():
             tolerance=1e-7,
         ),
         compare(
+            "Adam-mini of one number == torch.optim.AdamW",
+            formula(adam_mini.AdamMini, weight_decay=0.1),
+            in_torch(torch.optim.AdamW, weight_decay=0.1),
+            shapes=([1],),
+        ),
+        compare(
+            "AdamP, epsilon 0, which never projects == torch.optim.AdamW",
+            lambda parameter: adamp.reference(
+                {"epsilon": 0.0, "delta": 0.0, **DECAY}, parameter, rates
+            )[1],
+            in_torch(torch.optim.AdamW, eps=0.0, weight_decay=0.1),
+        ),
+        compare(
+            "SM3 of a vector == torch.optim.Adagrad",
+            lambda parameter: sm3.reference({}, parameter, rates)[1],
+            in_torch(torch.optim.Adagrad),
+            shapes=([7],),
+            tolerance=1e-7,
+        ),
+        compare(
             "Adam with cautious decay, decay 0 == torch.optim.Adam",
             formula(weight_decay.Cautious, name="adamw"),
             in_torch(torch.optim.Adam),
@@ -469,6 +727,97 @@ def main():
                 optimize_1d=True,
                 **mars_options,
             ),
+        ),
+    ]
+    # At the rates that these are meant for.
+    whole = functools.partial(compare, rate=1.0)
+    far = {"d0": 0.1}
+    adaptive = {"adaptive_lower_bound": True}
+    schedule = libraries.schedule(learning_rates(1.0))
+    results += [
+        whole(
+            "Prodigy == pytorch_optimizer.Prodigy",
+            in_module(prodigy, **far, **GROWTH, **DECAY),
+            in_other(pytorch_optimizer.Prodigy, **far, **GROWTH, **DECAY),
+        ),
+        whole(
+            "Prodigy, bias corrected == optax.contrib.prodigy",
+            in_module(prodigy, **far, **CORRECTED, **DECAY),
+            in_optax(optax.contrib.prodigy(schedule, estim_lr0=0.1, **DECAY)),
+        ),
+        whole(
+            "D-Adapt Adam == pytorch_optimizer.DAdaptAdam",
+            in_module(dadapt_adam, **far, **GROWTH, **DECAY),
+            in_other(
+                pytorch_optimizer.DAdaptAdam,
+                weight_decouple=True,
+                **far,
+                **GROWTH,
+                **DECAY,
+            ),
+        ),
+        whole(
+            "D-Adapt Adam, bias corrected == optax.contrib.dadapt_adamw",
+            in_module(dadapt_adam, **far, **CORRECTED, **DECAY),
+            in_optax(optax.contrib.dadapt_adamw(schedule, estim_lr0=0.1, **DECAY)),
+        ),
+        whole(
+            "D-Adapt SGD in NumPy == dadaptation.DAdaptSGD",
+            formula(dadapt_sgd.DAdaptSgd, **far, **GROWTH, **MOMENTUM),
+            in_module(dadapt_sgd, **far, **GROWTH, **MOMENTUM),
+        ),
+        whole(
+            "D-Adapt SGD == pytorch_optimizer.DAdaptSGD (the first norm in float32)",
+            formula(dadapt_sgd.DAdaptSgd, **far, **MOMENTUM),
+            in_other(pytorch_optimizer.DAdaptSGD, **far, **MOMENTUM),
+            tolerance=1e-6,
+        ),
+        whole(
+            "DoG == optax.contrib.dog",
+            in_module(dog, reps_rel=0.1, epsilon=10.0, **DECAY),
+            in_optax(
+                optax.contrib.dog(schedule, ("heuristic", 0.1), eps=10.0, **DECAY)
+            ),
+        ),
+        whole(
+            "MoMo == optax.contrib.momo",
+            in_module(momo, lower_bound=0.01, **adaptive),
+            in_optax(
+                told_losses(
+                    optax.contrib.momo(
+                        schedule, lower_bound=0.01, adapt_lower_bound=True
+                    )
+                )
+            ),
+        ),
+        whole(
+            "MoMo-Adam == optax.contrib.momo_adam",
+            in_module(momo_adam, lower_bound=0.01, **adaptive),
+            in_optax(
+                told_losses(
+                    optax.contrib.momo_adam(
+                        schedule, lower_bound=0.01, adapt_lower_bound=True
+                    )
+                )
+            ),
+        ),
+        *(sharpness(kind) for kind in ("sam", "asam", "gsam")),
+    ]
+    descent = {"name": "sgd"}
+    results += [
+        *masks(rates),
+        compare(
+            "OrthoGrad of pytorch_optimizer == in NumPy",
+            in_module(orthograd, optimizer={**descent, **DECAY}),
+            Orthogonal,
+        ),
+        compare(
+            "gradient centralisation == optax.centralize where no matrix turns",
+            in_module(gradient_centralization, optimizer=descent),
+            in_optax(
+                optax.chain(optax.centralize(), optax.sgd(libraries.schedule(rates)))
+            ),
+            shapes=([7], [3, 4, 5], [2, 3, 4, 5]),
         ),
     ]
     timm_laprop = timm_module("laprop")
@@ -532,6 +881,9 @@ def main():
             ),
         ]
     results += [known(*values) for values in KNOWN]
+    results += [quadratic(*values) for values in QUADRATIC]
+    results.append(known_losses())
+    results.append(known_centralized())
     sys.exit(0 if all(results) else 1)
 
 

@@ -2,7 +2,7 @@
 
 Nothing here is stored in the JSON files: a reader rebuilds the initial
 parameter, the gradients and the learning rates from the case's `seed`,
-`shape`, `grad_scale` and `learning_rate`.
+`shape`, `grad_scale` and `learning_rate`. The losses are the same in all cases.
 """
 
 import math
@@ -53,3 +53,8 @@ def inputs(seed, shape, grad_scale):
 def learning_rates(learning_rate):
     """The learning rates of steps 1 to `STEPS`: no two are equal."""
     return [learning_rate / (1.0 + 0.01 * (t - 1)) for t in range(1, STEPS + 1)]
+
+
+def losses():
+    """The losses of steps 1 to `STEPS`, for the optimizers that are told it."""
+    return [1.0 / t for t in range(1, STEPS + 1)]

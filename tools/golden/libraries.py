@@ -84,6 +84,31 @@ class Named(Torch):
         return {ours: held[name].numpy() for name, ours in self.names.items()}
 
 
+class Outputs(Named):
+    """One of a package for which the outputs are a weight's first dimension.
+
+    Those of a matrix are its last here, so it is turned on the way in and out.
+    """
+
+    def __init__(self, optimizer, parameter, names, maximize=False):
+        super().__init__(optimizer, turned(parameter), names, maximize)
+
+    def step(self, t, learning_rate, gradient):
+        super().step(t, learning_rate, turned(gradient))
+
+    @property
+    def parameter(self):
+        return turned(super().parameter)
+
+    @property
+    def state(self):
+        return {name: turned(x) for name, x in super().state.items()}
+
+
+def turned(array):
+    return np.ascontiguousarray(array.T) if array.ndim == 2 else array
+
+
 class Optax:
     """An optax transformation; `read` turns its state into named arrays."""
 

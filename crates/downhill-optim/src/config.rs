@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, from_value};
 
 use crate::decay::{Shared, WeightDecayKind};
-use crate::declare::{OptimizerInfo, Preset, Programs};
+use crate::declare::{OptimizerInfo, Preset, Programs, Scope};
 use crate::program::Program;
 use crate::settings::{
     ConfigError, Range, Setting, SettingKind, SettingType, Settings, check_range, nearest, to_json,
@@ -57,6 +57,9 @@ pub struct Config<R, P = R> {
     pub peak_learning_rate: Option<f64>,
     /// Whether to climb instead.
     pub maximize: bool,
+    /// Whether elements stand still in which the direction disagrees with the gradient, and the others go as much
+    /// farther: see [`Masked`](downhill_rule::Masked). Of the optimizers that treat every element alone.
+    pub cautious: bool,
     /// Clipping of each parameter's gradient, by Burn.
     pub grad_clipping: Option<GradientClippingConfig>,
     preset: PhantomData<fn() -> P>,
@@ -102,6 +105,14 @@ const MAXIMIZE: Setting = Setting {
     needs: None,
     shown_with: "{}",
 };
+const CAUTIOUS: Setting = Setting {
+    name: "cautious",
+    doc: "Whether elements stand still in which the direction disagrees with the gradient.",
+    kind: SettingKind::Flag,
+    range: Range::ANY,
+    needs: None,
+    shown_with: "{}",
+};
 const GRAD_CLIPPING: Setting = Setting {
     name: "grad_clipping",
     doc: "Clipping of each parameter's gradient, by Burn.",
@@ -124,6 +135,7 @@ impl<P: Preset> Config<P::Rule, P> {
             weight_decay_kind: Self::default_kind(),
             peak_learning_rate: None,
             maximize: false,
+            cautious: false,
             grad_clipping: None,
             preset: PhantomData,
         }
@@ -146,7 +158,12 @@ impl<P: Preset> Config<P::Rule, P> {
     /// What lists say of it.
     pub fn info() -> OptimizerInfo {
         let about = P::ABOUT;
+        let program = Self::new().try_program();
+        let of_matrix = |program: &Program| program.0.sight(&[2, 2]);
+        let (scope, passes) = program.as_ref().map_or((Scope::Element, 1), of_matrix);
         OptimizerInfo {
+            scope,
+            passes,
             name: about.name,
             config: about.config,
             default_learning_rate: about.default_learning_rate,
@@ -171,8 +188,16 @@ impl<P: Preset> Config<P::Rule, P> {
         if P::ABOUT.maximize {
             settings.push(&MAXIMIZE);
         }
+        if Self::can_be_cautious() {
+            settings.push(&CAUTIOUS);
+        }
         settings.push(&GRAD_CLIPPING);
         settings
+    }
+
+    /// Whether it treats every element alone.
+    fn can_be_cautious() -> bool {
+        Self::new().with_cautious(true).try_program().is_ok()
     }
 
     /// Counts the state tensors by default and with each flag or number that brings more.
@@ -236,6 +261,13 @@ impl<P: Preset> Config<P::Rule, P> {
     #[must_use]
     pub fn with_maximize(mut self, maximize: bool) -> Self {
         self.maximize = maximize;
+        self
+    }
+
+    /// Sets [`cautious`](Self::cautious).
+    #[must_use]
+    pub fn with_cautious(mut self, cautious: bool) -> Self {
+        self.cautious = cautious;
         self
     }
 
@@ -308,6 +340,7 @@ impl<P: Preset> Config<P::Rule, P> {
             kind: self.weight_decay_kind,
             peak: self.peak_learning_rate,
             maximize: self.maximize,
+            cautious: self.cautious,
         })
     }
 
@@ -345,6 +378,9 @@ impl<P: Preset> Config<P::Rule, P> {
         if P::ABOUT.maximize {
             put(&MAXIMIZE, to_json(&self.maximize));
         }
+        if self.cautious {
+            put(&CAUTIOUS, to_json(&true));
+        }
         let clipping = serde_json::to_value(&self.grad_clipping);
         put(&GRAD_CLIPPING, clipping.unwrap_or(Value::Null));
         map
@@ -377,6 +413,7 @@ impl<P: Preset> Config<P::Rule, P> {
                     .map(|x| config = config.clone().with_decoupled_weight_decay(x)),
                 "peak_learning_rate" => from_value(value).map(|x| config.peak_learning_rate = x),
                 "maximize" => from_value(value).map(|x| config.maximize = x),
+                "cautious" => from_value(value).map(|x| config.cautious = x),
                 _ => from_value(value).map(|x| config.grad_clipping = x),
             };
             read.map_err(wrong)?;
@@ -401,6 +438,7 @@ impl<R: Clone, P> Clone for Config<R, P> {
             weight_decay_kind: self.weight_decay_kind,
             peak_learning_rate: self.peak_learning_rate,
             maximize: self.maximize,
+            cautious: self.cautious,
             grad_clipping: self.grad_clipping.clone(),
             preset: PhantomData,
         }

@@ -1,6 +1,6 @@
 //! Weight decay and direction: what stands around a rule.
 
-use downhill_rule::{Adjusted, Look, Rule, WeightDecay};
+use downhill_rule::{Adjusted, Look, Masked, Rule, WeightDecay};
 
 use crate::program::Program;
 use crate::registry::OptimizerConfig;
@@ -85,27 +85,45 @@ pub struct Shared {
     pub(crate) kind: WeightDecayKind,
     pub(crate) peak: Option<f64>,
     pub(crate) maximize: bool,
+    pub(crate) cautious: bool,
 }
 
 impl Shared {
     /// The program that runs `rule`, with weight decay and direction.
     pub(crate) fn run(&self, rule: impl Rule) -> Result<Program, ConfigError> {
-        Ok(Program::elementwise(self.decayed(rule)?))
+        match self.cautious {
+            true => Ok(Program::looking(self.decayed(Masked(rule))?)),
+            false => Ok(Program::elementwise(self.decayed(rule)?)),
+        }
     }
 
     /// The program that runs a rule which decays weights itself.
     pub(crate) fn run_own(&self, rule: impl Rule) -> Result<Program, ConfigError> {
-        Ok(Program::elementwise(self.decaying(rule)))
+        match self.cautious {
+            true => Ok(Program::looking(self.decaying(Masked(rule)))),
+            false => Ok(Program::elementwise(self.decaying(rule))),
+        }
     }
 
     /// [`run`](Self::run), of a rule that looks.
     pub(crate) fn look(&self, rule: impl Look) -> Result<Program, ConfigError> {
+        self.check_look()?;
         Ok(Program::looking(self.decayed(rule)?))
     }
 
     /// [`run_own`](Self::run_own), of a rule that looks.
     pub(crate) fn look_own(&self, rule: impl Look) -> Result<Program, ConfigError> {
+        self.check_look()?;
         Ok(Program::looking(self.decaying(rule)))
+    }
+
+    fn check_look(&self) -> Result<(), ConfigError> {
+        match self.cautious {
+            true => {
+                Err(self.conflict("it looks at its tensor already, so it cannot be `cautious`"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// A rule with decay of its own, and with its direction.
@@ -137,12 +155,21 @@ impl Shared {
         inner: &OptimizerConfig,
         wrapper: impl Around,
     ) -> Result<Program, ConfigError> {
+        if self.cautious {
+            return Err(self.conflict("`cautious` belongs to the `optimizer` inside"));
+        }
         if inner.any().grad_clipping().is_some() {
             return Err(self.conflict(
                 "the `optimizer` inside has a `grad_clipping`, which belongs to the whole",
             ));
         }
-        Ok(Program::wrapped(wrapper, inner.any().try_program()?))
+        let inner = inner.any().try_program()?;
+        if inner.0.of_model().is_some() {
+            return Err(self.conflict(
+                "the `optimizer` inside looks at the whole model, which it cannot do in here",
+            ));
+        }
+        Ok(Program::wrapped(wrapper, inner))
     }
 
     /// The error of settings that exclude each other.

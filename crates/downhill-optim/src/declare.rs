@@ -4,6 +4,30 @@ use crate::decay::{Decay, Shared};
 use crate::program::Program;
 use crate::settings::{ConfigError, Settings};
 
+/// What an optimizer looks at before it moves an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The element.
+    Element,
+    /// The whole of its tensor.
+    Tensor,
+    /// Its row and its column.
+    RowsAndColumns,
+    /// All tensors that move: a driver has to step it.
+    Model,
+}
+
+impl core::fmt::Display for Scope {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(match self {
+            Self::Element => "element",
+            Self::Tensor => "tensor",
+            Self::RowsAndColumns => "rows, columns",
+            Self::Model => "model",
+        })
+    }
+}
+
 /// One line about an optimizer, for lists and menus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerInfo {
@@ -15,6 +39,10 @@ pub struct OptimizerInfo {
     pub default_learning_rate: f64,
     /// State for a parameter of n elements (r rows, c columns), in numbers.
     pub state: String,
+    /// What it looks at before it moves a parameter.
+    pub scope: Scope,
+    /// How often it goes over a matrix for one step.
+    pub passes: usize,
     /// Where it was published.
     pub paper: &'static str,
     /// What it does.

@@ -68,7 +68,7 @@ pub use config::Config;
 #[cfg(not(feature = "burn"))]
 pub use config::GradientClippingConfig;
 pub use decay::{Decay, Shared, WeightDecayKind};
-pub use declare::{About, OptimizerInfo, Preset, Programs};
+pub use declare::{About, OptimizerInfo, Preset, Programs, Scope};
 pub use downhill_rule as rule;
 pub use optimizers::*;
 pub use program::Program;

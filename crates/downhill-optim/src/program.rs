@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use downhill_rule::{Clock, Look, Numbers, Rule, Scalar, Slot, Slots, Step};
+use downhill_rule::{Clock, Look, Numbers, Rule, Scalar, Scope, Size, Slot, Slots, Step};
 
-use crate::pass::{self, AnyBuffers, Buffers, Element};
+use crate::declare;
+use crate::pass::{self, AnyBuffers, AnyViews, Buffers, Element, Sums, Views};
 #[cfg(feature = "burn")]
-use crate::tensors::OnTensors;
+use crate::tensors::{LooksAtTensors, OnTensors};
 
 /// A rule that can be run.
 #[derive(Clone)]
@@ -84,6 +85,10 @@ impl FromIterator<Named> for Driven {
 pub(crate) trait OnTensors {}
 #[cfg(not(feature = "burn"))]
 impl<T> OnTensors for T {}
+#[cfg(not(feature = "burn"))]
+pub(crate) trait LooksAtTensors {}
+#[cfg(not(feature = "burn"))]
+impl<T> LooksAtTensors for T {}
 
 /// An object-safe view of a rule.
 pub(crate) trait Engine: OnTensors + Send + Sync {
@@ -92,6 +97,9 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
 
     /// Host scalars.
     fn memory(&self) -> Vec<Scalar>;
+
+    /// What it looks at before it moves a parameter of this shape, and how often it goes over it.
+    fn sight(&self, shape: &[usize]) -> (declare::Scope, usize);
 
     /// Whether the learning rate matters.
     fn follows_rate(&self) -> bool;
@@ -110,6 +118,29 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
 
     /// Turns a parameter into the one to evaluate, if that is another.
     fn evaluate_buffers(&self, _param: &mut [f64], _state: &[Vec<f64>]) {}
+
+    /// Whether it needs the loss of a step.
+    fn needs_loss(&self) -> bool {
+        false
+    }
+
+    /// The view of a rule that looks at the whole model, if it does.
+    fn of_model(&self) -> Option<&dyn OfModel> {
+        None
+    }
+}
+
+/// A rule that looks at the whole model. What it keeps of that is [`known`](Clock::known) to the clock of
+/// these.
+pub(crate) trait OfModel: LooksAtTensors {
+    /// What it keeps of the model.
+    fn kept(&self) -> Vec<Slot>;
+
+    /// What one tensor adds to the sums.
+    fn look(&self, clock: &mut Clock, shape: &[usize], views: AnyViews<'_>) -> Sums;
+
+    /// What the sums over as many elements say, and what is kept from now on.
+    fn settle(&self, clock: &mut Clock, sums: &Sums, elements: f64) -> (Vec<f64>, Vec<f64>);
 }
 
 /// The rule with other numbers.
@@ -140,6 +171,10 @@ impl<R: Rule> Elementwise<R> {
 }
 
 impl<R: Rule> Engine for Elementwise<R> {
+    fn sight(&self, _: &[usize]) -> (declare::Scope, usize) {
+        (declare::Scope::Element, 1)
+    }
+
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
         let slots = self.0.slots().into_iter();
         slots.map(|slot| (slot, shape.to_vec())).collect()
@@ -186,7 +221,10 @@ impl<R: Rule> Engine for Elementwise<R> {
     }
 }
 
-/// A rule that looks at its tensor before it moves.
+/// Whoever runs a rule that looks at the model says what is known of it.
+pub(crate) const NO_MODEL: &str = "what is known of the model";
+
+/// A rule that looks before it moves.
 pub(crate) struct Looking<R>(pub R);
 
 impl<R: Look> Looking<R> {
@@ -197,31 +235,58 @@ impl<R: Look> Looking<R> {
         step
     }
 
+    pub fn is_of_model(&self) -> bool {
+        self.0.scope() == Scope::Model
+    }
+
+    fn look<E: Element>(&self, clock: &mut Clock, shape: &[usize], views: Views<'_, E>) -> Sums {
+        let known = clock.known.unwrap_or_default();
+        pass::part_of_model::<R, E>(&self.prepare(clock, shape), known, views)
+    }
+
     fn run<E: Element>(&self, clock: &mut Clock, shape: &[usize], buffers: Buffers<'_, E>) {
+        let known = clock.known;
         let step = self.prepare(clock, shape);
-        match self.0.frame(shape) {
-            None => pass::looking::<R, E>(&step, buffers),
-            Some(frame) => pass::gridded::<R, E>(&step, &frame, shape, buffers),
+        if self.is_of_model() {
+            return pass::knowing::<R, E>(&step, known.expect(NO_MODEL), buffers);
+        }
+        // A constant: only one of the two is compiled for a rule.
+        match R::FRAMED {
+            false => pass::looking::<R, E>(&step, buffers),
+            true => pass::gridded::<R, E>(&step, &self.0.frame(shape), shape, buffers),
         }
     }
 }
 
 impl<R: Look> Engine for Looking<R> {
+    fn sight(&self, _: &[usize]) -> (declare::Scope, usize) {
+        let scope = match self.0.scope() {
+            Scope::Model => declare::Scope::Model,
+            Scope::Tensor if R::FRAMED => declare::Scope::RowsAndColumns,
+            Scope::Tensor if R::LOOKS > 0 => declare::Scope::Tensor,
+            Scope::Tensor => declare::Scope::Element,
+        };
+        (scope, 1 + R::LOOKS)
+    }
+
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
         let elements = self.0.slots().into_iter();
         let elements = elements.map(|slot| (slot, shape.to_vec()));
-        let frame = self.0.frame(shape).unwrap_or_default();
+        if self.is_of_model() {
+            return elements.collect();
+        }
+        let frame = self.0.frame(shape);
         let kept = self.0.kept().into_iter().zip(R::KEPT);
         let kept = kept.map(|(slot, over)| (slot, frame.kept(shape, over)));
         kept.chain(elements).collect()
     }
 
     fn memory(&self) -> Vec<Scalar> {
-        Vec::new()
+        self.0.memory()
     }
 
     fn follows_rate(&self) -> bool {
-        true
+        self.0.follows_rate()
     }
 
     fn has_number(&self, name: &str) -> bool {
@@ -244,6 +309,61 @@ impl<R: Look> Engine for Looking<R> {
             AnyBuffers::Bf16(buffers) => self.run(clock, shape, buffers),
         }
     }
+
+    fn evaluate_buffers(&self, param: &mut [f64], state: &[Vec<f64>]) {
+        if !self.0.has_evaluated() {
+            return;
+        }
+        let own = <R::State<f64> as Slots<f64>>::LEN;
+        let own = &state[state.len() - own..];
+        for (i, param) in param.iter_mut().enumerate() {
+            let mut slots = own.iter().map(|slot| slot[i]);
+            let slots = R::State::gather(&mut || slots.next().expect("one number per slot"));
+            *param = self.0.evaluated(*param, slots);
+        }
+    }
+
+    fn needs_loss(&self) -> bool {
+        self.0.needs_loss()
+    }
+
+    fn of_model(&self) -> Option<&dyn OfModel> {
+        self.is_of_model().then_some(self)
+    }
+}
+
+impl<R: Look> OfModel for Looking<R> {
+    fn kept(&self) -> Vec<Slot> {
+        self.0.kept()
+    }
+
+    fn look(&self, clock: &mut Clock, shape: &[usize], views: AnyViews<'_>) -> Sums {
+        match views {
+            AnyViews::F32(views) => self.look(clock, shape, views),
+            AnyViews::F64(views) => self.look(clock, shape, views),
+            AnyViews::F16(views) => self.look(clock, shape, views),
+            AnyViews::Bf16(views) => self.look(clock, shape, views),
+        }
+    }
+
+    fn settle(&self, clock: &mut Clock, sums: &Sums, elements: f64) -> (Vec<f64>, Vec<f64>) {
+        let before = clock.known.unwrap_or_default();
+        let step = self.prepare(clock, &[]);
+        let number = |numbers: &[f64], at: usize| numbers.get(at).copied().unwrap_or_default();
+        let size = Size {
+            whole: elements,
+            row: elements,
+            col: 1.0,
+        };
+        let (known, kept) = R::settle::<0, f64>(
+            &step.coefs,
+            pass::gather(|at| sums[at]),
+            &size,
+            pass::gather(|at| number(before, at)),
+            pass::gather(|at| number(before, at)),
+        );
+        (pass::listed(known), pass::listed(kept))
+    }
 }
 
 /// Which of some programs is that of a shape.
@@ -262,6 +382,10 @@ impl ByShape {
 }
 
 impl Engine for ByShape {
+    fn sight(&self, shape: &[usize]) -> (declare::Scope, usize) {
+        self.of(shape).sight(shape)
+    }
+
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
         self.of(shape).slots(shape)
     }
@@ -296,5 +420,9 @@ impl Engine for ByShape {
 
     fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
         self.of(shape).step_buffers(clock, shape, buffers);
+    }
+
+    fn needs_loss(&self) -> bool {
+        self.programs.iter().any(|program| program.0.needs_loss())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use downhill_rule::{Clock, Numbers, Real, Rule, Scalar, Slot, Step, Value};
+use downhill_rule::{Clock, Look, Numbers, Real, Rule, Scalar, Slot, Step, Value};
 
+use crate::declare::Scope;
 use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS};
-use crate::program::{Engine, Named, Program};
+use crate::program::{Engine, Looking, Named, Program};
 
 /// A wrapper: what it does around the step of the optimizer inside.
 pub(crate) trait Around: Numbers + Clone + Send + Sync + 'static {
@@ -41,6 +42,13 @@ pub(crate) enum Field {
 pub(crate) trait Stage {
     /// A step of a rule whose parameter is the field, and whose state is the wrapper's own.
     fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field);
+
+    /// A step of a rule that looks, whose parameter is the gradient and whose gradient is the parameter: what comes
+    /// out takes the place of the gradient.
+    fn filter(&mut self, rule: impl Look);
+
+    /// How many dimensions the parameter has.
+    fn rank(&self) -> usize;
 
     /// The step of the optimizer inside.
     fn inner(&mut self, on: Field);
@@ -101,6 +109,11 @@ impl<W: Around> Wrapped<W> {
 }
 
 impl<W: Around> Engine for Wrapped<W> {
+    fn sight(&self, shape: &[usize]) -> (Scope, usize) {
+        let (scope, passes) = self.inner.0.sight(shape);
+        (scope, passes + 1)
+    }
+
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
         let own = self.wrapper.slots().into_iter();
         let mut slots = self.inner.0.slots(shape);
@@ -203,6 +216,22 @@ impl<V: Real + Element<Compute = V>> Stage for OverMemory<'_, V> {
             self.filtered = filtered;
             self.clock.grad_scale = 1.0;
         }
+    }
+
+    fn filter(&mut self, rule: impl Look) {
+        let mut filtered = self.grad.to_vec();
+        let buffers = V::any(Buffers {
+            param: filtered.as_mut_slice(),
+            grad: &*self.param,
+            slots: Default::default(),
+        });
+        Looking(rule).step_buffers(&mut Clock::new(0.0, 1, &mut []), self.shape, buffers);
+        self.filtered = Some(filtered);
+        self.clock.grad_scale = 1.0;
+    }
+
+    fn rank(&self) -> usize {
+        self.shape.len()
     }
 
     fn inner(&mut self, on: Field) {

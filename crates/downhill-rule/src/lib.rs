@@ -61,6 +61,7 @@
 
 mod descent;
 mod look;
+mod masked;
 mod rule;
 mod trajectory;
 mod value;
@@ -68,7 +69,8 @@ mod vocabulary;
 mod wrap;
 
 pub use descent::Descent;
-pub use look::{Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Over, Size, over};
+pub use look::{Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Over, Scope, Size, over};
+pub use masked::Masked;
 pub use rule::{Clock, Numbers, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};

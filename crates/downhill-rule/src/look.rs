@@ -1,4 +1,4 @@
-use crate::{Clock, Numbers, Slot, Slots, Step, Value};
+use crate::{Clock, Numbers, Scalar, Slot, Slots, Step, Value};
 
 /// A rule that looks at its whole tensor before an element of it moves: at a norm, a mean, a maximum.
 ///
@@ -71,6 +71,8 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
     /// Host numbers, computed once per step.
     type Coefs: Copy + Send + Sync;
 
+    /// Whether its loops are compiled for the widest instructions of a machine too, which takes as long again.
+    const WIDE: bool = true;
     /// How often it looks, at most three times.
     const LOOKS: usize = 1;
     /// Of what each value of [`Kept`](Self::Kept) is.
@@ -78,9 +80,17 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
     /// Of what each value of [`Known`](Self::Known) is.
     const KNOWN: [Over; MAX_KNOWN] = [Over::Whole; MAX_KNOWN];
 
-    /// What the rows and the columns of a parameter of this shape are, for a rule that looks at them.
-    fn frame(&self, _shape: &[usize]) -> Option<Frame> {
-        None
+    /// Whether anything that it keeps or knows is of rows or columns.
+    const FRAMED: bool = has_sides(&Self::KEPT) || has_sides(&Self::KNOWN);
+
+    /// What the rows and the columns of a parameter of this shape are, for a rule that [has](Self::FRAMED) some.
+    fn frame(&self, _shape: &[usize]) -> Frame {
+        Frame::default()
+    }
+
+    /// How many of the sums a look takes; what comes after them means nothing then.
+    fn sums(_look: usize) -> usize {
+        <Self::Sums<f64> as Slots<f64>>::LEN
     }
 
     /// Over what each sum of a look is taken.
@@ -101,7 +111,7 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
     ///
     /// # Panics
     ///
-    /// Panics if their numbers differ, or if it looks too often or at too much.
+    /// Panics if their numbers differ, or if it looks too often or at too much, or more than once at a model.
     fn check_slots(&self) {
         let named = (self.slots().len(), self.kept().len());
         let state = <Self::State<f64> as Slots<f64>>::LEN;
@@ -118,6 +128,10 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
         );
         let looks = Self::LOOKS;
         assert!(looks <= 3, "a rule looks at most three times, not {looks}");
+        assert!(
+            self.scope() == Scope::Tensor || looks == 1,
+            "a rule looks once at a model, not {looks} times"
+        );
     }
 
     /// How the terms of a look are put together.
@@ -125,10 +139,31 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
         Fold::Sum
     }
 
+    /// Scalars kept per parameter between steps, as of a [`Rule`](crate::Rule::memory).
+    fn memory(&self) -> Vec<Scalar> {
+        Vec::new()
+    }
+
+    /// Whether the learning rate of a step matters to it.
+    fn follows_rate(&self) -> bool {
+        true
+    }
+
+    /// What it looks at.
+    fn scope(&self) -> Scope {
+        Scope::Tensor
+    }
+
+    /// Whether it needs the loss of the step, as [`Clock::loss`].
+    fn needs_loss(&self) -> bool {
+        false
+    }
+
     /// What the host computes for one step of one parameter of this shape.
     fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<Self::Coefs>;
 
-    /// What one element adds to the sums of a look. In the first look `known` means nothing yet.
+    /// What one element adds to the sums of a look. In the first look `known` is what was [kept](Self::Kept), number
+    /// for number, where both are of the same, and means nothing where they are not.
     fn terms<const LOOK: usize, V: Value>(
         coefs: &Self::Coefs,
         known: &Self::Known<V>,
@@ -188,8 +223,39 @@ pub trait Look: Numbers + Clone + Send + Sync + 'static {
             true => step.decayed_cautiously(param, &direction),
             false => param,
         };
+        Self::land(step, param, direction, state)
+    }
+
+    /// The end of a step, as of a [`Rule`](crate::Rule::land).
+    #[inline(always)]
+    fn land<V: Value>(
+        step: &Step<Self::Coefs>,
+        param: V,
+        direction: V,
+        state: Self::State<V>,
+    ) -> (V, Self::State<V>) {
         (param - direction.scale(step.rate), state)
     }
+
+    /// Whether the parameter to evaluate is another than the one that is trained.
+    fn has_evaluated(&self) -> bool {
+        false
+    }
+
+    /// The parameter to evaluate, as of a [`Rule`](crate::Rule::evaluated).
+    fn evaluated<V: Value>(&self, param: V, _state: Self::State<V>) -> V {
+        param
+    }
+}
+
+/// What a rule looks at before it moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The tensor that it moves.
+    Tensor,
+    /// The whole model: its sums are those over all tensors that move, and what it keeps is the model's. It looks
+    /// once, at no rows or columns.
+    Model,
 }
 
 /// More sums than any look has.
@@ -207,6 +273,17 @@ pub enum Over {
     Rows,
     /// A column: as many numbers as there are columns.
     Cols,
+}
+
+const fn has_sides(over: &[Over; MAX_KNOWN]) -> bool {
+    let mut at = 0;
+    while at < MAX_KNOWN {
+        if !matches!(over[at], Over::Whole) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 /// What the first of some numbers are of; the others are of the whole.
@@ -236,6 +313,14 @@ impl Frame {
         Self {
             rows: vec![rank - 2],
             cols: vec![rank - 1],
+        }
+    }
+
+    /// The first dimension against all others.
+    pub fn first(rank: usize) -> Self {
+        Self {
+            rows: vec![0],
+            cols: (1..rank).collect(),
         }
     }
 
@@ -300,9 +385,13 @@ impl Size {
 
 /// A [`Value`] that is one number for the tensor, or one for each of its rows or columns.
 pub trait Field: Value {
-    /// Of one for each row, the mean over the rows of each matrix.
+    /// Of one for each row, the mean over the rows of each matrix; of one for each column, that over its columns.
     #[must_use]
-    fn mean_of_rows(self) -> Self;
+    fn mean(self) -> Self;
+
+    /// The largest in the place of the mean; a NaN stays.
+    #[must_use]
+    fn largest(self) -> Self;
 
     /// A number, of whatever this is of.
     #[must_use]
@@ -310,7 +399,11 @@ pub trait Field: Value {
 }
 
 impl Field for f64 {
-    fn mean_of_rows(self) -> Self {
+    fn mean(self) -> Self {
+        self
+    }
+
+    fn largest(self) -> Self {
         self
     }
 

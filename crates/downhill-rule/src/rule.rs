@@ -145,6 +145,16 @@ pub enum Start {
     Param,
 }
 
+impl Start {
+    /// The number in every element, if it is one.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::At(number) => Some(number),
+            Self::Param => None,
+        }
+    }
+}
+
 impl Slot {
     /// A slot that starts at zero.
     pub fn zeros(name: &'static str) -> Self {
@@ -194,6 +204,10 @@ pub struct Clock<'a> {
     pub grad_scale: f64,
     /// The weight decay, for a rule that takes it itself, in its own way.
     pub weight_decay: f64,
+    /// The loss of this step, for a rule that asks for it.
+    pub loss: Option<f64>,
+    /// What is known of the whole model, for a rule that [looks](crate::Scope::Model) at it.
+    pub known: Option<&'a [f64]>,
 }
 
 impl<'a> Clock<'a> {
@@ -205,6 +219,8 @@ impl<'a> Clock<'a> {
             memory,
             grad_scale: 1.0,
             weight_decay: 0.0,
+            loss: None,
+            known: None,
         }
     }
 

@@ -1,6 +1,6 @@
 use crate::{
-    Clock, Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Rule, Scalar, Size, Slot,
-    Step, Value,
+    Clock, Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Rule, Scalar, Scope, Size,
+    Slot, Step, Value,
 };
 
 /// What a wrapper without a state of its own says as the rule inside does.
@@ -35,9 +35,8 @@ macro_rules! pass_on {
 /// ```
 ///
 /// Source: Liang et al., *Cautious Optimizers: Improving Training with One Line of Code*, arXiv
-/// 2411.16085, Algorithm 1. The paper's rescaling of the survivors by `numel / (count + 1)` is left
-/// out: it would need a count over the whole tensor before the first element can move, and it acts
-/// as a factor on the learning rate.
+/// 2411.16085, Algorithm 1, without its rescaling of the survivors, which needs a count over the whole tensor
+/// before the first element can move: [`Masked`](crate::Masked) has it.
 ///
 /// ```
 /// use downhill_rule::{Cautious, Descent, HeavyBall, Trajectory, Field, Size};
@@ -242,12 +241,17 @@ impl<R: Look> Look for Adjusted<R> {
     type Sums<V: Value> = R::Sums<V>;
     type Known<V: Value> = R::Known<V>;
     type Coefs = R::Coefs;
+    const WIDE: bool = R::WIDE;
     const LOOKS: usize = R::LOOKS;
     const KEPT: [Over; MAX_KNOWN] = R::KEPT;
     const KNOWN: [Over; MAX_KNOWN] = R::KNOWN;
 
-    fn frame(&self, shape: &[usize]) -> Option<Frame> {
+    fn frame(&self, shape: &[usize]) -> Frame {
         self.rule.frame(shape)
+    }
+
+    fn sums(look: usize) -> usize {
+        R::sums(look)
     }
 
     fn over(look: usize) -> [Over; MAX_SUMS] {
@@ -264,6 +268,30 @@ impl<R: Look> Look for Adjusted<R> {
 
     fn fold(look: usize) -> Fold {
         R::fold(look)
+    }
+
+    fn memory(&self) -> Vec<Scalar> {
+        self.rule.memory()
+    }
+
+    fn follows_rate(&self) -> bool {
+        self.rule.follows_rate()
+    }
+
+    fn scope(&self) -> Scope {
+        self.rule.scope()
+    }
+
+    fn needs_loss(&self) -> bool {
+        self.rule.needs_loss()
+    }
+
+    fn has_evaluated(&self) -> bool {
+        self.rule.has_evaluated()
+    }
+
+    fn evaluated<V: Value>(&self, param: V, state: R::State<V>) -> V {
+        self.rule.evaluated(param, state)
     }
 
     fn prepare(&self, clock: &mut Clock, shape: &[usize]) -> Step<R::Coefs> {
@@ -300,6 +328,16 @@ impl<R: Look> Look for Adjusted<R> {
         state: R::State<V>,
     ) -> (V, R::State<V>) {
         R::direction(coefs, known, param, grad, state)
+    }
+
+    #[inline(always)]
+    fn land<V: Value>(
+        step: &Step<R::Coefs>,
+        param: V,
+        direction: V,
+        state: R::State<V>,
+    ) -> (V, R::State<V>) {
+        R::land(step, param, direction, state)
     }
 }
 

@@ -80,6 +80,13 @@ impl MicroBatch {
     }
 }
 
+impl MicroBatch {
+    /// The gradients alone.
+    pub fn into_grads(self) -> GradientsParams {
+        self.grads
+    }
+}
+
 impl From<GradientsParams> for MicroBatch {
     fn from(grads: GradientsParams) -> Self {
         Self::new(grads)

@@ -5,6 +5,7 @@ use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use downhill_optim::Identity;
+use downhill_optim::drive::ModelState;
 use downhill_setting::Range;
 
 use crate::average::Averaging;
@@ -22,7 +23,7 @@ use crate::rates::Rates;
 use crate::report::StepReport;
 use crate::setting::in_range;
 use crate::update::{Core, Settings};
-use crate::{Rate, Setting, probe};
+use crate::{Mechanic, Rate, Sam, Setting, probe};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].
 #[derive(Clone)]
@@ -58,6 +59,18 @@ impl DriverBuilder {
     /// Keeps an average of the parameters. Default: none.
     pub fn with_averaging(mut self, averaging: Averaging) -> Self {
         self.averaging = Some(averaging);
+        self
+    }
+
+    /// Looks for gradients beside the parameters, which [`Driver::step_sam`] then takes. Default: not.
+    pub fn with_sam(mut self, sam: Sam) -> Self {
+        self.settings.sam = Some(sam);
+        self
+    }
+
+    /// Puts a factor on the whole way, that [`Mechanic`] finds. Default: not.
+    pub fn with_mechanic(mut self, mechanic: Mechanic) -> Self {
+        self.settings.mechanic = Some(mechanic);
         self
     }
 
@@ -240,7 +253,15 @@ impl Driver {
         model: M,
         batch: impl Into<MicroBatch>,
     ) -> Result<(M, StepReport), StepError<M>> {
-        self.advance(model, batch.into(), false)
+        let batch = batch.into();
+        if self.core.settings.sam.is_some() {
+            return Err(StepError {
+                model,
+                grads: batch.grads,
+                cause: StepCause::OneGradient,
+            });
+        }
+        self.advance(model, batch, false)
     }
 
     /// The update of a window that is not full: what was accumulated, as if it were all. Without anything
@@ -263,7 +284,7 @@ impl Driver {
         self.core.window = Window::default();
     }
 
-    fn advance<M: Module>(
+    pub(crate) fn advance<M: Module>(
         &mut self,
         model: M,
         batch: MicroBatch,
@@ -301,9 +322,18 @@ impl Driver {
         if let Rates::Scheduler(_, next) = rates {
             self.rate = Rate::Scheduler(*next);
         }
+        let mechanic = self.core.settings.mechanic.as_ref();
+        let ahead = mechanic.map(|mechanic| {
+            let tuned = &mut self.core.tuned;
+            tuned.ahead(mechanic, &model, [&go.told.0, &go.others])
+        });
         let optim = &mut self.optim;
-        let (model, before) = go.make(model, |model, grads| optim.step(rate.clone(), model, grads));
-        self.core.finish(&model, &mut report, before);
+        let (mut model, made) =
+            go.make(model, |model, grads| optim.step(rate.clone(), model, grads));
+        if let Some(ahead) = ahead {
+            model = self.core.tuned.retuned(ahead, model);
+        }
+        self.core.finish(&model, &mut report, made);
         Ok((model, report))
     }
 
@@ -339,6 +369,43 @@ impl Driver {
         }
     }
 
+    /// The model with the averages in the place of its parameters, to go on training from there: what Switch-EMA
+    /// does at the end of each epoch (Li et al., arXiv 2402.09240). The optimizer's state and the averages stay as
+    /// they are. Before the first average is taken, and without averaging, it is the model itself.
+    ///
+    /// ```
+    /// # #[cfg(feature = "flex")] {
+    /// use burn::nn::{Linear, LinearConfig};
+    /// use burn::optim::GradientsParams;
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    /// use downhill_optim::SgdConfig;
+    /// use downhill_train::{Averaging, Driver};
+    ///
+    /// let device = Device::flex().autodiff();
+    /// let mut model: Linear = LinearConfig::new(4, 1).init(&device);
+    /// let builder = Driver::builder(SgdConfig::new().init(), 0.1);
+    /// let mut driver = builder.with_averaging(Averaging::ema(0.9)).bind(&model).unwrap();
+    /// for _epoch in 0..3 {
+    ///     for _ in 0..10 {
+    ///         let x = Tensor::<2>::random([16, 4], Distribution::Default, &device);
+    ///         let loss = model.forward(x).square().mean();
+    ///         let grads = GradientsParams::from_grads(loss.backward(), &model);
+    ///         (model, _) = driver.step(model, grads).unwrap();
+    ///     }
+    ///     model = driver.switch_to_average(model);
+    /// }
+    /// # }
+    /// ```
+    #[must_use = "it returns the model with the averages"]
+    pub fn switch_to_average<M: Module>(&self, model: M) -> M {
+        match &self.core.averages {
+            Some(averages) if averages.count > 0 => {
+                averages.model(&model, &self.core.bound).train()
+            }
+            _ => model,
+        }
+    }
+
     /// The model for evaluation that the optimizer has beside the one that it trains: see
     /// [`evaluated`](crate::evaluated()). [Averages](Self::averaged) that the driver keeps have nothing to do with
     /// it.
@@ -348,6 +415,11 @@ impl Driver {
         asked(model, &self.core.own(), |model, grads| {
             self.optim.clone().step(0.0, model, grads)
         })
+    }
+
+    /// What optimizers keep of the whole model that look at it: one entry for each such optimizer.
+    pub fn model_state(&self) -> &[ModelState] {
+        &self.core.of_model
     }
 
     /// The optimizer, with its state.

@@ -198,6 +198,14 @@ pub enum StepCause {
     /// A micro-batch whose weight cannot be one.
     #[error(transparent)]
     Weight(OutOfRange),
+    /// A micro-batch without its loss, which an optimizer needs.
+    #[error(
+        "the optimizer needs the loss of each micro-batch: give it with `MicroBatch::with_loss`"
+    )]
+    NoLoss,
+    /// A single gradient for a driver with SAM.
+    #[error("the driver was built with SAM, which needs gradients at two places: use `step_sam`")]
+    OneGradient,
 }
 
 fn not_finite(gradients: &[NonFiniteGradient], loss: Option<f64>) -> String {

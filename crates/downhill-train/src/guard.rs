@@ -27,6 +27,8 @@ pub(crate) struct Sum {
     pub seen: Vec<Seen>,
     /// Makes a mean of them.
     pub factor: f64,
+    /// The loss from which they are.
+    pub loss: Option<f64>,
     /// Of a window, the gradients that filled it, as they came.
     pub last: Option<GradientsParams>,
 }
@@ -149,11 +151,12 @@ impl Core {
             Ok(None) => return Ok(None),
             Err(cause) => return Err((last, cause)),
         };
-        let factor = match accumulation {
-            Accumulation::Mean { .. } => weights.recip(),
-            Accumulation::Sum { .. } => 1.0,
+        let (factor, loss) = match accumulation {
+            Accumulation::Mean { .. } => (weights.recip(), report.loss),
+            Accumulation::Sum { .. } => (1.0, report.loss.map(|_| losses.0)),
         };
         Ok(Some(Sum {
+            loss,
             grads: sum,
             seen,
             factor,

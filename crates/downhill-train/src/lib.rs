@@ -25,17 +25,20 @@ mod driven;
 mod driver;
 mod error;
 mod evaluated;
+mod go;
 mod gradients;
 mod groups;
 mod guard;
 #[cfg(feature = "learner")]
 mod learner;
+mod mechanic;
 mod params;
 mod path;
 mod probe;
 mod rates;
 mod ratios;
 mod report;
+mod sam;
 mod setting;
 mod update;
 
@@ -48,7 +51,9 @@ pub use evaluated::evaluated;
 pub use groups::{Group, GroupError, Select};
 #[cfg(feature = "learner")]
 pub use learner::{DrivenStrategy, ReportMetric};
+pub use mechanic::Mechanic;
 pub use params::{ModuleError, ParamInfo};
 pub use path::ParamPath;
 pub use report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
+pub use sam::Sam;
 pub use setting::{OutOfRange, Rate, Setting};

@@ -2,11 +2,12 @@
 //! learning rate, which burn-train keeps itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use downhill_optim::Identity;
-use downhill_optim::drive::{Directive, Directives, Driven, Place, directed};
+use downhill_optim::drive::{Directive, Directives, Driven, ModelState, Place};
+use downhill_optim::{Identity, RuleOptimizer};
 use downhill_setting::Range;
 
 use crate::average::{Averages, Averaging};
@@ -15,13 +16,16 @@ use crate::bound::Bound;
 use crate::clipping::{Clip, Clipping, NonFinite, Scale, clip};
 use crate::driven::{self, DrivenSettings, MOMENTUM, WEIGHT_DECAY};
 use crate::error::{BindError, StepCause};
+use crate::go::{Go, Look, Made};
 use crate::gradients::{self, Change, Seen, Window};
 use crate::groups::{self, Group, GroupRate, GroupSettings};
 use crate::guard::{Refused, Sum};
+use crate::mechanic::{Mechanic, Tuned};
 use crate::params::{self, ParamInfo};
 use crate::probe;
 use crate::ratios::ratios;
 use crate::report::{Outcome, StepReport};
+use crate::sam::{Looked, Sam};
 use crate::setting::{OutOfRange, in_range};
 
 #[derive(Clone, Debug, Default)]
@@ -31,6 +35,8 @@ pub(crate) struct Settings {
     pub accumulation: Option<Accumulation>,
     pub driven: DrivenSettings,
     pub update_ratios_every: Option<u64>,
+    pub sam: Option<Sam>,
+    pub mechanic: Option<Mechanic>,
 }
 
 impl Settings {
@@ -40,6 +46,12 @@ impl Settings {
             clipping.check()?;
         }
         self.driven.check("")?;
+        if let Some(sam) = &self.sam {
+            sam.check()?;
+        }
+        if let Some(mechanic) = &self.mechanic {
+            mechanic.check()?;
+        }
         let windows = self.accumulation.map(Accumulation::micro_batches);
         for (name, count) in [
             ("micro-batches of an update", windows.map(u64::from)),
@@ -73,6 +85,14 @@ pub(crate) struct Core {
     pub window: Window,
     pub averages: Option<Averages>,
     pub notes: BTreeMap<String, String>,
+    /// What LookSAM keeps.
+    pub looked: Looked,
+    /// What Mechanic keeps.
+    pub tuned: Tuned,
+    /// What optimizers keep that look at the whole model.
+    pub of_model: Vec<ModelState>,
+    /// Whether an optimizer needs the loss.
+    pub needs_loss: bool,
     /// Whether a factor on a parameter's gradient can be left to its optimizer's pass.
     folds: Vec<bool>,
     /// Whether it can for every trainable parameter.
@@ -85,43 +105,6 @@ pub(crate) struct Core {
     others: Vec<bool>,
     /// Whether Burn computes something of its own between two steps.
     clips_in_burn: bool,
-}
-
-/// An update that is ready to be made.
-pub(crate) struct Go<M> {
-    /// Of the parameters whose optimizers are told something, and what.
-    told: (GradientsParams, Directives),
-    /// Of the others, which are stepped by themselves: whatever their optimizers wait for, nothing is in force
-    /// meanwhile that could reach a step of somebody else on this thread.
-    others: GradientsParams,
-    /// The model before, where its way is measured.
-    pub before: Option<Box<M>>,
-}
-
-impl<M: Module> Go<M> {
-    /// Sets the gradients apart whose parameters are marked.
-    fn apart(mut self, model: &M, others: &[bool]) -> Self {
-        if others.contains(&true) {
-            self.others = gradients::split_off(model, &mut self.told.0, others);
-        }
-        self
-    }
-
-    /// Makes the update of `what`, in one call of `step` or two; returns that, and the model before.
-    pub fn make<T>(
-        self,
-        mut what: T,
-        mut step: impl FnMut(T, GradientsParams) -> T,
-    ) -> (T, Option<Box<M>>) {
-        let (grads, directives) = self.told;
-        if !grads.is_empty() {
-            what = directed(directives, || step(what, grads));
-        }
-        if !self.others.is_empty() {
-            what = step(what, self.others);
-        }
-        (what, self.before)
-    }
 }
 
 impl Core {
@@ -174,11 +157,24 @@ impl Core {
         // only, which a factor beforehand brings a sum back to.
         let folds = bound.iter().map(|bound| {
             let sums_in_single = settings.accumulation.is_some() && bound.is_half();
-            !optim.has_gradient_clipping() && bound.is_own() && !sums_in_single
+            // Mechanic looks at the gradients as they are stepped with.
+            let looked_at = settings.mechanic.is_some();
+            !optim.has_gradient_clipping() && bound.is_own() && !sums_in_single && !looked_at
         });
         let folds: Vec<bool> = folds.collect();
         let mut all = bound.iter().zip(&folds);
+        let mut of_model: Vec<ModelState> = Vec::new();
+        for optimizer in bound.iter().filter_map(|bound| bound.optimizer.as_ref()) {
+            if !of_model.iter().any(|state| state.optimizer().is(optimizer)) {
+                of_model.extend(ModelState::new(optimizer));
+            }
+        }
+        let needs_loss = bound.iter().filter_map(|bound| bound.optimizer.as_ref());
         let core = Self {
+            looked: Looked::default(),
+            tuned: Tuned::default(),
+            of_model,
+            needs_loss: needs_loss.into_iter().any(RuleOptimizer::needs_loss),
             others: others.collect(),
             clips_in_burn: optim.has_gradient_clipping(),
             all_fold: all.all(|(bound, folds)| *folds || !bound.info().trainable),
@@ -205,7 +201,13 @@ impl Core {
     pub fn move_to(&mut self, ids: &[ParamId]) {
         let averages = self.averages.take();
         self.averages = averages.map(|averages| averages.moved(&self.bound, ids));
-        self.window.move_to(&self.bound, ids);
+        for grads in [
+            &mut self.window.grads,
+            &mut self.looked.across,
+            &mut self.tuned.start,
+        ] {
+            gradients::move_to(grads, &self.bound, ids);
+        }
         for (bound, id) in self.bound.iter_mut().zip(ids) {
             bound.found.id = *id;
         }
@@ -251,6 +253,9 @@ impl Core {
             Ok(numbers) => numbers,
             Err(error) => return Err((grads, StepCause::Setting { step, error })),
         };
+        if self.needs_loss && loss.is_none() && !flush {
+            return Err((grads, StepCause::NoLoss));
+        }
         let weight = samples.map_or(1.0, |samples| samples as f64);
         if let Err(error) = in_range("samples of a micro-batch", weight, Range::POSITIVE) {
             return Err((grads, StepCause::Weight(error)));
@@ -271,6 +276,7 @@ impl Core {
                 grads: good.grads,
                 seen: good.seen,
                 factor: 1.0,
+                loss,
                 last: None,
             }),
             Some(accumulation) => {
@@ -293,7 +299,8 @@ impl Core {
             report.outcome = Outcome::Nothing;
             return Ok(None);
         }
-        let go = self.shape(model, sum.grads, seen, sum.factor, &numbers, report);
+        let loss = sum.loss;
+        let go = self.shape(model, sum.grads, seen, (sum.factor, loss), &numbers, report);
         if let Some(last) = sum.last {
             // A sum that f32 holds can be too large for the parameter's precision.
             let mut trainable = self.bound.iter().filter(|bound| bound.info().trainable);
@@ -310,7 +317,31 @@ impl Core {
         if updated < seen.len() {
             self.name_others(seen, report);
         }
-        Ok(Some(go.apart(model, &self.others)))
+        let go = go.apart(model, &self.others);
+        if self.of_model.is_empty() {
+            return Ok(Some(go));
+        }
+        let learning_rate = report.learning_rate;
+        Ok(Some(go.after(model, |grads| Look {
+            grads,
+            states: self.states_of_model(&numbers),
+            learning_rate,
+            loss,
+        })))
+    }
+
+    /// What is kept of the model, with what is driven of the optimizers that keep it.
+    fn states_of_model(&self, numbers: &Numbers) -> Vec<(ModelState, Driven)> {
+        let states = self.of_model.iter().map(|state| {
+            let is_of = |bound: &Bound| {
+                let optimizer = bound.optimizer.as_ref();
+                optimizer.is_some_and(|optimizer| optimizer.is(state.optimizer()))
+            };
+            let first = self.bound.iter().position(is_of);
+            let driven = first.map(|at| numbers.driven_of(at));
+            (state.clone(), driven.unwrap_or_default())
+        });
+        states.collect()
     }
 
     /// Clips, and decides what the optimizer's own pass does.
@@ -319,7 +350,7 @@ impl Core {
         model: &M,
         mut grads: GradientsParams,
         seen: &[Seen],
-        factor: f64,
+        (factor, loss): (f64, Option<f64>),
         numbers: &Numbers,
         report: &mut StepReport,
     ) -> Go<M> {
@@ -374,8 +405,9 @@ impl Core {
         let sampled = |every: u64| update.is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
         let places = self.clips_in_burn.then(|| gradients::places(model, &grads));
-        let directives = self.directives(seen, &inside, numbers, places.as_deref());
+        let directives = self.directives(seen, &inside, numbers, places.as_deref(), loss);
         Go {
+            look: None,
             told: (grads, directives),
             others: GradientsParams::new(),
             before: sampled.then(|| Box::new(model.clone())),
@@ -389,6 +421,7 @@ impl Core {
         inside: &Scale,
         numbers: &Numbers,
         places: Option<&[Option<Place>]>,
+        loss: Option<f64>,
     ) -> Directives {
         if let Scale::All(factor) = inside
             && self.uniform
@@ -397,13 +430,16 @@ impl Core {
             return Directives::All(Directive {
                 grad_scale: *factor,
                 driven: numbers.driven.first().cloned().unwrap_or_default(),
-                place: None,
+                loss,
+                ..Directive::default()
             });
         }
         let takes = |at: &usize| self.bound[*at].is_own() && matches!(seen[*at], Seen::Gradient(_));
         let each = (0..seen.len()).filter(takes).map(|at| Directive {
             grad_scale: inside.of(at),
             driven: numbers.driven_of(at),
+            loss,
+            of_model: Arc::default(),
             place: places.and_then(|places| places[at]),
         });
         Directives::Each(each.collect())
@@ -461,17 +497,15 @@ impl Core {
     }
 
     /// What follows an update.
-    pub fn finish<M: Module>(
-        &mut self,
-        model: &M,
-        report: &mut StepReport,
-        before: Option<Box<M>>,
-    ) {
+    pub fn finish<M: Module>(&mut self, model: &M, report: &mut StepReport, made: Made<M>) {
         self.counters.updates = self.counters.updates.saturating_add(1);
         self.counters.consecutive = 0;
         self.counters.windows = 0;
         report.step = self.counters.updates;
-        if let Some(before) = before {
+        if !made.of_model.is_empty() {
+            self.of_model = made.of_model;
+        }
+        if let Some(before) = made.before {
             report.update_ratios = ratios(&self.bound, &*before, model);
         }
         if let Some(averages) = &mut self.averages {

@@ -270,8 +270,8 @@ impl<const M: usize> Look for Factored<M> {
     const KEPT: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
     const KNOWN: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
 
-    fn frame(&self, shape: &[usize]) -> Option<Frame> {
-        self.0.frame(shape)
+    fn frame(&self, shape: &[usize]) -> Frame {
+        self.0.frame(shape).unwrap_or_default()
     }
 
     fn over(look: usize) -> [Over; MAX_SUMS] {
@@ -323,7 +323,7 @@ impl<const M: usize> Look for Factored<M> {
         let [rows, cols] = sums;
         let row = ema(row, mean(rows, size.row), coefs.beta_2);
         let col = ema(col, mean(cols, size.col), coefs.beta_2);
-        let all = row.clone().mean_of_rows().clamp_min(coefs.mean_floor).sqrt();
+        let all = row.clone().mean().clamp_min(coefs.mean_floor).sqrt();
         let row_factor = all / row.clone().sqrt();
         let col_factor = col.clone().sqrt().recip();
         ([row_factor, col_factor, rate, lost], [row, col])

@@ -6,6 +6,8 @@ use crate::registry::Entry;
 macro_rules! optimizers {
     ($($module:ident: $($preset:ident),*;)*) => {
         $(mod $module;)*
+        mod outputs;
+        mod projection;
         pub mod slides;
         $(pub use $module::*;)*
 
@@ -63,8 +65,25 @@ optimizers! {
     adanorm: AdaNorm;
     stable_adamw: StableAdamW;
     mars: Mars;
+    adamp: AdamP;
+    sgdp: Sgdp;
+    stable_spam: StableSpam;
+    amos: Amos;
+    came: Came;
+    sm3: Sm3;
+    adam_mini: AdamMini;
+    racs: Racs;
+    prodigy: Prodigy;
+    dadapt_adam: DAdaptAdam;
+    dadapt_sgd: DAdaptSgd;
+    dog: Dog, LDoG;
+    dowg: Dowg;
+    momo: Momo;
+    momo_adam: MomoAdam;
     lookahead: Lookahead;
     grokfast: Grokfast;
+    orthograd: OrthoGrad;
+    gradient_centralization: GradientCentralization;
     schedule_free_wrapper: ScheduleFree;
 }
 

@@ -185,8 +185,8 @@ impl Look for AdaFactor {
     const KEPT: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
     const KNOWN: [Over; MAX_KNOWN] = over([Over::Rows, Over::Cols]);
 
-    fn frame(&self, shape: &[usize]) -> Option<Frame> {
-        Some(Frame::last_two(shape.len()))
+    fn frame(&self, shape: &[usize]) -> Frame {
+        Frame::last_two(shape.len())
     }
 
     fn over(_: usize) -> [Over; MAX_SUMS] {

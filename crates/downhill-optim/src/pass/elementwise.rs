@@ -106,7 +106,7 @@ pub(super) fn pass<S: Slots<V>, V: Real + Element<Compute = V>>(
     advance: impl Fn(usize, V, V, S) -> (V, S),
 ) {
     let Buffers { param, grad, slots } = buffers;
-    let [a, b, c, d, e, f] = slots;
+    let [a, b, c, d, e, f, g, h] = slots;
     match S::LEN {
         0 => pass_0(advance, param, grad),
         1 => pass_1(advance, param, grad, a),
@@ -115,6 +115,8 @@ pub(super) fn pass<S: Slots<V>, V: Real + Element<Compute = V>>(
         4 => pass_4(advance, param, grad, a, b, c, d),
         5 => pass_5(advance, param, grad, a, b, c, d, e),
         6 => pass_6(advance, param, grad, a, b, c, d, e, f),
+        7 => pass_7(advance, param, grad, a, b, c, d, e, f, g),
+        8 => pass_8(advance, param, grad, a, b, c, d, e, f, g, h),
         _ => unreachable!("rules with more slots run as tensor operations"),
     }
 }
@@ -159,3 +161,5 @@ pass!(pass_3, 3; a 0, b 1, c 2);
 pass!(pass_4, 4; a 0, b 1, c 2, d 3);
 pass!(pass_5, 5; a 0, b 1, c 2, d 3, e 4);
 pass!(pass_6, 6; a 0, b 1, c 2, d 3, e 4, f 5);
+pass!(pass_7, 7; a 0, b 1, c 2, d 3, e 4, f 5, g 6);
+pass!(pass_8, 8; a 0, b 1, c 2, d 3, e 4, f 5, g 6, h 7);

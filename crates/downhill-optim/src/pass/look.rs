@@ -3,7 +3,7 @@
 use downhill_rule::{Fold, Look, MAX_KNOWN, MAX_SUMS, Real, Size, Slots, Step};
 
 use super::elementwise::{over, pass};
-use super::slots::{gather, scattered, sum_count};
+use super::slots::{gather, scattered};
 use super::{Buffers, Element, MAX_SLOTS, Views, dispatch, parts, share};
 
 /// Lanes of a sum, so that none waits for the one before.
@@ -17,17 +17,20 @@ const STRETCH: usize = 1024;
 const SINGLE: core::ops::Range<f64> = 1e-20..f32::MAX as f64;
 
 /// The sums of a look.
-type Sums = [f64; MAX_SUMS];
+pub(crate) type Sums = [f64; MAX_SUMS];
 
 /// One step: the looks, and the move.
 pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: Buffers<'_, E>) {
     let own = <R::State<f64> as Slots<f64>>::LEN;
     // What is kept of the whole comes first among the state.
-    let kept = <R::Kept<f64> as Slots<f64>>::LEN;
-    buffers.slots[..own + kept].rotate_left(kept);
+    let kept_len = <R::Kept<f64> as Slots<f64>>::LEN;
+    buffers.slots[..own + kept_len].rotate_left(kept_len);
     let size = Size::flat(&[buffers.param.len()]);
     let mut kept = gather(|at| buffers.slots[own + at][0].to_f64());
-    let mut known = gather(|_| 0.0);
+    let mut known = gather(|at| match at < kept_len {
+        true if R::KNOWN[at] == R::KEPT[at] => buffers.slots[own + at][0].to_f64(),
+        _ => 0.0,
+    });
     if R::LOOKS > 0 {
         (known, kept) = look::<R, E, 0>(step, &size, known, kept, buffers.views());
     }
@@ -46,6 +49,46 @@ pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: B
     move_by::<R, E>(step, &scattered(known), buffers);
 }
 
+/// What one tensor adds to the sums of a rule that looks at the model; `known` is what it kept.
+pub(crate) fn part_of_model<R: Look, E: Element>(
+    step: &Step<R::Coefs>,
+    known: &[f64],
+    views: Views<'_, E>,
+) -> Sums {
+    sums_of::<R, E, 0>(step, &padded(known), views)
+}
+
+/// The move of one tensor, with what is known of the model.
+pub(crate) fn knowing<R: Look, E: Element>(
+    step: &Step<R::Coefs>,
+    known: &[f64],
+    buffers: Buffers<'_, E>,
+) {
+    move_by::<R, E>(step, &padded(known), buffers);
+}
+
+/// As many numbers as a pass takes.
+fn padded(known: &[f64]) -> [f64; MAX_KNOWN] {
+    core::array::from_fn(|at| known.get(at).copied().unwrap_or_default())
+}
+
+/// The sums of a look.
+fn sums_of<R: Look, E: Element, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    views: Views<'_, E>,
+) -> Sums {
+    let usual = !step.is_coupled() && size_of::<E::Compute>() < size_of::<f64>();
+    sums_over(views, R::fold(LOOK), &|views| {
+        // The first is a constant, so that what is not wide is not compiled to be.
+        if R::WIDE && usual {
+            vectorised::<R, E::Compute, LOOK>(step, known, views)
+        } else {
+            plainly::<R, E::Compute, LOOK>(step, known, views)
+        }
+    })
+}
+
 /// One look: what is known after it, and the new state of the whole.
 fn look<R: Look, E: Element, const LOOK: usize>(
     step: &Step<R::Coefs>,
@@ -54,12 +97,7 @@ fn look<R: Look, E: Element, const LOOK: usize>(
     kept: R::Kept<f64>,
     views: Views<'_, E>,
 ) -> (R::Known<f64>, R::Kept<f64>) {
-    let numbers = scattered(known.clone());
-    let fold = R::fold(LOOK);
-    let sums = sums_over(views, fold, &|views| match step.is_coupled() {
-        false => vectorised::<R, E::Compute, LOOK, false>(step, &numbers, views),
-        true => vectorised::<R, E::Compute, LOOK, true>(step, &numbers, views),
-    });
+    let sums = sums_of::<R, E, LOOK>(step, &scattered(known.clone()), views);
     R::settle::<LOOK, f64>(&step.coefs, gather(|at| sums[at]), size, known, kept)
 }
 
@@ -104,30 +142,60 @@ pub(super) fn joined<V: Real>(fold: Fold, a: V, b: V) -> V {
 
 /// A look with the widest instructions of the machine. Not inlined, as the loop of a move.
 #[inline(never)]
-fn vectorised<R: Look, V: Real + Element<Compute = V>, const LOOK: usize, const COUPLED: bool>(
+fn vectorised<R: Look, V: Real + Element<Compute = V>, const LOOK: usize>(
     step: &Step<R::Coefs>,
     known: &[f64; MAX_KNOWN],
     views: Views<'_, V>,
 ) -> Sums {
     dispatch(
         #[inline(always)]
-        || {
-            let fold = R::fold(LOOK);
-            let mut sums = Sums::default();
-            for views in views.chunks(STRETCH) {
-                let mut part = stretch::<R, V, V, LOOK, COUPLED>(step, known, views);
-                let single = size_of::<V>() < size_of::<f64>();
-                let exact = |sum: &f64| SINGLE.contains(&sum.abs());
-                if single && fold == Fold::Sum && !part[..sum_count::<R>()].iter().all(exact) {
-                    part = stretch::<R, V, f64, LOOK, COUPLED>(step, known, views);
-                }
-                for (sum, part) in sums.iter_mut().zip(part) {
-                    *sum = joined(fold, *sum, part);
-                }
-            }
-            sums
-        },
+        || looked::<R, V, LOOK, false>(step, known, views),
     )
+}
+
+/// A look in f64, or with coupled decay: both are rare with rules that look, and so not compiled for each kind of
+/// instruction.
+#[inline(never)]
+fn plainly<R: Look, V: Real + Element<Compute = V>, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    views: Views<'_, V>,
+) -> Sums {
+    looked::<R, V, LOOK, true>(step, known, views)
+}
+
+/// A look, stretch by stretch.
+#[inline(always)]
+fn looked<R: Look, V: Real + Element<Compute = V>, const LOOK: usize, const COUPLED: bool>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    views: Views<'_, V>,
+) -> Sums {
+    let fold = R::fold(LOOK);
+    let mut sums = Sums::default();
+    for views in views.chunks(STRETCH) {
+        let mut part = stretch::<R, V, V, LOOK, COUPLED>(step, known, views);
+        let single = size_of::<V>() < size_of::<f64>();
+        let exact = |sum: &f64| SINGLE.contains(&sum.abs());
+        if single && fold == Fold::Sum && !part[..R::sums(LOOK)].iter().all(exact) {
+            part = exactly::<R, V, LOOK>(step, known, views);
+        }
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum = joined(fold, *sum, part);
+        }
+    }
+    sums
+}
+
+/// A stretch once more, in f64. It is rare, and so not compiled for each kind of instruction.
+#[cold]
+#[inline(never)]
+fn exactly<R: Look, V: Real + Element<Compute = V>, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    views: Views<'_, V>,
+) -> Sums {
+    stretch::<R, V, f64, LOOK, true>(step, known, views)
 }
 
 /// What the elements of a stretch come to, computed in `C`.
@@ -169,7 +237,7 @@ fn stretch<
         }
         for lane in 0..LANES {
             let found = glance(param[lane], grad[lane], state.map(|chunk| chunk[lane]));
-            for (sums, term) in lanes.iter_mut().zip(found).take(sum_count::<R>()) {
+            for (sums, term) in lanes.iter_mut().zip(found).take(R::sums(LOOK)) {
                 sums[lane] = joined(fold, sums[lane], term);
             }
         }
@@ -197,28 +265,52 @@ fn move_by<R: Look, E: Element>(
     known: &[f64; MAX_KNOWN],
     buffers: Buffers<'_, E>,
 ) {
-    over(buffers, &|buffers| match step.cautious {
-        0.0 => vectorised_move::<R, E::Compute, false>(step, known, buffers),
-        _ => vectorised_move::<R, E::Compute, true>(step, known, buffers),
+    let usual = step.cautious == 0.0 && size_of::<E::Compute>() < size_of::<f64>();
+    over(buffers, &|buffers| {
+        if R::WIDE && usual {
+            vectorised_move::<R, E::Compute>(step, known, buffers);
+        } else {
+            plain_move::<R, E::Compute>(step, known, buffers);
+        }
     });
 }
 
 /// The loop of a move, as that of an elementwise rule.
 #[inline(never)]
-fn vectorised_move<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+fn vectorised_move<R: Look, V: Real + Element<Compute = V>>(
     step: &Step<R::Coefs>,
     known: &[f64; MAX_KNOWN],
     buffers: Buffers<'_, V>,
 ) {
     dispatch(
         #[inline(always)]
-        || {
-            let known: R::Known<V> = gather(|at| V::from_f64(known[at]));
-            pass::<R::State<V>, V>(
-                buffers,
-                #[inline(always)]
-                |_, param, grad, state| R::advance::<CAUTIOUS, V>(step, &known, param, grad, state),
-            );
-        },
+        || moved::<R, V, false>(step, known, buffers),
+    );
+}
+
+/// A move in f64, or with cautious decay.
+#[inline(never)]
+fn plain_move<R: Look, V: Real + Element<Compute = V>>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    buffers: Buffers<'_, V>,
+) {
+    match step.cautious {
+        0.0 => moved::<R, V, false>(step, known, buffers),
+        _ => moved::<R, V, true>(step, known, buffers),
+    }
+}
+
+#[inline(always)]
+fn moved<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+    step: &Step<R::Coefs>,
+    known: &[f64; MAX_KNOWN],
+    buffers: Buffers<'_, V>,
+) {
+    let known: R::Known<V> = gather(|at| V::from_f64(known[at]));
+    pass::<R::State<V>, V>(
+        buffers,
+        #[inline(always)]
+        |_, param, grad, state| R::advance::<CAUTIOUS, V>(step, &known, param, grad, state),
     );
 }

@@ -8,6 +8,7 @@ mod series;
 mod slots;
 mod squares;
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use downhill_rule::Real;
@@ -15,13 +16,14 @@ use half::{bf16, f16};
 
 pub(crate) use elementwise::elementwise;
 pub(crate) use grid::gridded;
-pub(crate) use look::looking;
+pub(crate) use look::{Sums, knowing, looking, part_of_model};
+pub(crate) use slots::{gather, listed};
 pub use squares::Squares;
 #[cfg(feature = "burn")]
 pub(crate) use squares::squares;
 
 /// More state tensors than any rule has; a rule with more runs as tensor operations.
-pub(crate) const MAX_SLOTS: usize = 6;
+pub(crate) const MAX_SLOTS: usize = 8;
 
 /// Elements from which a pass is split over threads: below, waking them costs more than they save.
 const PARALLEL: usize = 1 << 19;
@@ -43,16 +45,30 @@ fn part_size(len: usize, parts: usize) -> usize {
 /// Works off `parts` on this thread and on those of the pool that are free; the results are in the
 /// order of the parts.
 fn share<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let helpers = rayon::current_num_threads().min(parts.len()) - 1;
-    let results = Mutex::new(Vec::with_capacity(parts.len()));
-    let queue = Mutex::new(parts.into_iter().enumerate());
+    let parts: Vec<_> = parts.into_iter().map(|part| Mutex::new(Ok(part))).collect();
+    each(parts.len(), &|at| {
+        let mut part = lock(&parts[at]);
+        let taken = core::mem::replace(&mut *part, Err(None));
+        *part = Err(taken.ok().map(&work));
+    });
+    let results = parts.into_iter().map(|part| {
+        let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
+        part.err().flatten().expect("each part was worked off")
+    });
+    results.collect()
+}
+
+/// Does `work` for as many places. It knows no types, so that it is compiled once.
+fn each(count: usize, work: &(dyn Fn(usize) + Sync)) {
+    let helpers = rayon::current_num_threads().min(count) - 1;
+    let next = AtomicUsize::new(0);
     let run = || {
         loop {
-            // A guard in the loop's condition would be held while working.
-            let next = lock(&queue).next();
-            let Some((index, part)) = next else { break };
-            let result = work(part);
-            lock(&results).push((index, result));
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                break;
+            }
+            work(at);
         }
     };
     // The caller works too instead of sleeping until the pool has woken up.
@@ -62,9 +78,6 @@ fn share<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R
         }
         run();
     });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,6 +93,7 @@ pub(crate) trait Element: Copy + Send + Sync + 'static {
     /// Runs a look at the numbers as they are computed in, once or block by block.
     fn look(views: Views<'_, Self>, look: &mut dyn FnMut(Views<'_, Self::Compute>));
     fn any(buffers: Buffers<'_, Self>) -> AnyBuffers<'_>;
+    fn any_views(views: Views<'_, Self>) -> AnyViews<'_>;
 }
 
 macro_rules! element {
@@ -98,6 +112,9 @@ macro_rules! element {
             }
             fn any(buffers: Buffers<'_, $real>) -> AnyBuffers<'_> {
                 AnyBuffers::$any(buffers)
+            }
+            fn any_views(views: Views<'_, $real>) -> AnyViews<'_> {
+                AnyViews::$any(views)
             }
         }
     )*};
@@ -119,6 +136,9 @@ macro_rules! half_element {
             }
             fn any(buffers: Buffers<'_, $half>) -> AnyBuffers<'_> {
                 AnyBuffers::$any(buffers)
+            }
+            fn any_views(views: Views<'_, $half>) -> AnyViews<'_> {
+                AnyViews::$any(views)
             }
         }
     )*};
@@ -153,7 +173,7 @@ impl<'a, E: Element> Buffers<'a, E> {
     }
 
     /// To read only.
-    fn views(&self) -> Views<'_, E> {
+    pub fn views(&self) -> Views<'_, E> {
         Views {
             param: self.param,
             grad: self.grad,
@@ -205,6 +225,14 @@ pub(crate) enum AnyBuffers<'a> {
     F64(Buffers<'a, f64>),
     F16(Buffers<'a, f16>),
     Bf16(Buffers<'a, bf16>),
+}
+
+/// [`Views`] of any precision.
+pub(crate) enum AnyViews<'a> {
+    F32(Views<'a, f32>),
+    F64(Views<'a, f64>),
+    F16(Views<'a, f16>),
+    Bf16(Views<'a, bf16>),
 }
 
 /// Runs `work` with the widest vector instructions of the machine. They change the speed, not the

@@ -3,7 +3,9 @@
 
 use core::ops::{Add, Div, Mul, Sub};
 
-use downhill_rule::{Field, Over, Value};
+use downhill_rule::{Field, Fold, Over, Value};
+
+use super::look::joined;
 
 /// What the numbers of a series are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +43,19 @@ impl Series {
         self
     }
 
+    /// One number for all rows, or all columns, of each matrix.
+    fn of_matrices(self, one: impl Fn(&[f64]) -> f64) -> Self {
+        if self.of <= Of::Matrices {
+            return self;
+        }
+        let each = self.values.len() / self.matrices;
+        Self {
+            of: Of::Matrices,
+            matrices: self.matrices,
+            values: self.values.chunks(each).map(one).collect(),
+        }
+    }
+
     /// Each with what belongs to it of the other.
     fn with(self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
         assert!(
@@ -72,18 +87,13 @@ impl Field for Series {
         self.map(|_| number)
     }
 
-    fn mean_of_rows(self) -> Self {
-        if self.of != Of::Rows {
-            return self;
-        }
-        let rows = self.values.len() / self.matrices;
-        let means = self.values.chunks(rows);
-        let means = means.map(|rows| rows.iter().sum::<f64>() / rows.len() as f64);
-        Self {
-            of: Of::Matrices,
-            matrices: self.matrices,
-            values: means.collect(),
-        }
+    fn mean(self) -> Self {
+        self.of_matrices(|all| all.iter().sum::<f64>() / all.len() as f64)
+    }
+
+    fn largest(self) -> Self {
+        let larger = |a, b| joined(Fold::Max, a, b);
+        self.of_matrices(|all| all.iter().copied().reduce(larger).unwrap_or_default())
     }
 }
 

@@ -1,15 +1,10 @@
 //! Slots by their places.
 
-use downhill_rule::{Look, Real, Slots};
-
-/// How many sums a look has.
-pub(super) const fn sum_count<R: Look>() -> usize {
-    <R::Sums<f64> as Slots<f64>>::LEN
-}
+use downhill_rule::{Real, Slots};
 
 /// Slots whose values are found by their place.
 #[inline(always)]
-pub(super) fn gather<V, S: Slots<V>>(value: impl Fn(usize) -> V) -> S {
+pub(crate) fn gather<V, S: Slots<V>>(value: impl Fn(usize) -> V) -> S {
     let mut at = 0;
     S::gather(&mut || {
         at += 1;
@@ -26,5 +21,12 @@ pub(super) fn scattered<V: Real, S: Slots<V>, const N: usize>(slots: S) -> [V; N
         values[at] = value;
         at += 1;
     });
+    values
+}
+
+/// Slots as a list.
+pub(crate) fn listed<S: Slots<f64>>(slots: S) -> Vec<f64> {
+    let mut values = Vec::with_capacity(S::LEN);
+    slots.scatter(&mut |value| values.push(value));
     values
 }

@@ -1,11 +1,12 @@
 //! A rule's step in tensor operations, on every backend.
 
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Dispatch, DispatchTensor, Shape, TensorMetadata};
+use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use downhill_rule::{Clock, Fold, Frame, Look, Over, Rule, Size, Slots, Step};
 
 use super::value::TensorValue;
-use crate::program::{ByShape, Elementwise, Engine, Looking};
+use crate::pass;
+use crate::program::{ByShape, Elementwise, Engine, Looking, NO_MODEL};
 use crate::wrapped::{Around, Field, Stage, Wrapped};
 
 /// What an erased rule does with tensors.
@@ -63,16 +64,21 @@ impl<R: Look> OnTensors for Looking<R> {
     ) -> TensorValue {
         let shape = param.0.shape();
         let shape = shape.as_slice();
+        let of_model = self.is_of_model().then(|| clock.known.expect(NO_MODEL));
         let step = self.prepare(clock, shape);
-        let grid = self.0.frame(shape).map(|frame| InGrid::new(frame, shape));
+        let grid = R::FRAMED.then(|| InGrid::new(self.0.frame(shape), shape));
         let into = |value: TensorValue, over| match &grid {
             Some(grid) => grid.into(value, over),
             None => value,
         };
         let mut slots = core::mem::take(state).into_iter().map(TensorValue);
-        let mut kept = {
-            let kept = slots.by_ref().zip(R::KEPT);
-            gather(kept.map(|(slot, over)| into(slot, Some(over))))
+        let before: Vec<TensorValue> = match of_model {
+            Some(_) => Vec::new(),
+            None => {
+                let kept = <R::Kept<TensorValue> as Slots<TensorValue>>::LEN;
+                let kept = slots.by_ref().take(kept).zip(R::KEPT);
+                kept.map(|(slot, over)| into(slot, Some(over))).collect()
+            }
         };
         let observed = Observed::<R> {
             step: &step,
@@ -83,8 +89,18 @@ impl<R: Look> OnTensors for Looking<R> {
             param: into(param, None),
             grad: into(grad, None),
         };
-        // Before the first look it means nothing.
-        let mut known = R::Known::gather(&mut || observed.grad.clone());
+        if let Some(known) = of_model {
+            let known = pass::gather(|at| observed.number(known[at]));
+            let (param, own) = observed.moved(&known);
+            own.scatter(&mut |slot: TensorValue| state.push(slot.0));
+            return param;
+        }
+        let mut known = pass::gather(|at| match before.get(at) {
+            Some(kept) if R::KNOWN[at] == R::KEPT[at] => kept.clone(),
+            // It means nothing.
+            _ => observed.grad.clone(),
+        });
+        let mut kept = gather(before.into_iter());
         if R::LOOKS > 0 {
             (known, kept) = observed.look::<0>(known, kept);
         }
@@ -103,6 +119,48 @@ impl<R: Look> OnTensors for Looking<R> {
         kept.scatter(&mut |slot: TensorValue| state.push(from(slot, overs.next()).0));
         own.scatter(&mut |slot: TensorValue| state.push(from(slot, None).0));
         from(param, None)
+    }
+
+    fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
+        self.0.has_evaluated().then(|| {
+            let own = <R::State<TensorValue> as Slots<TensorValue>>::LEN;
+            let slots = gather(state[state.len() - own..].iter().cloned().map(TensorValue));
+            self.0.evaluated(param, slots)
+        })
+    }
+}
+
+/// What a rule that looks at the whole model does with tensors.
+pub(crate) trait LooksAtTensors {
+    /// What one tensor adds to the sums, each as a tensor of one element.
+    fn look_at_tensors(
+        &self,
+        clock: &mut Clock,
+        param: TensorValue,
+        grad: TensorValue,
+        state: &[DispatchTensor],
+    ) -> Vec<TensorValue>;
+}
+
+impl<R: Look> LooksAtTensors for Looking<R> {
+    fn look_at_tensors(
+        &self,
+        clock: &mut Clock,
+        param: TensorValue,
+        grad: TensorValue,
+        state: &[DispatchTensor],
+    ) -> Vec<TensorValue> {
+        let kept = clock.known.unwrap_or_default();
+        let shape = param.0.shape();
+        let observed = Observed::<R> {
+            step: &self.prepare(clock, shape.as_slice()),
+            size: Size::flat(shape.as_slice()),
+            state: state.iter().cloned().map(TensorValue).collect(),
+            param,
+            grad,
+        };
+        let known = pass::gather(|at| observed.number(kept.get(at).copied().unwrap_or_default()));
+        observed.sums::<0>(&known)
     }
 }
 
@@ -173,18 +231,33 @@ impl<R: Look> Observed<'_, R> {
         }
     }
 
-    fn look<const LOOK: usize>(
-        &self,
-        known: R::Known<TensorValue>,
-        kept: R::Kept<TensorValue>,
-    ) -> (R::Known<TensorValue>, R::Kept<TensorValue>) {
+    /// A number, that broadcasts against the parameter.
+    fn number(&self, number: f64) -> TensorValue {
+        let grad = &self.grad.0;
+        let shape = Shape::from(vec![1; grad.shape().num_dims()]);
+        let (device, dtype) = (grad.device(), grad.dtype());
+        TensorValue(Dispatch::float_full(
+            shape,
+            Scalar::Float(number),
+            &device,
+            dtype.into(),
+        ))
+    }
+
+    /// The sums of a look.
+    fn sums<const LOOK: usize>(&self, known: &R::Known<TensorValue>) -> Vec<TensorValue> {
         let (param, grad) = (self.param.clone(), self.grad.clone());
         let state = gather(self.state.iter().cloned());
-        let terms = R::glance::<LOOK, true, _>(self.step, &known, param, grad, state);
+        let terms = R::glance::<LOOK, true, _>(self.step, known, param, grad, state);
         let mut folded: Vec<TensorValue> = Vec::new();
         let over = R::over(LOOK);
         terms.scatter(&mut |term: TensorValue| {
-            folded.push(match (over[folded.len()], R::fold(LOOK)) {
+            let at = folded.len();
+            if at >= R::sums(LOOK) {
+                // It means nothing.
+                return folded.push(folded[0].clone());
+            }
+            folded.push(match (over[at], R::fold(LOOK)) {
                 (Over::Whole, Fold::Sum) => term.sum(),
                 (Over::Whole, Fold::Max) => term.max(),
                 (Over::Rows, Fold::Sum) => term.sum_dim(2),
@@ -193,7 +266,15 @@ impl<R: Look> Observed<'_, R> {
                 (Over::Cols, Fold::Max) => term.max_dim(1),
             });
         });
-        let sums = gather(folded.into_iter());
+        folded
+    }
+
+    fn look<const LOOK: usize>(
+        &self,
+        known: R::Known<TensorValue>,
+        kept: R::Kept<TensorValue>,
+    ) -> (R::Known<TensorValue>, R::Kept<TensorValue>) {
+        let sums = gather(self.sums::<LOOK>(&known).into_iter());
         R::settle::<LOOK, _>(&self.step.coefs, sums, &self.size, known, kept)
     }
 }
@@ -287,6 +368,18 @@ impl Stage for InTensors<'_> {
         let (field, state) = R::advance(step, field, self.grad.clone(), state);
         state.scatter(&mut |value| self.own.push(value));
         self.put(on, field);
+    }
+
+    fn filter(&mut self, rule: impl Look) {
+        let param = self.param.clone().expect("put back after each piece");
+        let mut clock = Clock::new(0.0, 1, &mut []);
+        let grad = self.grad.clone();
+        let filtered = Looking(rule).step_tensors(&mut clock, grad, param, &mut Vec::new());
+        self.put(Field::Grad, filtered);
+    }
+
+    fn rank(&self) -> usize {
+        self.grad.0.shape().num_dims()
     }
 
     fn inner(&mut self, on: Field) {

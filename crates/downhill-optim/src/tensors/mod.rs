@@ -9,7 +9,7 @@ mod record;
 mod state;
 mod value;
 
-pub(crate) use engine::OnTensors;
+pub(crate) use engine::{LooksAtTensors, OnTensors};
 pub use optimizer::{Identity, RuleOptimizer};
 pub use record::{canonical_bytes, state_bytes};
 pub use state::RuleState;

@@ -6,7 +6,7 @@ use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::{Clock, Look, Rule, Slot, Start};
 
-use super::drive::{self, Directive, Probed, Question, Task};
+use super::drive::{self, Directive, Looked, LookedSums, Probed, Question, Task, ToldOfModel};
 use super::memory;
 use super::state::{Layout, RuleState, Tensors, state_dtype};
 use super::value::TensorValue;
@@ -337,8 +337,7 @@ impl RuleOptimizer {
             return (param, state);
         }
         let mut scalars = core::mem::take(&mut state.memory);
-        let mut clock = Clock::new(lr, state.step, &mut scalars);
-        clock.grad_scale = directive.grad_scale;
+        let mut clock = self.clock(lr, state.step, &mut scalars, &directive);
         let driven = self.program.driven(&directive.driven);
         let engine = &*driven.as_ref().unwrap_or(&self.program).0;
         let dtype = param.dtype();
@@ -352,6 +351,97 @@ impl RuleOptimizer {
         }
         state.memory = scalars;
         (param, state)
+    }
+}
+
+impl RuleOptimizer {
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Whether it looks at the whole model before it moves a parameter: then a driver has to step it.
+    pub fn looks_at_model(&self) -> bool {
+        self.program.0.of_model().is_some()
+    }
+
+    /// Whether it needs the loss of each step.
+    pub fn needs_loss(&self) -> bool {
+        self.program.0.needs_loss()
+    }
+
+    /// The clock of one step.
+    fn clock<'a>(
+        &self,
+        lr: LearningRate,
+        step: u64,
+        memory: &'a mut [f64],
+        directive: &'a Directive,
+    ) -> Clock<'a> {
+        let mut clock = Clock::new(lr, step, memory);
+        clock.grad_scale = directive.grad_scale;
+        clock.loss = directive.loss;
+        clock.known = ToldOfModel::find(&directive.of_model, self);
+        let name = || {
+            self.identity()
+                .map_or("this optimizer", |identity| &identity.name)
+        };
+        assert!(
+            clock.known.is_some() || !self.looks_at_model(),
+            "{} looks at the whole model, so it is stepped by a driver: \
+             `downhill_train::Driver`, or `DrivenStrategy` in burn-train",
+            name()
+        );
+        assert!(
+            clock.loss.is_some() || !self.needs_loss(),
+            "{} needs the loss of each step: give it to a driver, with `MicroBatch::with_loss`",
+            name()
+        );
+        clock
+    }
+
+    /// What one parameter adds to the sums over the model.
+    fn look(
+        &self,
+        lr: LearningRate,
+        param: &DispatchTensor,
+        grad: DispatchTensor,
+        state: Option<&mut RuleState>,
+        directive: &Directive,
+    ) -> Option<Looked> {
+        let shape = param.shape();
+        if !self.looks_at_model() || shape.contains(&0) {
+            return None;
+        }
+        let shape = shape.as_slice();
+        let state = state.filter(|state| self.fits(shape, state));
+        let mut fresh = None;
+        let state = match state {
+            Some(state) => state,
+            None => fresh.insert(self.fresh_state(shape, param)),
+        };
+        let mut scalars = state.memory.clone();
+        let mut clock = self.clock(lr, state.step.saturating_add(1), &mut scalars, directive);
+        let driven = self.program.driven(&directive.driven);
+        let engine = &*driven.as_ref().unwrap_or(&self.program).0;
+        let model = engine.of_model()?;
+        let working = DType::from(state_dtype(param.dtype()));
+        let tensors = state.on_device(&param.device(), working);
+        let sums = memory::look(model, &mut clock, param, &grad, tensors).map_or_else(
+            || {
+                let param = TensorValue(cast(param.clone(), working));
+                let grad = TensorValue(cast(grad, working));
+                let sums = model.look_at_tensors(&mut clock, param, grad, tensors);
+                let flat = |sum: TensorValue| Dispatch::float_reshape(sum.0, Shape::from([1]));
+                let sums = sums.into_iter().map(|sum| Tensor::from_dispatch(flat(sum)));
+                LookedSums::Device(sums.collect())
+            },
+            LookedSums::Host,
+        );
+        Some(Looked {
+            optimizer: self.clone(),
+            elements: shape.iter().product(),
+            sums,
+        })
     }
 }
 
@@ -397,6 +487,15 @@ impl Optimizer for RuleOptimizer {
                     _ => param,
                 };
                 (answer, state)
+            }
+            Task::Look(directive, _busy) => {
+                let mut state = state;
+                let looked =
+                    self.look(lr, &param, grad.into_dispatch(), state.as_mut(), &directive);
+                if let Some(looked) = looked {
+                    drive::record_look(looked);
+                }
+                (Tensor::from_dispatch(param), state)
             }
             Task::Step(directive, _busy) => {
                 let grad = grad.into_dispatch();

@@ -38,6 +38,15 @@ impl TensorValue {
         self.reduced(Dispatch::float_max)
     }
 
+    /// Reduced over rows and columns, as far as there are several.
+    fn over_both(self, reduce: impl Fn(Self, usize) -> Self) -> Self {
+        let shape = self.0.shape();
+        let several = [1, 2]
+            .into_iter()
+            .filter(|&dim| shape.get(dim).is_some_and(|&len| len > 1));
+        several.fold(self, reduce)
+    }
+
     fn reduced(self, reduce: impl FnOnce(DispatchTensor) -> DispatchTensor) -> Self {
         let rank = self.0.shape().num_dims();
         Self(Dispatch::float_reshape(
@@ -153,8 +162,12 @@ impl Value for TensorValue {
 
 // In a grid: matrices, rows and columns.
 impl Field for TensorValue {
-    fn mean_of_rows(self) -> Self {
-        self.mean_dim(1)
+    fn mean(self) -> Self {
+        self.over_both(Self::mean_dim)
+    }
+
+    fn largest(self) -> Self {
+        self.over_both(Self::max_dim)
     }
 
     fn filled(self, number: f64) -> Self {

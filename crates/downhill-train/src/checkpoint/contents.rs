@@ -25,6 +25,24 @@ pub(super) const CONSECUTIVE: &str = "consecutive";
 
 pub(super) const CONSECUTIVE_WINDOWS: &str = "consecutive_windows";
 
+pub(super) const MECHANIC: &str = "mechanic/";
+
+/// The name of a number of Mechanic's factors.
+pub(super) fn scale_of(at: usize, name: &str) -> String {
+    format!("mechanic.{at}.{name}")
+}
+
+pub(super) const LOOKED: &str = "looked/";
+
+pub(super) const LOOKED_STEPS: &str = "looked.steps";
+
+pub(super) const UPDATES: &str = "updates";
+
+/// The name of what the optimizer at this place keeps of the model.
+pub(super) fn of_model(at: usize, name: &str) -> String {
+    format!("of_model/{at}/{name}")
+}
+
 /// The tensors under a prefix.
 pub(super) fn put(
     tensors: &mut BTreeMap<String, TensorData>,
@@ -56,6 +74,32 @@ pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
         let data = averages.data(model, &core.bound);
         put(&mut tensors, "average/", data);
         scalar(AVERAGE_PRODUCT, averages.product.into());
+    }
+    for (at, state) in core.of_model.iter().enumerate() {
+        scalar(&of_model(at, UPDATES), state.updates().into());
+        for (name, number) in state.numbers() {
+            scalar(&of_model(at, name), number.into());
+        }
+    }
+    if core.looked.steps > 0 {
+        scalar(LOOKED_STEPS, core.looked.steps.into());
+        put(
+            &mut tensors,
+            LOOKED,
+            model::gradients(model, &core.looked.across),
+        );
+    }
+    if let Some(scales) = &core.tuned.scales {
+        put(
+            &mut tensors,
+            MECHANIC,
+            model::gradients(model, &core.tuned.start),
+        );
+        for (at, mut scale) in scales.iter().copied().enumerate() {
+            for (name, number) in scale.numbers() {
+                scalar(&scale_of(at, name), (*number).into());
+            }
+        }
     }
     let window = &core.window;
     if window.micro_batches > 0 {

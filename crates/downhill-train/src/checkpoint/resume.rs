@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::tensor::{DType, TensorData};
-use downhill_optim::drive::state_dtype;
+use downhill_optim::drive::{ModelState, state_dtype};
 use serde::Deserialize;
 
 use super::contents::{
-    AVERAGE_PRODUCT, CONSECUTIVE, CONSECUTIVE_WINDOWS, WINDOW_LOSS, WINDOW_LOSS_WEIGHT,
-    WINDOW_WEIGHT, path_of_state, unescaped,
+    self, AVERAGE_PRODUCT, CONSECUTIVE, CONSECUTIVE_WINDOWS, LOOKED, LOOKED_STEPS, MECHANIC,
+    UPDATES, WINDOW_LOSS, WINDOW_LOSS_WEIGHT, WINDOW_WEIGHT, path_of_state, scale_of, unescaped,
 };
 use super::format::Contents;
 use super::optimizer::States;
@@ -23,7 +23,9 @@ use crate::average::{Averages, Averaging};
 use crate::batch::Accumulation;
 use crate::error::Rejected;
 use crate::gradients::Window;
+use crate::mechanic::{SCALES, Scale, Tuned};
 use crate::probe::Refusal;
+use crate::sam::Looked;
 use crate::update::{Core, Counters};
 use crate::{Driver, ParamPath, Rate, params, probe};
 
@@ -243,6 +245,83 @@ fn window<M: Module>(
     })
 }
 
+/// What LookSAM kept.
+fn looked<M: Module>(
+    core: &Core,
+    model: &M,
+    contents: &Contents,
+) -> Result<Looked, CheckpointError> {
+    let steps = contents.scalars.get(LOOKED_STEPS).copied();
+    let steps = steps.and_then(|steps| u64::try_from(steps).ok());
+    let data = part(contents, LOOKED);
+    let expected = core.bound.iter().map(|bound| {
+        let info = bound.info();
+        (info.path.clone(), info.shape.clone(), info.dtype)
+    });
+    let mut report = compare(contents, LOOKED, expected);
+    // Not every parameter has had a gradient.
+    report.missing.clear();
+    first_error(&report)?;
+    Ok(Looked {
+        steps: steps.unwrap_or(0),
+        across: model::to_gradients(model, data),
+    })
+}
+
+/// What Mechanic kept.
+fn tuned<M: Module>(core: &Core, model: &M, contents: &Contents) -> Result<Tuned, CheckpointError> {
+    let mut scales = [Scale::default(); SCALES];
+    let begun = contents.scalars.contains_key(&scale_of(0, "s"));
+    for (at, scale) in scales.iter_mut().enumerate().filter(|_| begun) {
+        for (name, value) in scale.numbers() {
+            *value = number(contents, &scale_of(at, name), f64::is_finite)?;
+        }
+    }
+    let expected = core.bound.iter().map(|bound| {
+        let info = bound.info();
+        let dtype = state_dtype(info.dtype).into();
+        (info.path.clone(), info.shape.clone(), dtype)
+    });
+    let mut report = compare(contents, MECHANIC, expected);
+    // Not every parameter has moved.
+    report.missing.clear();
+    first_error(&report)?;
+    Ok(Tuned {
+        start: model::to_gradients(model, part(contents, MECHANIC)),
+        scales: begun.then_some(scales),
+    })
+}
+
+/// What optimizers keep of the whole model, as it is in the file; as it was before the first update where there is
+/// nothing of it, and that is no mistake.
+fn of_model(
+    core: &Core,
+    contents: &Contents,
+    whole: bool,
+) -> Result<Vec<ModelState>, CheckpointError> {
+    let states = core.of_model.iter().enumerate().map(|(at, state)| {
+        let found = |name: &str| contents.scalars.get(&contents::of_model(at, name)).copied();
+        let updates = found(UPDATES).and_then(|updates| u64::try_from(updates).ok());
+        let number = |name: &str| found(name).and_then(|number| f64::try_from(number).ok());
+        match updates.and_then(|updates| state.restored(updates, number)) {
+            Some(restored) => Ok(restored),
+            None if !whole => Ok(ModelState::new(state.optimizer()).unwrap_or(state.clone())),
+            None => Err(CheckpointError::Damaged {
+                what: format!(
+                    "it has not all of what an optimizer keeps of the whole model: {}",
+                    state
+                        .numbers()
+                        .iter()
+                        .map(|(name, _)| *name)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
+            }),
+        }
+    });
+    states.collect()
+}
+
 /// What a driver becomes; nothing of it has been changed yet.
 struct Next {
     optim: burn::optim::ModuleOptimizer,
@@ -260,6 +339,9 @@ struct NextCore {
     averages_taken: LoadReport,
     window: Window,
     notes: BTreeMap<String, String>,
+    of_model: Vec<ModelState>,
+    looked: Looked,
+    tuned: Tuned,
 }
 
 impl NextCore {
@@ -270,10 +352,13 @@ impl NextCore {
         whole: bool,
     ) -> Result<Self, CheckpointError> {
         let (averages, averages_taken) = averages(core, model, contents)?;
-        let mut window = Window::default();
+        let (mut window, mut looked) = (Window::default(), Looked::default());
+        let mut tuned = Tuned::default();
         if whole {
             first_error(&averages_taken)?;
             window = self::window(core, model, contents)?;
+            looked = self::looked(core, model, contents)?;
+            tuned = self::tuned(core, model, contents)?;
         }
         let count = |name: &str| {
             let value = contents.scalars.get(name).copied();
@@ -291,6 +376,9 @@ impl NextCore {
             averages_taken,
             window,
             notes: contents.header.notes.clone(),
+            of_model: of_model(core, contents, whole)?,
+            looked,
+            tuned,
         })
     }
 
@@ -299,6 +387,9 @@ impl NextCore {
         core.averages = self.averages;
         core.window = self.window;
         core.notes = self.notes;
+        core.of_model = self.of_model;
+        core.looked = self.looked;
+        core.tuned = self.tuned;
     }
 }
 

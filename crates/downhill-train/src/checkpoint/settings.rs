@@ -29,6 +29,8 @@ pub(super) fn settings(core: &Core) -> Value {
         "weight_decay": core.settings.driven.get(WEIGHT_DECAY),
         "momentum": core.settings.driven.get(MOMENTUM),
         "driven": core.settings.driven,
+        "sam": core.settings.sam,
+        "mechanic": core.settings.mechanic,
         "averaging": core.averages.as_ref().map(|averages| &averages.config),
     })
 }

@@ -6,10 +6,13 @@ mod inspect;
 mod tests;
 mod window;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use downhill_optim::drive::Place;
+
+use crate::bound::Bound;
+use crate::params::with_rank;
 
 pub(crate) use change::{Change, change, device_coefficient, is_normal};
 pub(crate) use inspect::{Seen, inspect, non_finite, norm, on_device, read};
@@ -46,6 +49,20 @@ pub(crate) fn split_off<M: Module>(
     };
     model.visit(&mut split);
     split.to
+}
+
+/// Goes over to the same parameters under other ids.
+pub(crate) fn move_to(grads: &mut GradientsParams, bound: &[Bound], to: &[ParamId]) {
+    // Ids may have changed places.
+    let mut from = core::mem::take(grads);
+    for (bound, to) in bound.iter().zip(to) {
+        let rank = bound.info().shape.len();
+        with_rank!(rank, D => {
+            if let Some(grad) = from.remove::<D>(bound.id()) {
+                grads.register(*to, grad);
+            }
+        });
+    }
 }
 
 /// Where each parameter is, as an optimizer will find it.

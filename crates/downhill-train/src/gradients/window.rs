@@ -1,13 +1,11 @@
 //! The gradients of several micro-batches, added up.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use downhill_optim::drive::state_dtype;
 
 use super::copied;
-use crate::bound::Bound;
-use crate::params::with_rank;
 
 /// Gradients of a window of micro-batches, added up.
 #[derive(Default, Debug)]
@@ -30,20 +28,6 @@ impl Window {
         };
         model.visit(&mut add);
         self.grads = add.sum;
-    }
-
-    /// Goes over to the same parameters under other ids.
-    pub fn move_to(&mut self, bound: &[Bound], to: &[ParamId]) {
-        // Ids may have changed places.
-        let mut from = core::mem::take(&mut self.grads);
-        for (bound, to) in bound.iter().zip(to) {
-            let rank = bound.info().shape.len();
-            with_rank!(rank, D => {
-                if let Some(grad) = from.remove::<D>(bound.id()) {
-                    self.grads.register(*to, grad);
-                }
-            });
-        }
     }
 
     /// The sum of the window and one more micro-batch; both stay as they are.

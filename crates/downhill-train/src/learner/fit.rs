@@ -90,6 +90,22 @@ impl<M: LearnerModel> DrivenStrategy<M> {
         let mut core = taken.ok_or_else(|| {
             failure("a strategy has one training: make another one with `learner`")
         })?;
+        if core.settings.sam.is_some() {
+            return Err(failure(
+                "burn-train hands its model each batch once, and SAM needs gradients at two places: leave out \
+                 `with_sam`",
+            ));
+        }
+        if core.settings.mechanic.is_some() {
+            return Err(failure(
+                "a learner's parameters cannot be put elsewhere after its step: leave out `with_mechanic`",
+            ));
+        }
+        if core.needs_loss {
+            return Err(failure(
+                "burn-train does not say the loss of a batch, which the optimizer needs",
+            ));
+        }
         move_to(&mut core, &learner.model())?;
         if let Some(micro_batches) = components.grad_accumulation {
             accumulate(&mut core, micro_batches)?;
@@ -248,11 +264,11 @@ impl<M: LearnerModel> Fit<'_, M> {
             // Before the step, which would have to copy what two learners share.
             self.learner = next;
             let learner = &mut self.learner;
-            let (learner, before) = go.make(learner, |learner, grads| {
+            let (learner, made) = go.make(learner, |learner, grads| {
                 learner.optimizer_step(grads);
                 learner
             });
-            self.core.finish(&learner.model(), &mut report, before);
+            self.core.finish(&learner.model(), &mut report, made);
         }
         Ok(self.strategy.observe(report))
     }

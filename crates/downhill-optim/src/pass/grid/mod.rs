@@ -7,7 +7,7 @@ mod sums;
 use core::cell::Cell;
 use core::ops::Range;
 
-use downhill_rule::{Frame, Look, Over, Real, Size, Slots, Step};
+use downhill_rule::{Frame, Look, MAX_KNOWN, Over, Real, Size, Slots, Step};
 
 use self::known::{Known, RowKnown};
 use self::sums::look;
@@ -115,14 +115,16 @@ fn in_place<R: Look, E: Element>(
     mut buffers: Buffers<'_, E>,
 ) {
     let own = <R::State<f64> as Slots<f64>>::LEN;
-    let mut kept: R::Kept<Series> = gather(|at| {
+    let kept_len = <R::Kept<f64> as Slots<f64>>::LEN;
+    let before = |at: usize| {
         let values = buffers.slots[own + at].iter().map(|value| value.to_f64());
         grid.series(R::KEPT[at], values.collect())
-    });
-    // Before the first look it means nothing, but of what it is.
-    let mut known: R::Known<Series> = gather(|at| {
-        let count = grid.count(R::KNOWN[at].into());
-        grid.series(R::KNOWN[at], vec![0.0; count])
+    };
+    let mut kept: R::Kept<Series> = gather(before);
+    let mut known: R::Known<Series> = gather(|at| match R::KNOWN[at] {
+        over if at < kept_len && over == R::KEPT[at] => before(at),
+        // It means nothing, but of what it is.
+        over => grid.series(over, vec![0.0; grid.count(over.into())]),
     });
     if R::LOOKS > 0 {
         let sums = look::<R, E, 0>(step, grid, &known, buffers.views());
@@ -143,29 +145,39 @@ fn in_place<R: Look, E: Element>(
             *value = E::Compute::from_f64(number);
         }
     });
-    move_by::<R, E>(step, grid, &Known::new::<R>(grid, known), buffers);
+    let known = Known::new::<R>(grid, known);
+    // The first is a constant, so that what is not wide is not compiled to be.
+    if R::WIDE && step.cautious == 0.0 && size_of::<E::Compute>() < size_of::<f64>() {
+        move_by(grid, &known, &R::KNOWN, buffers, &|known, buffers| {
+            vectorised::<R, E::Compute>(step, known, buffers);
+        });
+    } else {
+        move_by(grid, &known, &R::KNOWN, buffers, &|known, buffers| {
+            plainly::<R, E::Compute>(step, known, buffers);
+        });
+    }
 }
 
-/// The move.
-fn move_by<R: Look, E: Element>(
-    step: &Step<R::Coefs>,
+/// The move of a stretch of a row.
+type MoveRow<'a, V> = dyn Fn(RowKnown<'_, V>, Buffers<'_, V>) + Sync + 'a;
+
+/// The move, compiled once for all rules.
+fn move_by<E: Element>(
     grid: Grid,
     known: &Known<E::Compute>,
+    over: &[Over; MAX_KNOWN],
     buffers: Buffers<'_, E>,
+    move_row: &MoveRow<'_, E::Compute>,
 ) {
     let parts = grid.parts();
     let work = |(rows, buffers): (Range<usize>, Buffers<'_, E>)| {
         let each = buffers.chunks(grid.cols);
         for (row, buffers) in rows.zip(each) {
-            let of_row = known.of_row(grid, &R::KNOWN, row);
+            let of_row = known.of_row(grid, over, row);
             let from = Cell::new(0);
             E::pass(buffers, &|buffers| {
                 let to = from.get() + buffers.param.len();
-                let known = of_row.range(from.get()..to);
-                match step.cautious {
-                    0.0 => move_row::<R, E::Compute, false>(step, known, buffers),
-                    _ => move_row::<R, E::Compute, true>(step, known, buffers),
-                }
+                move_row(of_row.range(from.get()..to), buffers);
                 from.set(to);
             });
         }
@@ -179,26 +191,46 @@ fn move_by<R: Look, E: Element>(
     }
 }
 
-/// The move of a stretch of a row.
+/// The move of a stretch of a row with the widest instructions of the machine.
 #[inline(never)]
-fn move_row<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+fn vectorised<R: Look, V: Real + Element<Compute = V>>(
     step: &Step<R::Coefs>,
     known: RowKnown<'_, V>,
     buffers: Buffers<'_, V>,
 ) {
     dispatch(
         #[inline(always)]
-        || {
-            let step = &{ *step };
-            let known = known.of_length::<R>(buffers.param.len());
-            pass::<R::State<V>, V>(
-                buffers,
-                #[inline(always)]
-                |i, param, grad, state| {
-                    let known = known.element::<R>(i);
-                    R::advance::<CAUTIOUS, V>(step, &known, param, grad, state)
-                },
-            );
+        || move_row::<R, V, false>(step, known, buffers),
+    );
+}
+
+/// The same in f64, or with cautious decay.
+#[inline(never)]
+fn plainly<R: Look, V: Real + Element<Compute = V>>(
+    step: &Step<R::Coefs>,
+    known: RowKnown<'_, V>,
+    buffers: Buffers<'_, V>,
+) {
+    match step.cautious {
+        0.0 => move_row::<R, V, false>(step, known, buffers),
+        _ => move_row::<R, V, true>(step, known, buffers),
+    }
+}
+
+#[inline(always)]
+fn move_row<R: Look, V: Real + Element<Compute = V>, const CAUTIOUS: bool>(
+    step: &Step<R::Coefs>,
+    known: RowKnown<'_, V>,
+    buffers: Buffers<'_, V>,
+) {
+    let step = &{ *step };
+    let known = known.of_length::<R>(buffers.param.len());
+    pass::<R::State<V>, V>(
+        buffers,
+        #[inline(always)]
+        |i, param, grad, state| {
+            let known = known.element::<R>(i);
+            R::advance::<CAUTIOUS, V>(step, &known, param, grad, state)
         },
     );
 }

@@ -2,13 +2,13 @@
 
 use core::ops::Range;
 
-use downhill_rule::{Look, MAX_SUMS, Over, Real, Step};
+use downhill_rule::{Fold, Look, MAX_KNOWN, MAX_SUMS, Over, Real, Step};
 
 use super::Grid;
 use super::known::{Known, RowKnown, row};
 use crate::pass::look::joined;
 use crate::pass::series::{Of, Series};
-use crate::pass::slots::{gather, scattered, sum_count};
+use crate::pass::slots::{gather, scattered};
 use crate::pass::{Element, Views, dispatch, share};
 
 /// Elements that are added up side by side; and terms of a row that are kept until they are, after which it goes on
@@ -24,6 +24,23 @@ struct Found {
     cols: Vec<(usize, [Vec<f64>; MAX_SUMS])>,
 }
 
+/// The sums over a stretch of a row, in the precision of the numbers or in f64.
+type RowSums<'a, V, C> =
+    dyn Fn(RowKnown<'_, C>, Views<'_, V>, [&mut [C]; MAX_SUMS], &mut [f64; MAX_SUMS]) + Sync + 'a;
+
+/// A look without its rule, so that all but the loop over a row is compiled once for all rules.
+struct Plan<'a, V: Element<Compute = V>> {
+    grid: Grid,
+    fold: Fold,
+    /// Over what each of the sums is taken that there are.
+    over: &'a [Over],
+    /// What is known, in the precision of the numbers and in f64, and what of.
+    known: (Known<V>, Known<f64>),
+    known_over: [Over; MAX_KNOWN],
+    row: &'a RowSums<'a, V, V>,
+    exact: &'a RowSums<'a, V, f64>,
+}
+
 /// One look.
 pub(super) fn look<R: Look, E: Element, const LOOK: usize>(
     step: &Step<R::Coefs>,
@@ -32,85 +49,111 @@ pub(super) fn look<R: Look, E: Element, const LOOK: usize>(
     views: Views<'_, E>,
 ) -> R::Sums<Series> {
     let exact = Known::<f64>::new::<R>(grid, known.clone());
-    let known = (exact.rounded(), exact);
-    let work = |rows: Range<usize>| look_at_rows::<R, E, LOOK>(step, grid, &known, views, rows);
-    let parts = grid.parts();
-    let found = match parts.len() {
-        1 => parts.into_iter().map(work).collect(),
-        _ => share(parts, work),
-    };
-    let fold = R::fold(LOOK);
     let over = R::over(LOOK);
-    gather(|at| {
-        let values = match over[at] {
-            Over::Whole => {
-                let parts = found.iter().map(|found| found.whole[at]);
-                vec![parts.reduce(|a, b| joined(fold, a, b)).unwrap_or_default()]
+    let usual = !step.is_coupled() && size_of::<E::Compute>() < size_of::<f64>();
+    let plan = Plan::<E::Compute> {
+        grid,
+        fold: R::fold(LOOK),
+        over: &over[..R::sums(LOOK)],
+        known: (exact.rounded(), exact),
+        known_over: R::KNOWN,
+        // The first is a constant, so that what is not wide is not compiled to be.
+        row: if R::WIDE && usual {
+            &|known, views, cols, sums| {
+                vectorised::<R, E::Compute, LOOK>(step, known, views, cols, sums);
             }
-            Over::Rows => found
+        } else {
+            &|known, views, cols, sums| {
+                plainly::<R, E::Compute, E::Compute, LOOK>(step, known, views, cols, sums);
+            }
+        },
+        exact: &|known, views, cols, sums| {
+            plainly::<R, E::Compute, f64, LOOK>(step, known, views, cols, sums);
+        },
+    };
+    let sums = plan.sums(views);
+    gather(|at| grid.series(over[at], sums[at].clone()))
+}
+
+impl<V: Element<Compute = V> + Real> Plan<'_, V> {
+    /// The sums over everything.
+    fn sums<E: Element<Compute = V>>(&self, views: Views<'_, E>) -> [Vec<f64>; MAX_SUMS] {
+        let work = |rows: Range<usize>| self.look_at_rows(views, rows);
+        let parts = self.grid.parts();
+        let found = match parts.len() {
+            1 => parts.into_iter().map(work).collect(),
+            _ => share(parts, work),
+        };
+        core::array::from_fn(|at| match self.over.get(at) {
+            None => vec![0.0],
+            Some(Over::Whole) => {
+                let parts = found.iter().map(|found: &Found| found.whole[at]);
+                let all = parts.reduce(|a, b| joined(self.fold, a, b));
+                vec![all.unwrap_or_default()]
+            }
+            Some(Over::Rows) => found
                 .iter()
                 .flat_map(|found| found.rows[at].iter().copied())
                 .collect(),
-            Over::Cols => {
-                let mut sums = vec![0.0; grid.count(Of::Cols)];
+            Some(Over::Cols) => {
+                let mut sums = vec![0.0; self.grid.count(Of::Cols)];
                 for (matrix, cols) in found.iter().flat_map(|found| &found.cols) {
-                    let sums = sums[matrix * grid.cols..].iter_mut();
+                    let sums = sums[matrix * self.grid.cols..].iter_mut();
                     for (sum, part) in sums.zip(&cols[at]) {
-                        *sum = joined(fold, *sum, *part);
+                        *sum = joined(self.fold, *sum, *part);
                     }
                 }
                 sums
             }
+        })
+    }
+
+    /// A look at some rows: band by band in the precision of the numbers, and again in f64 where that is not enough.
+    fn look_at_rows<E: Element<Compute = V>>(
+        &self,
+        views: Views<'_, E>,
+        rows: Range<usize>,
+    ) -> Found {
+        let mut found = Found {
+            whole: [0.0; MAX_SUMS],
+            rows: core::array::from_fn(|_| Vec::new()),
+            cols: Vec::new(),
         };
-        grid.series(over[at], values)
-    })
+        let (mut band, mut in_f64) = (Band::<V>::new(self.over, self.grid), None);
+        let mut row = rows.start;
+        while row < rows.end {
+            let matrix = row / self.grid.rows;
+            let end = rows.end.min((matrix + 1) * self.grid.rows).min(row + BAND);
+            if found.cols.last().is_none_or(|(last, _)| *last != matrix) {
+                let none = band.cols.each_ref().map(|cols| vec![0.0; cols.len()]);
+                found.cols.push((matrix, none));
+            }
+            let (known, exact) = &self.known;
+            let of_row = |row| known.of_row(self.grid, &self.known_over, row);
+            band.look(self.row, self.grid, of_row, views, row..end);
+            if band.is_finite() {
+                found.take(self.fold, self.over, &band);
+            } else {
+                let band = in_f64.get_or_insert_with(|| Band::new(self.over, self.grid));
+                let of_row = |row| exact.of_row(self.grid, &self.known_over, row);
+                band.look(self.exact, self.grid, of_row, views, row..end);
+                found.take(self.fold, self.over, band);
+            }
+            row = end;
+        }
+        found
+    }
 }
 
 /// Rows whose numbers are added up per column in single precision before it goes on in f64: few enough for the sums
 /// to be as exact as the numbers are, many enough to cost nothing.
 const BAND: usize = 64;
 
-/// A look at some rows: band by band in the precision of the numbers, and again in f64 where that is not enough.
-fn look_at_rows<R: Look, E: Element, const LOOK: usize>(
-    step: &Step<R::Coefs>,
-    grid: Grid,
-    known: &(Known<E::Compute>, Known<f64>),
-    views: Views<'_, E>,
-    rows: Range<usize>,
-) -> Found {
-    let mut found = Found {
-        whole: [0.0; MAX_SUMS],
-        rows: core::array::from_fn(|_| Vec::new()),
-        cols: Vec::new(),
-    };
-    let (mut band, mut in_f64) = (Band::<E::Compute>::new::<R, LOOK>(grid), None);
-    let mut row = rows.start;
-    while row < rows.end {
-        let matrix = row / grid.rows;
-        let end = rows.end.min((matrix + 1) * grid.rows).min(row + BAND);
-        if found.cols.last().is_none_or(|(last, _)| *last != matrix) {
-            let none = band.cols.each_ref().map(|cols| vec![0.0; cols.len()]);
-            found.cols.push((matrix, none));
-        }
-        band.look::<R, E, LOOK>(step, grid, &known.0, views, row..end);
-        if band.is_finite() {
-            found.take::<R, _, LOOK>(&band);
-        } else {
-            let band = in_f64.get_or_insert_with(|| Band::new::<R, LOOK>(grid));
-            band.look::<R, E, LOOK>(step, grid, &known.1, views, row..end);
-            found.take::<R, _, LOOK>(band);
-        }
-        row = end;
-    }
-    found
-}
-
 impl Found {
     /// Takes the sums of a band of the last matrix.
-    fn take<R: Look, C: Real, const LOOK: usize>(&mut self, band: &Band<C>) {
-        let (fold, over) = (R::fold(LOOK), R::over(LOOK));
-        for at in 0..sum_count::<R>() {
-            match over[at] {
+    fn take<C: Real>(&mut self, fold: Fold, over: &[Over], band: &Band<C>) {
+        for (at, over) in over.iter().enumerate() {
+            match over {
                 Over::Whole => {
                     let rows = band.rows[at].iter().copied();
                     self.whole[at] = rows.fold(self.whole[at], |a, b| joined(fold, a, b));
@@ -134,13 +177,11 @@ struct Band<C> {
 }
 
 impl<C: Real> Band<C> {
-    fn new<R: Look, const LOOK: usize>(grid: Grid) -> Self {
-        let terms = sum_count::<R>();
-        let over = R::over(LOOK);
+    fn new(over: &[Over], grid: Grid) -> Self {
         Self {
             rows: core::array::from_fn(|_| Vec::new()),
-            cols: core::array::from_fn(|at| match over[at] {
-                Over::Cols if at < terms => vec![C::default(); grid.cols],
+            cols: core::array::from_fn(|at| match over.get(at) {
+                Some(Over::Cols) => vec![C::default(); grid.cols],
                 _ => Vec::new(),
             }),
         }
@@ -155,11 +196,11 @@ impl<C: Real> Band<C> {
             .all(|sum| sum.to_f64().is_finite())
     }
 
-    fn look<R: Look, E: Element, const LOOK: usize>(
+    fn look<'a, E: Element>(
         &mut self,
-        step: &Step<R::Coefs>,
+        row_sums: &RowSums<'_, E::Compute, C>,
         grid: Grid,
-        known: &Known<C>,
+        known: impl Fn(usize) -> RowKnown<'a, C>,
         views: Views<'_, E>,
         rows: Range<usize>,
     ) {
@@ -168,7 +209,7 @@ impl<C: Real> Band<C> {
             .iter_mut()
             .for_each(|cols| cols.fill(C::default()));
         for row in rows {
-            let of_row = known.of_row(grid, &R::KNOWN, row);
+            let of_row = known(row);
             let mut sums = [0.0; MAX_SUMS];
             let mut from = 0;
             E::look(
@@ -177,15 +218,7 @@ impl<C: Real> Band<C> {
                     let to = from + views.param.len();
                     let cols = self.cols.each_mut();
                     let cols = cols.map(|cols| cols.get_mut(from..to).unwrap_or_default());
-                    let known = of_row.range(from..to);
-                    match step.is_coupled() {
-                        false => row_sums::<R, E::Compute, C, LOOK, false>(
-                            step, known, views, cols, &mut sums,
-                        ),
-                        true => row_sums::<R, E::Compute, C, LOOK, true>(
-                            step, known, views, cols, &mut sums,
-                        ),
-                    }
+                    row_sums(of_row.range(from..to), views, cols, &mut sums);
                     from = to;
                 },
             );
@@ -196,8 +229,35 @@ impl<C: Real> Band<C> {
     }
 }
 
-/// The sums over a stretch of a row. Not inlined, as the loop of a move.
+/// The sums over a stretch of a row with the widest instructions of the machine. Not inlined, as the loop of a move.
 #[inline(never)]
+fn vectorised<R: Look, V: Real + Element<Compute = V>, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    known: RowKnown<'_, V>,
+    views: Views<'_, V>,
+    cols: [&mut [V]; MAX_SUMS],
+    sums: &mut [f64; MAX_SUMS],
+) {
+    dispatch(
+        #[inline(always)]
+        || row_sums::<R, V, V, LOOK, false>(step, known, views, cols, sums),
+    );
+}
+
+/// The same in f64, or with coupled decay: both are rare with rules that look, and so not compiled for each kind of
+/// instruction.
+#[inline(never)]
+fn plainly<R: Look, V: Real + Element<Compute = V>, C: Real, const LOOK: usize>(
+    step: &Step<R::Coefs>,
+    known: RowKnown<'_, C>,
+    views: Views<'_, V>,
+    cols: [&mut [C]; MAX_SUMS],
+    sums: &mut [f64; MAX_SUMS],
+) {
+    row_sums::<R, V, C, LOOK, true>(step, known, views, cols, sums);
+}
+
+#[inline(always)]
 fn row_sums<
     R: Look,
     V: Real + Element<Compute = V>,
@@ -211,56 +271,51 @@ fn row_sums<
     cols: [&mut [C]; MAX_SUMS],
     sums: &mut [f64; MAX_SUMS],
 ) {
-    dispatch(
-        #[inline(always)]
-        || {
-            // Inside of the closure, where the compiler knows them, and that no store changes them.
-            let step = *step;
-            let terms = sum_count::<R>();
-            let (fold, over) = (R::fold(LOOK), R::over(LOOK));
-            let len = views.param.len();
-            let one = row::<R, V, C>(&views, &known);
-            for at in 0..terms {
-                if over[at] == Over::Cols {
-                    let cols = &mut cols[at][..len];
-                    for (i, col) in cols.iter_mut().enumerate() {
-                        let (known, param, grad, state) = one(i);
-                        let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
-                        *col = joined(fold, *col, scattered::<C, _, MAX_SUMS>(term)[at]);
-                    }
+    // Here the compiler knows them, and that no store changes them.
+    let step = *step;
+    let terms = R::sums(LOOK);
+    let (fold, over) = (R::fold(LOOK), R::over(LOOK));
+    let len = views.param.len();
+    let one = row::<R, V, C>(&views, &known);
+    for at in 0..terms {
+        if over[at] == Over::Cols {
+            let cols = &mut cols[at][..len];
+            for (i, col) in cols.iter_mut().enumerate() {
+                let (known, param, grad, state) = one(i);
+                let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
+                *col = joined(fold, *col, scattered::<C, _, MAX_SUMS>(term)[at]);
+            }
+        }
+    }
+    if over[..terms].iter().all(|over| *over == Over::Cols) {
+        return;
+    }
+    // By way of a buffer, so that what makes the terms and what adds them up are loops of their own.
+    let mut found = [C::default(); BUFFER];
+    let mut from = 0;
+    for views in views.chunks(BUFFER) {
+        let len = views.param.len();
+        let found = &mut found[..len];
+        let one = row::<R, V, C>(&views, &known.range(from..from + len));
+        for at in 0..terms {
+            if over[at] == Over::Cols {
+                continue;
+            }
+            for (i, found) in found.iter_mut().enumerate() {
+                let (known, param, grad, state) = one(i);
+                let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
+                *found = scattered::<C, _, MAX_SUMS>(term)[at];
+            }
+            let mut lanes = [C::default(); LANES];
+            let (whole, rest) = found.as_chunks::<LANES>();
+            for found in whole {
+                for lane in 0..LANES {
+                    lanes[lane] = joined(fold, lanes[lane], found[lane]);
                 }
             }
-            if over[..terms].iter().all(|over| *over == Over::Cols) {
-                return;
-            }
-            // By way of a buffer, so that what makes the terms and what adds them up are loops of their own.
-            let mut found = [C::default(); BUFFER];
-            let mut from = 0;
-            for views in views.chunks(BUFFER) {
-                let len = views.param.len();
-                let found = &mut found[..len];
-                let one = row::<R, V, C>(&views, &known.range(from..from + len));
-                for at in 0..terms {
-                    if over[at] == Over::Cols {
-                        continue;
-                    }
-                    for (i, found) in found.iter_mut().enumerate() {
-                        let (known, param, grad, state) = one(i);
-                        let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
-                        *found = scattered::<C, _, MAX_SUMS>(term)[at];
-                    }
-                    let mut lanes = [C::default(); LANES];
-                    let (whole, rest) = found.as_chunks::<LANES>();
-                    for found in whole {
-                        for lane in 0..LANES {
-                            lanes[lane] = joined(fold, lanes[lane], found[lane]);
-                        }
-                    }
-                    let lanes = lanes.iter().chain(rest).map(|term| term.to_f64());
-                    sums[at] = lanes.fold(sums[at], |a, b| joined(fold, a, b));
-                }
-                from += len;
-            }
-        },
-    );
+            let lanes = lanes.iter().chain(rest).map(|term| term.to_f64());
+            sums[at] = lanes.fold(sums[at], |a, b| joined(fold, a, b));
+        }
+        from += len;
+    }
 }

@@ -1,7 +1,9 @@
 use core::cell::RefCell;
+use std::sync::Arc;
 
 use burn::backend::DispatchTensor;
 
+use super::model::{self, Looked, Seen, ToldOfModel};
 use super::place::Place;
 use crate::RuleOptimizer;
 use crate::program::Driven;
@@ -15,6 +17,10 @@ pub struct Directive {
     pub grad_scale: f64,
     /// Take the place of settings.
     pub driven: Driven,
+    /// The loss from which the gradient is, where that is known.
+    pub loss: Option<f64>,
+    /// What the optimizers are told that look at the whole model.
+    pub of_model: Arc<[ToldOfModel]>,
     /// The parameter that it is for, where that is known: a step of another one passes it by.
     pub place: Option<Place>,
 }
@@ -25,6 +31,8 @@ impl Default for Directive {
         Self {
             grad_scale: 1.0,
             driven: Driven::default(),
+            loss: None,
+            of_model: Arc::default(),
             place: None,
         }
     }
@@ -51,7 +59,8 @@ pub struct Probed {
 
 enum Mode {
     Steps,
-    Directed(Directives, usize),
+    /// And what was seen, if it is only looked.
+    Directed(Directives, usize, Option<Vec<Looked>>),
     Asking(Vec<Probed>, Option<Place>, Question),
 }
 
@@ -120,12 +129,35 @@ impl Drop for Restore {
 /// parameter would have followed one.
 #[inline]
 pub fn directed<T>(directives: Directives, step: impl FnOnce() -> T) -> T {
-    let restore = Restore::enter(Mode::Directed(directives, 0));
+    follow(directives, None, step).0
+}
+
+/// Runs `step`, in which the optimizers of this library move nothing: those that look at the whole model look at
+/// their parameters, as they would in a step with these directives, and are told what is [kept](super::ModelState)
+/// of it.
+///
+/// # Panics
+///
+/// As [`directed`].
+pub fn looking<T>(directives: Directives, step: impl FnOnce() -> T) -> (T, Vec<Seen>) {
+    let (result, looked) = follow(directives, Some(Vec::new()), step);
+    (result, model::read(looked))
+}
+
+fn follow<T>(
+    directives: Directives,
+    looked: Option<Vec<Looked>>,
+    step: impl FnOnce() -> T,
+) -> (T, Vec<Looked>) {
+    let restore = Restore::enter(Mode::Directed(directives, 0, looked));
     let result = step();
-    if let Mode::Directed(Directives::Each(each), taken) = restore.leave() {
+    let Mode::Directed(directives, taken, looked) = restore.leave() else {
+        return (result, Vec::new());
+    };
+    if let Directives::Each(each) = directives {
         assert_eq!(taken, each.len(), "one directive for each step");
     }
-    result
+    (result, looked.unwrap_or_default())
 }
 
 /// Runs `step`, in which the optimizers of this library move nothing: each says what it is, and whether
@@ -153,6 +185,8 @@ fn ask<T>(place: Option<Place>, question: Question, step: impl FnOnce() -> T) ->
 /// What a step that begins has to do.
 pub(crate) enum Task {
     Step(Directive, Busy),
+    /// Of a rule that looks at the whole model.
+    Look(Directive, Busy),
     Answer(Question),
 }
 
@@ -184,8 +218,8 @@ pub(crate) fn begin(param: &DispatchTensor) -> Task {
             Mode::Steps => return nothing,
             Mode::Asking(_, place, question) if is_at(place) => return Task::Answer(*question),
             Mode::Asking(..) => return nothing,
-            Mode::Directed(Directives::All(directive), _) => directive.clone(),
-            Mode::Directed(Directives::Each(each), taken) => match each.get(*taken) {
+            Mode::Directed(Directives::All(directive), ..) => directive.clone(),
+            Mode::Directed(Directives::Each(each), taken, _) => match each.get(*taken) {
                 Some(directive) if is_at(&directive.place) => {
                     *taken += 1;
                     directive.clone()
@@ -196,7 +230,10 @@ pub(crate) fn begin(param: &DispatchTensor) -> Task {
             },
         };
         ambient.busy = true;
-        Task::Step(directive, Busy(true))
+        match ambient.mode {
+            Mode::Directed(_, _, Some(_)) => Task::Look(directive, Busy(true)),
+            _ => Task::Step(directive, Busy(true)),
+        }
     })
 }
 
@@ -204,6 +241,14 @@ pub(crate) fn record(probed: Probed) {
     AMBIENT.with_borrow_mut(|ambient| {
         if let Mode::Asking(list, ..) = &mut ambient.mode {
             list.push(probed);
+        }
+    });
+}
+
+pub(crate) fn record_look(look: Looked) {
+    AMBIENT.with_borrow_mut(|ambient| {
+        if let Mode::Directed(_, _, Some(looked)) = &mut ambient.mode {
+            looked.push(look);
         }
     });
 }

@@ -25,12 +25,15 @@
 mod directive;
 mod lerp;
 mod measure;
+mod model;
 mod place;
 
-pub use directive::{Directive, Directives, Probed, directed, evaluating, probe};
-pub(crate) use directive::{Question, Task, begin, record};
+pub use directive::{Directive, Directives, Probed, directed, evaluating, looking, probe};
+pub(crate) use directive::{Question, Task, begin, record, record_look};
 pub use lerp::lerp;
 pub use measure::{Measure, Unfit, examine, measure};
+pub(crate) use model::{Looked, LookedSums};
+pub use model::{ModelState, Seen, ToldOfModel};
 pub use place::{Place, memory_order};
 
 pub use super::optimizer::StateMismatch;

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use burn::backend::flex::FlexTensor;
 use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
 use burn::tensor::{DType, Element as BurnElement};
@@ -5,8 +7,8 @@ use downhill_rule::Clock;
 use half::{bf16, f16};
 
 use super::Memory;
-use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
-use crate::program::Engine;
+use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS, Squares, Sums, Views};
+use crate::program::{Engine, OfModel};
 
 /// The step over memory, on the Flex backend.
 pub(super) fn step(
@@ -75,6 +77,70 @@ where
         });
     }
     None
+}
+
+/// The look over memory, on the Flex backend.
+pub(super) fn look(
+    model: &dyn OfModel,
+    clock: &mut Clock,
+    param: &DispatchTensor,
+    grad: &DispatchTensor,
+    state: &[DispatchTensor],
+) -> Option<Sums> {
+    let shape = param.shape();
+    let shape = shape.as_slice();
+    match param.dtype() {
+        DType::F32 => view(param, grad, state, |views: Views<'_, f32>| {
+            model.look(clock, shape, f32::any_views(views))
+        }),
+        DType::F64 => view(param, grad, state, |views: Views<'_, f64>| {
+            model.look(clock, shape, f64::any_views(views))
+        }),
+        DType::F16 => view(param, grad, state, |views: Views<'_, f16>| {
+            model.look(clock, shape, f16::any_views(views))
+        }),
+        DType::BF16 => view(param, grad, state, |views: Views<'_, bf16>| {
+            model.look(clock, shape, bf16::any_views(views))
+        }),
+        _ => None,
+    }
+}
+
+fn view<E>(
+    param: &DispatchTensor,
+    grad: &DispatchTensor,
+    state: &[DispatchTensor],
+    look: impl FnOnce(Views<'_, E>) -> Sums,
+) -> Option<Sums>
+where
+    E: Element + BurnElement + bytemuck::Pod,
+    E::Compute: BurnElement + bytemuck::Pod,
+{
+    let (param, grad) = (dense(param)?, dense(grad)?);
+    let state = state.iter().map(dense).collect::<Option<Vec<_>>>()?;
+    let mut slots: [&[E::Compute]; MAX_SLOTS] = Default::default();
+    for (slot, tensor) in slots.iter_mut().zip(&state) {
+        *slot = tensor.as_slice()?;
+    }
+    Some(look(Views {
+        param: param.as_slice()?,
+        grad: grad.as_slice()?,
+        slots,
+    }))
+}
+
+/// The tensor, or a copy of it if that is not dense.
+fn dense(tensor: &DispatchTensor) -> Option<Cow<'_, FlexTensor>> {
+    #[allow(unreachable_patterns)]
+    match &tensor.kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(tensor)) => {
+            Some(match tensor.is_contiguous() {
+                true => Cow::Borrowed(tensor),
+                false => Cow::Owned(tensor.to_contiguous()),
+            })
+        }
+        _ => None,
+    }
 }
 
 fn flex(tensor: &mut DispatchTensor) -> Option<&mut FlexTensor> {

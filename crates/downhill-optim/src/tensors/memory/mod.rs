@@ -7,13 +7,11 @@ mod flex;
 #[allow(deprecated)]
 mod ndarray;
 
-#[cfg(feature = "ndarray")]
-use burn::backend::TensorMetadata;
-use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind};
+use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
 use downhill_rule::Clock;
 
-use crate::pass::{MAX_SLOTS, Squares};
-use crate::program::Engine;
+use crate::pass::{MAX_SLOTS, Squares, Sums};
+use crate::program::{Engine, OfModel};
 
 /// Runs the step over memory if backend and precision allow it; hands the gradient back otherwise.
 pub(crate) fn step(
@@ -33,6 +31,28 @@ pub(crate) fn step(
         #[cfg(feature = "ndarray")]
         DispatchTensorKind::NdArray(_) => ndarray::step(engine, clock, param, grad, state),
         _ => Some(grad),
+    }
+}
+
+/// What one tensor adds to the sums of a rule that looks at the whole model, if backend and precision allow a pass
+/// over memory. Nothing is copied that is dense.
+pub(crate) fn look(
+    model: &dyn OfModel,
+    clock: &mut Clock,
+    param: &DispatchTensor,
+    grad: &DispatchTensor,
+    state: &[DispatchTensor],
+) -> Option<Sums> {
+    if state.len() > MAX_SLOTS || grad.dtype() != param.dtype() {
+        return None;
+    }
+    #[allow(unreachable_patterns)]
+    match param.kind {
+        #[cfg(feature = "flex")]
+        DispatchTensorKind::Flex(_) => flex::look(model, clock, param, grad, state),
+        #[cfg(feature = "ndarray")]
+        DispatchTensorKind::NdArray(_) => ndarray::look(model, clock, param, grad, state),
+        _ => None,
     }
 }
 

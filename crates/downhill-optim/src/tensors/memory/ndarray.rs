@@ -4,8 +4,8 @@ use burn::tensor::{DType, Element as BurnElement};
 use downhill_rule::Clock;
 
 use super::Memory;
-use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS, Squares};
-use crate::program::Engine;
+use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS, Squares, Sums, Views};
+use crate::program::{Engine, OfModel};
 
 /// The step over memory, on the NdArray backend.
 pub(super) fn step(
@@ -86,6 +86,47 @@ fn run<E: Precision>(
         }
     }
     None
+}
+
+/// The look over memory, on the NdArray backend.
+pub(super) fn look(
+    model: &dyn OfModel,
+    clock: &mut Clock,
+    param: &DispatchTensor,
+    grad: &DispatchTensor,
+    state: &[DispatchTensor],
+) -> Option<Sums> {
+    let shape = param.shape();
+    let shape = shape.as_slice();
+    match param.dtype() {
+        DType::F32 => Some(view::<f32>(param, grad, state, |views| {
+            model.look(clock, shape, f32::any_views(views))
+        })),
+        DType::F64 => Some(view::<f64>(param, grad, state, |views| {
+            model.look(clock, shape, f64::any_views(views))
+        })),
+        _ => None,
+    }
+}
+
+fn view<E: Precision>(
+    param: &DispatchTensor,
+    grad: &DispatchTensor,
+    state: &[DispatchTensor],
+    look: impl FnOnce(Views<'_, E>) -> Sums,
+) -> Sums {
+    let dense = |tensor: &DispatchTensor| standard(owned::<E>(tensor.clone()));
+    let (param, grad) = (dense(param), dense(grad));
+    let state: Vec<_> = state.iter().map(dense).collect();
+    let mut slots: [&[E]; MAX_SLOTS] = Default::default();
+    for (slot, array) in slots.iter_mut().zip(&state) {
+        *slot = array.as_slice().expect("made standard above");
+    }
+    look(Views {
+        param: param.as_slice().expect("made standard above"),
+        grad: grad.as_slice().expect("made standard above"),
+        slots,
+    })
 }
 
 /// Moves the array out of the tensor, so that it is not shared with it.
