@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use downhill_lab::bench::{BenchError, Pair, StepTime, Steps, pair, step_time, subject_time};
+use downhill_lab::stepper::Stepper;
 use downhill_problems::data;
 use downhill_problems::mlp::MlpConfig;
 use serde::Serialize;
@@ -89,10 +90,10 @@ fn mlp(pair: &Pair, rounds: usize) -> Result<StepTime, BenchError> {
         inputs: all.inputs.narrow(0, 0, 32),
         targets: all.targets.narrow(0, 0, 32),
     };
-    let subject = |optimizer: &_| {
+    let subject = |optimizer: &Stepper| {
         let batch = batch.clone();
         Steps::new(
-            burn::optim::ModuleOptimizer::clone(optimizer),
+            optimizer.clone(),
             MlpConfig::new(inputs, hidden, classes).init(42, &device.clone().autodiff()),
             move |mlp| GradientsParams::from_grads(mlp.loss(&batch).backward(), mlp),
             50,

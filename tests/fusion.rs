@@ -51,7 +51,8 @@ fn kernels(optim: &RuleOptimizer) -> Vec<String> {
 /// Run with `--nocapture` to see the table.
 #[test]
 fn an_elementwise_step_is_one_kernel() {
-    for row in ROWS.iter() {
+    // What looks at the whole model is told by a driver what it knows.
+    for row in ROWS.iter().filter(|row| row.is_alone()) {
         for (label, optim) in row.optimizers() {
             let kernels = kernels(&optim);
             println!("{label}: {}", kernels.len());

@@ -8,7 +8,7 @@ use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::module::ParamGroup;
 use downhill::optim::AdamWConfig;
 use downhill::schedule::{LinearConfig, Schedule};
-use downhill::train::Rate;
+use downhill::train::{Mechanic, Rate, Sam};
 
 use super::*;
 
@@ -171,6 +171,36 @@ const CHANGES: &[(&str, Make, Make)] = &[
         || grouped(|group| group.with_driven("epsilon", falling(0.1))),
     ),
     (
+        "sam",
+        || adamw().with_sam(Sam::new(0.05)),
+        || adamw().with_sam(Sam::new(0.1)),
+    ),
+    (
+        "sam",
+        || adamw().with_sam(Sam::new(0.05)),
+        || adamw().with_sam(Sam::new(0.05).adaptive()),
+    ),
+    (
+        "sam",
+        || adamw().with_sam(Sam::new(0.05)),
+        || adamw().with_sam(Sam::new(0.05).surrogate_gap(0.4)),
+    ),
+    (
+        "sam",
+        || adamw().with_sam(Sam::new(0.05).look_every(2, 0.7)),
+        || adamw().with_sam(Sam::new(0.05).look_every(3, 0.7)),
+    ),
+    (
+        "mechanic",
+        || adamw().with_mechanic(Mechanic::new()),
+        || adamw().with_mechanic(Mechanic::new().with_s_init(1e-3)),
+    ),
+    (
+        "mechanic",
+        || adamw().with_mechanic(Mechanic::new()),
+        || adamw().with_mechanic(Mechanic::new().with_lambda(0.1)),
+    ),
+    (
         "averaging",
         || adamw().with_averaging(Averaging::ema(0.9)),
         || adamw().with_averaging(Averaging::ema(0.8)),
@@ -202,8 +232,8 @@ fn started(make: Make) -> (Checkpoint, Net) {
     let mut net = Net::new(1, &device(), DType::F32);
     let mut driver = make().bind(&net).unwrap();
     for t in 0..2 {
-        let grads = net.grads(t, &ALL, &device(), DType::F32);
-        (net, _) = driver.step(net, grads).unwrap();
+        let grads = |net: &Net| net.grads(t, &ALL, &device(), DType::F32);
+        (net, _) = driver.step_sam(net, grads).unwrap();
     }
     (driver.checkpoint(&net).unwrap(), net)
 }
@@ -251,7 +281,7 @@ fn every_setting_in_a_header_has_a_change() {
             name => names.push(name.to_string()),
         }
     }
-    assert_eq!(names.len(), 7 + 6);
+    assert_eq!(names.len(), 9 + 6);
     for name in names {
         let has_one = CHANGES.iter().any(|(what, ..)| *what == name);
         assert!(has_one, "no change of {name}");

@@ -55,9 +55,18 @@ pub fn rate(config: &OptimizerConfig) -> f64 {
     match (1e-3..2.0).contains(&moved) {
         true => usual,
         // It finds its rate, or as much as nothing.
-        false if config.info().default_learning_rate == 1.0 => 1.0,
+        false if finds_its_rate(config) => 1.0,
         false => usual * 0.05 / moved,
     }
+}
+
+/// Whether it estimates how far to go.
+fn finds_its_rate(config: &OptimizerConfig) -> bool {
+    let settings = config.settings();
+    let begins = settings
+        .iter()
+        .any(|setting| super::rows::BEGINS.contains(&setting.name));
+    begins || config.info().scope == Scope::Model
 }
 
 /// How many steps move nothing at first.
@@ -86,6 +95,13 @@ pub fn averaging(config: &OptimizerConfig) -> Option<OptimizerConfig> {
     std::iter::once(config.clone())
         .chain(each_zero(config))
         .find(averages)
+}
+
+/// Whether a gradient along the parameter moves nothing.
+pub fn goes_across(config: &OptimizerConfig) -> bool {
+    let start = noise(12, 1);
+    let grads = (0..waits(config) + 3).map(|_| start.iter().map(|x| 2.0 * x).collect());
+    run(config, 0.1, &[4, 3], &start, grads) == start
 }
 
 /// Whether an element's step has one length, whatever the gradient: it jumps, and another unit of each element's

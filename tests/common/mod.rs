@@ -10,7 +10,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{Optimizer, RecordState, StateSink, StateSource};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_pack::Scalar;
-use downhill::optim::drive::{Directive, Directives, Driven, ModelState, directed, looking};
+use downhill::optim::drive::{Directive, Directives, ModelState, directed};
 use downhill::optim::{RuleOptimizer, RuleState};
 
 /// A device to test on.
@@ -168,23 +168,16 @@ impl Subject {
             let param = core::mem::replace(&mut subject.param, TensorData::new(vec![0.0], [1]));
             let param = tensor::<D>(param, &subject.device, subject.dtype);
             let grad = tensor::<D>(grad, &subject.device, subject.grad_dtype);
-            let mut directive = Directive {
+            let directive = Directive {
                 loss: Some((subject.steps as f64).recip()),
                 ..Directive::default()
             };
-            let (mut param, mut state) = (param, subject.state.take());
-            if let Some(of_model) = &mut subject.of_model {
-                directive.of_model = [of_model.told()].into();
-                let look = || subject.optim.step(lr, param, grad.clone(), state);
-                let seen;
-                ((param, state), seen) = looking(Directives::All(directive.clone()), look);
-                let loss = directive.loss;
-                let (told, settled) = of_model.settled(lr, loss, &Driven::default(), &seen);
-                directive.of_model = [told].into();
-                *of_model = settled;
-            }
-            let step = || subject.optim.step(lr, param, grad, state);
-            let (param, state) = directed(Directives::All(directive), step);
+            let (optim, before) = (&subject.optim, (param, subject.state.take()));
+            let step = |(param, state)| optim.step(lr, param, grad.clone(), state);
+            let (param, state) = match &mut subject.of_model {
+                Some(of_model) => of_model.step(lr, &directive, before, step, step),
+                None => directed(Directives::All(directive), || step(before)),
+            };
             assert_eq!(param.dtype(), subject.dtype, "a step keeps the precision");
             subject.param = param.into_data();
             subject.state = state;

@@ -26,6 +26,8 @@ pub struct Row {
     pub waits: u64,
     /// Whether every step is of the same length, whatever the gradient.
     pub goes_by_sign: bool,
+    /// Whether a gradient along the parameter moves nothing.
+    pub goes_across: bool,
 }
 
 pub static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
@@ -95,7 +97,7 @@ fn value_of(config: &OptimizerConfig, name: &str) -> Value {
 fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
     let numbers = || {
         // A guard has to be large to be seen, a limit small, and a factor must not make things larger.
-        let candidates = [0.5, 0.25, 10.0, -0.5, 2.0];
+        let candidates = [0.5, 0.25, 1.01, 10.0, -0.5, 2.0];
         let fits = |x: &f64| setting.range.contains(*x) && default.as_f64() != Some(*x);
         let mut fitting = candidates.into_iter().filter(fits);
         let first = fitting.next().expect(setting.name);
@@ -133,12 +135,14 @@ pub const APART: &[&str] = &[
     "layer_wise",
 ];
 
+/// What an optimizer that finds its rate begins with.
+pub const BEGINS: &[&str] = &["d0", "reps_rel"];
+
 /// Settings with which an optimizer that finds its rate has begun to: from its default it hardly moves at first.
 fn begun(settings: &[&Setting]) -> Value {
-    let begins = ["d0", "reps_rel"];
-    let begins = begins
-        .into_iter()
-        .filter(|name| settings.iter().any(|has| has.name == *name));
+    let begins = BEGINS
+        .iter()
+        .filter(|name| settings.iter().any(|has| has.name == **name));
     Value::Object(begins.map(|name| (name.to_string(), json!(0.1))).collect())
 }
 
@@ -214,6 +218,7 @@ impl Row {
             options,
             waits: behaviour::waits(&default),
             goes_by_sign: behaviour::goes_by_sign(&default),
+            goes_across: behaviour::goes_across(&default),
         }
     }
 

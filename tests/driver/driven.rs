@@ -44,6 +44,9 @@ const FIXED: &[(&str, &str)] = &[
     ("yogi", "initial_accumulator_value"),
     ("adabound", "base_learning_rate"),
     ("cocob", "epsilon"),
+    ("dog", "epsilon"),
+    ("ldog", "epsilon"),
+    ("dowg", "epsilon"),
     ("gpa_adamw", "mu_y"),
     ("schedule_free_sgd", "momentum"),
     ("schedule_free_adamw", "beta_1"),
@@ -61,7 +64,7 @@ fn a_driven_number_is_that_of_another_configuration() {
         for (name, own) in numbers(config) {
             let label = format!("{label}, {name}");
             let Some(range) = optim.drives(name) else {
-                let is_fixed = FIXED.contains(&(row.name, name));
+                let is_fixed = FIXED.contains(&(row.name, name)) || BEGINS.contains(&name);
                 // Without a momentum there is no buffer that one could act on.
                 let has_no_buffer = name == "momentum" && own == 0.0;
                 let acts = ["sgd", "signsgd"].contains(&row.name);

@@ -31,7 +31,7 @@ use burn::nn::{self, BatchNorm, BatchNormConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use common::net::{ALL, Net, SHAPES, Values, grad_values, make, train, values, zeros};
-use common::rows::{Row, rate_for, rows_alone_on, rows_on};
+use common::rows::{BEGINS, Row, rate_for, rows_alone_on, rows_on};
 use common::{TestDevice, assert_close, devices, floats, rounding, tensor, values_of};
 use downhill::optim::{self, Identity, OptimizerConfig, canonical_bytes};
 use downhill::schedule::{LinearConfig, ScheduleConfig};

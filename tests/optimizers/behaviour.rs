@@ -26,8 +26,8 @@ fn yes(holds: bool) -> &'static str {
 #[test]
 fn this_page_is_what_the_optimizers_do() {
     let mut table = String::from(
-        "| optimizer | unit of the loss | waits | by sign | jumps | stays | average |\n\
-         |---|---|---|---|---|---|---|\n",
+        "| optimizer | looks at | passes | unit of the loss | waits | by sign | jumps | stays | average |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
     for row in ROWS.iter() {
         let config = row.config("{}");
@@ -47,8 +47,10 @@ fn this_page_is_what_the_optimizers_do() {
         let waits = Some(row.waits).filter(|steps| *steps > 0);
         writeln!(
             table,
-            "| `{}` | {} | {} | {} | {} | {stays} | {average} |",
+            "| `{}` | {} | {} | {} | {} | {} | {} | {stays} | {average} |",
             row.name,
+            config.info().scope,
+            config.info().passes,
             scaling.map_or(String::new(), |scaling| law(scaling.exponent)),
             waits.map_or(String::new(), |steps| steps.to_string()),
             yes(row.goes_by_sign),

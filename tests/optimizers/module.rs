@@ -183,9 +183,9 @@ fn frozen_parameters_stay_and_go_on_where_they_were() {
             let mut optim = row.config(&row.configs[0]).try_init().unwrap();
             let mut net = Net::new(1, &device.device, DType::F32);
             let train = |net: &Net| {
-                let loss = net.weight.val().powi_scalar(2).sum()
-                    + net.bias.val().powi_scalar(2).sum()
-                    + net.kernel.val().powi_scalar(2).sum();
+                let loss = (net.weight.val() - 1.0).powi_scalar(2).sum()
+                    + (net.bias.val() - 1.0).powi_scalar(2).sum()
+                    + (net.kernel.val() - 1.0).powi_scalar(2).sum();
                 GradientsParams::from_grads(loss.backward(), net)
             };
             let grads = train(&net);

@@ -17,13 +17,15 @@
 
 use std::time::Instant;
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::RecordError;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use downhill_optim::{ConfigError, OptimizerConfig, SgdConfig, state_bytes};
 use serde::{Deserialize, Serialize};
+
+use crate::stepper::Stepper;
 
 /// Why there is no measurement.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +51,9 @@ pub struct Pair {
     /// The name in [`OptimizerConfig`], or `momentum`, which is `sgd` with a momentum of 0.9.
     pub name: &'static str,
     /// This library's, with its default settings.
-    pub downhill: ModuleOptimizer,
+    pub downhill: Stepper,
     /// burn-optim's, with the same settings.
-    pub burn: Option<ModuleOptimizer>,
+    pub burn: Option<Stepper>,
 }
 
 /// Every optimizer, with its counterpart if it has one.
@@ -77,11 +79,12 @@ pub fn pair(name: &str) -> Result<Pair, BenchError> {
         let momentum = MomentumConfig::new().with_dampening(0.0);
         return Ok(Pair {
             name: "momentum",
-            downhill: SgdConfig::new().with_momentum(0.9).try_init()?,
+            downhill: SgdConfig::new().with_momentum(0.9).try_init()?.into(),
             burn: Some(
                 burn::optim::SgdConfig::new()
                     .with_momentum(Some(momentum))
-                    .init(),
+                    .init()
+                    .into(),
             ),
         });
     }
@@ -93,12 +96,15 @@ pub fn pair(name: &str) -> Result<Pair, BenchError> {
         "adam" => Some(burn::optim::AdamConfig::new().init()),
         "adamw" => Some(burn::optim::AdamWConfig::new().init()),
         "adafactor" => Some(burn::optim::AdafactorConfig::new().init()),
+        "lamb" => Some(burn::optim::LambConfig::new().init()),
+        "lion" => Some(burn::optim::LionConfig::new().init()),
+        "adan" => Some(burn::optim::AdanConfig::new().init()),
         _ => None,
     };
     Ok(Pair {
         name: config.name(),
-        downhill: config.try_init()?,
-        burn,
+        downhill: Stepper::new(&config)?,
+        burn: burn.map(Into::into),
     })
 }
 
@@ -149,7 +155,7 @@ pub fn step_time(
     let parameters = shape[0] * shape[1];
     // Few enough that the gradients of all steps fit into the memory of small machines.
     let steps = ((1 << 18) / parameters).clamp(1, 256);
-    let subject = |optimizer: &ModuleOptimizer| {
+    let subject = |optimizer: &Stepper| {
         Steps::new(
             optimizer.clone(),
             Matrix::random(shape, device),
@@ -171,7 +177,7 @@ pub fn subject_time<M: Module>(
     pair: &Pair,
     parameters: usize,
     rounds: usize,
-    subject: impl Fn(&ModuleOptimizer) -> Steps<M>,
+    subject: impl Fn(&Stepper) -> Steps<M>,
     progress: &mut dyn FnMut(usize),
 ) -> Result<StepTime, BenchError> {
     let mut ours = subject(&pair.downhill);
@@ -194,7 +200,7 @@ pub fn subject_time<M: Module>(
         // Its state is small, but it goes over the gradient three times: for the means of rows and
         // columns, for the size of the update, and for the update; and over the parameter twice.
         "adafactor" => 24.0,
-        _ => 12.0 + 2.0 * state_bytes(&ours.optimizer)? as f64 / parameters as f64,
+        _ => 12.0 + 2.0 * state_bytes(&ours.optimizer.optimizer)? as f64 / parameters as f64,
     };
     Ok(StepTime {
         optimizer: pair.name.to_string(),
@@ -256,7 +262,7 @@ pub fn interleaved<E>(
 
 /// A module under training with a supply of gradients: what [`interleaved`] can time.
 pub struct Steps<M> {
-    optimizer: ModuleOptimizer,
+    optimizer: Stepper,
     module: Option<M>,
     gradients: Box<dyn Fn(&M) -> GradientsParams>,
     steps: usize,
@@ -266,14 +272,14 @@ pub struct Steps<M> {
 impl<M: Module> Steps<M> {
     /// So many steps at a time, with gradients that are made before the time begins.
     pub fn new(
-        optimizer: ModuleOptimizer,
+        optimizer: impl Into<Stepper>,
         module: M,
         gradients: impl Fn(&M) -> GradientsParams + 'static,
         steps: usize,
         device: &Device,
     ) -> Self {
         Self {
-            optimizer,
+            optimizer: optimizer.into(),
             module: Some(module),
             gradients: Box::new(gradients),
             steps,
@@ -297,13 +303,41 @@ impl<M: Module> Steps<M> {
         sync()?;
         let start = Instant::now();
         for gradients in gradients {
-            module = self.optimizer.step(1e-4, module, gradients);
+            let what = (module, gradients);
+            (module, _) = self.optimizer.step(
+                1e-4,
+                Some(1.0),
+                what,
+                |optimizer, (module, gradients)| {
+                    let (gradients, again) = shared(&module, gradients);
+                    (optimizer.step(1e-4, module, again), gradients)
+                },
+                |optimizer, (module, gradients)| {
+                    let module = optimizer.step(1e-4, module, gradients);
+                    (module, GradientsParams::new())
+                },
+            );
         }
         sync()?;
         let seconds = start.elapsed().as_secs_f64();
         self.module = Some(module);
         Ok(seconds / self.steps as f64)
     }
+}
+
+/// Gradients twice, in the same memory.
+fn shared<M: Module>(module: &M, gradients: GradientsParams) -> (GradientsParams, GradientsParams) {
+    struct Share(GradientsParams, GradientsParams);
+    impl ModuleVisitor for Share {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.0.get::<D>(param.id) {
+                self.1.register(param.id, gradient);
+            }
+        }
+    }
+    let mut share = Share(gradients, GradientsParams::new());
+    module.visit(&mut share);
+    (share.0, share.1)
 }
 
 #[derive(Module, Debug)]

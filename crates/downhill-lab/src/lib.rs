@@ -59,6 +59,7 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod stats;
+pub mod stepper;
 pub mod store;
 pub mod trace;
 

@@ -11,6 +11,7 @@ use downhill_schedule::ScheduleConfig;
 
 use crate::protocol::Stopped;
 use crate::results::{Cost, Outcome, Point, Run, Score, Trial};
+use crate::stepper::Stepper;
 
 /// How many points the curve of a run has, besides its beginning, if it has so many updates.
 pub const POINTS: u64 = 20;
@@ -34,9 +35,7 @@ pub fn run(
     let failed = |error: String| Stopped::Failed(format!("{}: {error}", trial.optimizer));
     let config: OptimizerConfig = serde_json::from_value(trial.optimizer.clone())
         .map_err(|error| failed(error.to_string()))?;
-    let mut optimizer = config
-        .try_init()
-        .map_err(|error| failed(error.to_string()))?;
+    let mut stepper = Stepper::new(&config).map_err(|error| failed(error.to_string()))?;
     let schedule = match &trial.schedule {
         None => ScheduleConfig::constant(trial.lr),
         Some(schedule) => {
@@ -66,7 +65,7 @@ pub fn run(
         let (loss, gradients) = training.gradients();
         sync()?;
         let update = Instant::now();
-        training.update(&mut optimizer, schedule.value(step), gradients);
+        stepper.update(&mut training, schedule.value(step), loss, gradients);
         sync()?;
         optimizer_time += update.elapsed();
         time += start.elapsed();
@@ -110,7 +109,8 @@ pub fn run(
             test,
             diverged_at,
             steps_to_target,
-            state_bytes: state_bytes(&optimizer).map_err(|error| failed(error.to_string()))? as u64,
+            state_bytes: state_bytes(&stepper.optimizer)
+                .map_err(|error| failed(error.to_string()))? as u64,
             parameters,
         },
         cost: Cost {

@@ -17,11 +17,13 @@
 //! ```
 
 use burn::module::{Module, Param};
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use downhill_optim::{ConfigError, OptimizerConfig};
 use downhill_problems::functions::Function;
 use serde::{Deserialize, Serialize};
+
+use crate::stepper::Stepper;
 
 /// Rates to choose from, from one that hardly moves to one that is too high for most functions.
 pub const RATES: [f64; 16] = [
@@ -156,7 +158,7 @@ pub fn trace(
         });
     }
     let name = optimizer.name().to_string();
-    let mut optimizer = optimizer.try_init()?;
+    let mut stepper = Stepper::new(optimizer)?;
     let plain = cpu();
     let device = plain.clone().autodiff();
     let mut model = Point {
@@ -167,12 +169,13 @@ pub fn trace(
     let mut is_finite = true;
     for _ in 0..steps {
         let gradient = function.gradient(&points[points.len() - 1]);
-        let mut gradients = GradientsParams::new();
-        gradients.register(
-            model.x.id,
-            Tensor::<1>::from_data(TensorData::new(gradient, [2]), &plain),
-        );
-        model = optimizer.step(lr, model, gradients);
+        let gradient = Tensor::<1>::from_data(TensorData::new(gradient, [2]), &plain);
+        let step = |optimizer: &mut ModuleOptimizer, model: Point| {
+            let mut gradients = GradientsParams::new();
+            gradients.register(model.x.id, gradient.clone());
+            optimizer.step(lr, model, gradients)
+        };
+        model = stepper.step(lr, values.last().copied(), model, step, step);
         let data = model.x.val().into_data_as::<f64>();
         let x = data.try_into_vec::<f64>().expect("the data was converted");
         let value = function.value(&x);

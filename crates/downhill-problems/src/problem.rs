@@ -398,6 +398,17 @@ impl Training {
         self.0.update(optimizer, learning_rate, gradients);
     }
 
+    /// A step with a copy of the gradients that does not count as an update: for optimizers that are made to look at
+    /// the whole model first, and to move nothing.
+    pub fn look(
+        &mut self,
+        optimizer: &mut ModuleOptimizer,
+        learning_rate: f64,
+        gradients: &GradientsParams,
+    ) {
+        self.0.look(optimizer, learning_rate, gradients);
+    }
+
     /// How good the model is now, computed without gradients.
     pub fn evaluate(&self, part: Part) -> Evaluation {
         self.0.evaluate(part)
@@ -424,6 +435,7 @@ trait Start: Send + Sync {
 trait Run: Send {
     fn gradients(&mut self) -> (f64, GradientsParams);
     fn update(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: GradientsParams);
+    fn look(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: &GradientsParams);
     fn evaluate(&self, part: Part) -> Evaluation;
     fn updates(&self) -> u64;
     fn parameters(&self) -> Vec<f64>;
@@ -486,6 +498,28 @@ impl<P: Problem> Run for Model<P> {
         let model = model.expect("a panic in the optimizer was caught");
         self.model = Some(optimizer.step(rate, model, gradients));
         self.updates += 1;
+    }
+
+    fn look(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: &GradientsParams) {
+        struct Copy<'a> {
+            from: &'a GradientsParams,
+            to: GradientsParams,
+        }
+        impl ModuleVisitor for Copy<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if let Some(gradient) = self.from.get::<D>(param.id) {
+                    self.to.register(param.id, gradient);
+                }
+            }
+        }
+        let model = self.model.take();
+        let model = model.expect("a panic in the optimizer was caught");
+        let mut copy = Copy {
+            from: gradients,
+            to: GradientsParams::new(),
+        };
+        model.visit(&mut copy);
+        self.model = Some(optimizer.step(rate, model, copy.to));
     }
 
     fn evaluate(&self, part: Part) -> Evaluation {

@@ -1,5 +1,7 @@
 //! An update that is ready: what the optimizers are told, and how it is made.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use downhill_optim::drive::{
@@ -87,7 +89,7 @@ impl<M: Module> Go<M> {
 }
 
 fn with_model(directives: Directives, told: Vec<ToldOfModel>) -> Directives {
-    let of_model: std::sync::Arc<[_]> = told.into();
+    let of_model: Arc<[_]> = told.into();
     let with = |directive| Directive {
         of_model: of_model.clone(),
         ..directive

@@ -3,10 +3,10 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
-use downhill_optim::drive::state_dtype;
 use downhill_setting::Range;
 use serde::Serialize;
 
+use crate::gradients::in_single;
 use crate::setting::{OutOfRange, in_range};
 
 /// How many estimates are added up.
@@ -103,7 +103,8 @@ impl Scale {
     }
 
     fn next(mut self, decay: f64, h: f64, s_init: f64) -> Self {
-        let clipped = h.clamp(-self.m, self.m);
+        // Not `clamp`, which panics where a gradient that was let through is no number.
+        let clipped = h.max(-self.m).min(self.m);
         self.r = decay * self.r + clipped * self.s;
         self.m = (decay * self.m).max(h.abs() + EPSILON);
         self.v = decay * decay * self.v + h * h;
@@ -136,21 +137,18 @@ impl Tuned {
         };
         let scales = self.scales.unwrap_or([first; SCALES]);
         let sum: f64 = scales.iter().map(|scale| scale.s).sum();
-        let mut look = Products {
+        let mut products = Products {
             start: &mut self.start,
-            grads: &GradientsParams::new(),
             moved: GradientsParams::new(),
             sums: [0.0; 4],
+            grads: None,
         };
-        let grads: Vec<&GradientsParams> = grads.into_iter().collect();
-        let mut all = (GradientsParams::new(), [0.0; 4]);
         for grads in grads {
-            look = Products { grads, ..look };
-            model.visit(&mut look);
-            all = (GradientsParams::new(), look.sums);
+            products.grads = Some(grads);
+            model.visit(&mut products);
         }
-        all.0 = look.moved;
-        let (moved, [grad_way, param_way, grad, param]) = all;
+        let Products { moved, sums, .. } = products;
+        let [grad_way, param_way, grad, param] = sums;
         let share = mechanic.lambda * sum * grad.sqrt() / (param.sqrt() + EPSILON);
         let h = (grad_way + share * param_way) / (sum + EPSILON);
         let mut decay = 1.0;
@@ -189,23 +187,20 @@ impl Tuned {
     }
 }
 
-fn in_single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    let dtype = state_dtype(tensor.dtype());
-    tensor.cast(dtype)
-}
-
 /// Sums over all parameters that will move: gradient and parameter times the way from the start, and the squares of
 /// both.
 struct Products<'a> {
     start: &'a mut GradientsParams,
-    grads: &'a GradientsParams,
+    /// Something for each parameter that will move.
     moved: GradientsParams,
     sums: [f64; 4],
+    grads: Option<&'a GradientsParams>,
 }
 
 impl ModuleVisitor for Products<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(grad) = self.grads.get::<D>(param.id) else {
+        let grad = self.grads.and_then(|grads| grads.get::<D>(param.id));
+        let Some(grad) = grad else {
             return;
         };
         let own = param.val().without_autodiff();

@@ -3,13 +3,12 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
-use downhill_optim::drive::state_dtype;
 use downhill_setting::Range;
 use serde::Serialize;
 
 use crate::batch::MicroBatch;
 use crate::error::{StepCause, StepError};
-use crate::gradients::{self, Change, Seen};
+use crate::gradients::{self, Change, Seen, in_single};
 use crate::report::StepReport;
 use crate::setting::{OutOfRange, in_range};
 use crate::update::Core;
@@ -355,11 +354,6 @@ fn inner_product<M: Module>(model: &M, a: &GradientsParams, b: &GradientsParams)
     let mut product = Product { a, b, sum: 0.0 };
     model.visit(&mut product);
     product.sum
-}
-
-fn in_single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    let dtype = state_dtype(tensor.dtype());
-    tensor.cast(dtype)
 }
 
 /// Moves a copy uphill.

@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::device::{self, DeviceName};
 use super::{Failure, failed, json, number, problem, table, usage};
 use crate::plot::{Figure, PlotFile, color};
+use crate::stepper::Stepper;
 
 /// Find a learning rate: the loss while the rate rises
 ///
@@ -102,7 +103,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .with_smoothing(args.smoothing);
     config.rates().map_err(usage)?;
     let (device_name, device) = device::open(args.device)?;
-    let mut optimizer = args.optimizer.try_init().map_err(usage)?;
+    let mut stepper = Stepper::new(&args.optimizer).map_err(usage)?;
     let name = &args.problem.info().name;
 
     let bar = ProgressBar::with_draw_target(Some(config.steps), ProgressDrawTarget::stderr());
@@ -111,7 +112,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     bar.set_message(name.clone());
     let mut training = args.problem.start(args.seed, &device);
     let test = sweep(&config, |lr| {
-        let loss = training.step(&mut optimizer, lr);
+        let (loss, gradients) = training.gradients();
+        stepper.update(&mut training, lr, loss, gradients);
         bar.inc(1);
         loss
     });

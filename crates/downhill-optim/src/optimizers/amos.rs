@@ -55,7 +55,9 @@ struct Mean<const M: usize>(Amos);
 
 impl<const M: usize> Numbers for Mean<M> {
     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-        self.0.number_mut(name)
+        // Without a momentum there is none to drive.
+        let own = M > 0 || name != "momentum";
+        own.then(|| self.0.number_mut(name)).flatten()
     }
 }
 

@@ -22,7 +22,7 @@ optimizer! {
         example: ".with_weight_decay(1e-4)",
     }
     /// Added to the root.
-    epsilon, with_epsilon: f64 = 1e-4, POSITIVE;
+    epsilon, with_epsilon: f64 = 1e-4, POSITIVE at start;
     /// The squared distance to begin with; none for `epsilon`.
     initial_distance_sq, with_initial_distance_sq: Option<f64> = None, POSITIVE at start;
     => |rule, shared| shared.look(rule)

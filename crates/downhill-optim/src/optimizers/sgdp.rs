@@ -61,7 +61,9 @@ struct Projected<O, const M: usize>(Sgdp, PhantomData<O>);
 
 impl<O, const M: usize> Numbers for Projected<O, M> {
     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-        self.0.number_mut(name)
+        // Without a momentum there is none to drive.
+        let own = M > 0 || name != "momentum";
+        own.then(|| self.0.number_mut(name)).flatten()
     }
 }
 

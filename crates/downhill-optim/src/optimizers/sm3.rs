@@ -77,7 +77,9 @@ struct Covered<const M: usize>(Sm3);
 
 impl<const M: usize> Numbers for Covered<M> {
     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-        self.0.number_mut(name)
+        // Without a momentum there is none to drive.
+        let own = M > 0 || name != "momentum";
+        own.then(|| self.0.number_mut(name)).flatten()
     }
 }
 
@@ -144,7 +146,9 @@ struct Full<const M: usize>(Sm3);
 
 impl<const M: usize> Numbers for Full<M> {
     fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
-        self.0.number_mut(name)
+        // Without a momentum there is none to drive.
+        let own = M > 0 || name != "momentum";
+        own.then(|| self.0.number_mut(name)).flatten()
     }
 }
 

@@ -102,7 +102,8 @@ pub(crate) fn change<M: Module>(
     });
 }
 
-pub(super) fn in_single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+/// In the precision of arithmetic.
+pub(crate) fn in_single<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     let dtype = state_dtype(tensor.dtype());
     tensor.cast(dtype)
 }

@@ -275,36 +275,38 @@ fn row_sums<
     let step = *step;
     let terms = R::sums(LOOK);
     let (fold, over) = (R::fold(LOOK), R::over(LOOK));
-    let len = views.param.len();
-    let one = row::<R, V, C>(&views, &known);
-    for at in 0..terms {
-        if over[at] == Over::Cols {
-            let cols = &mut cols[at][..len];
-            for (i, col) in cols.iter_mut().enumerate() {
-                let (known, param, grad, state) = one(i);
-                let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
-                *col = joined(fold, *col, scattered::<C, _, MAX_SUMS>(term)[at]);
-            }
-        }
-    }
-    if over[..terms].iter().all(|over| *over == Over::Cols) {
-        return;
-    }
-    // By way of a buffer, so that what makes the terms and what adds them up are loops of their own.
-    let mut found = [C::default(); BUFFER];
+    // By way of buffers, so that what makes the terms and what adds them up are loops of their own.
+    let mut found = [[C::default(); BUFFER]; MAX_SUMS];
     let mut from = 0;
     for views in views.chunks(BUFFER) {
         let len = views.param.len();
-        let found = &mut found[..len];
         let one = row::<R, V, C>(&views, &known.range(from..from + len));
-        for at in 0..terms {
-            if over[at] == Over::Cols {
-                continue;
-            }
-            for (i, found) in found.iter_mut().enumerate() {
+        {
+            let [a, b, c, d] = found.each_mut().map(|found| &mut found[..len]);
+            for i in 0..len {
                 let (known, param, grad, state) = one(i);
                 let term = R::glance::<LOOK, COUPLED, C>(&step, &known, param, grad, state);
-                *found = scattered::<C, _, MAX_SUMS>(term)[at];
+                let term: [C; MAX_SUMS] = scattered(term);
+                a[i] = term[0];
+                if terms > 1 {
+                    b[i] = term[1];
+                }
+                if terms > 2 {
+                    c[i] = term[2];
+                }
+                if terms > 3 {
+                    d[i] = term[3];
+                }
+            }
+        }
+        for at in 0..terms {
+            let found = &found[at][..len];
+            if over[at] == Over::Cols {
+                let cols = &mut cols[at][from..from + len];
+                for (col, found) in cols.iter_mut().zip(found) {
+                    *col = joined(fold, *col, *found);
+                }
+                continue;
             }
             let mut lanes = [C::default(); LANES];
             let (whole, rest) = found.as_chunks::<LANES>();

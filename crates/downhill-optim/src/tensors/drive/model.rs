@@ -3,6 +3,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Tensor};
 use downhill_rule::Clock;
 
+use super::directive::{Directive, Directives, directed, looking};
 use crate::RuleOptimizer;
 use crate::pass::Sums;
 use crate::program::{Driven, OfModel};
@@ -65,6 +66,30 @@ impl ModelState {
             optimizer: self.optimizer.clone(),
             numbers: self.kept.as_slice().into(),
         }
+    }
+
+    /// A step of `what` (a model, say) that one optimizer makes alone: `look` and `step` both step it with the same
+    /// gradients, and in the first nothing moves. Where there are several optimizers, or gradients are missing,
+    /// that is a driver's work.
+    pub fn step<T>(
+        &mut self,
+        learning_rate: f64,
+        directive: &Directive,
+        what: T,
+        look: impl FnOnce(T) -> T,
+        step: impl FnOnce(T) -> T,
+    ) -> T {
+        let with = |told: ToldOfModel| {
+            Directives::All(Directive {
+                of_model: [told].into(),
+                ..directive.clone()
+            })
+        };
+        let (what, seen) = looking(with(self.told()), || look(what));
+        let (told, settled) = self.settled(learning_rate, directive.loss, &directive.driven, &seen);
+        let what = directed(with(told), || step(what));
+        *self = settled;
+        what
     }
 
     /// What is told to the step that follows, and the state after it, from what was seen of all parameters.

@@ -1,0 +1,96 @@
+//! Any optimizer of this library, in loops without a driver.
+
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use downhill_optim::drive::{Directive, Directives, ModelState, directed};
+use downhill_optim::{ConfigError, OptimizerConfig};
+use downhill_problems::Training;
+
+/// An optimizer, and what it keeps of the whole model if it looks at that.
+#[derive(Clone)]
+pub struct Stepper {
+    /// Burn's, around it.
+    pub optimizer: ModuleOptimizer,
+    of_model: Option<ModelState>,
+}
+
+impl From<ModuleOptimizer> for Stepper {
+    /// One that looks at no more than a parameter.
+    fn from(optimizer: ModuleOptimizer) -> Self {
+        let of_model = None;
+        Self {
+            optimizer,
+            of_model,
+        }
+    }
+}
+
+impl Stepper {
+    /// The optimizer of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be built.
+    pub fn new(config: &OptimizerConfig) -> Result<Self, ConfigError> {
+        // A bare one cannot clip, and one that clips is made with the module's optimizer.
+        let bare = config.try_build();
+        match bare.ok().and_then(|bare| ModelState::new(&bare)) {
+            Some(state) => Ok(Self {
+                optimizer: state.optimizer().clone().into(),
+                of_model: Some(state),
+            }),
+            None => Ok(config.try_init()?.into()),
+        }
+    }
+
+    /// A step of `what`; `look` and `step` make it with the same gradients, and in the first nothing moves.
+    pub fn step<T>(
+        &mut self,
+        rate: f64,
+        loss: Option<f64>,
+        what: T,
+        look: impl FnOnce(&mut ModuleOptimizer, T) -> T,
+        step: impl FnOnce(&mut ModuleOptimizer, T) -> T,
+    ) -> T {
+        let directive = Directive {
+            loss,
+            ..Directive::default()
+        };
+        let optimizer = core::cell::RefCell::new(&mut self.optimizer);
+        match &mut self.of_model {
+            Some(state) => state.step(
+                rate,
+                &directive,
+                what,
+                |what| look(&mut optimizer.borrow_mut(), what),
+                |what| step(&mut optimizer.borrow_mut(), what),
+            ),
+            None => directed(Directives::All(directive), || {
+                step(&mut optimizer.borrow_mut(), what)
+            }),
+        }
+    }
+
+    /// An update of a training.
+    pub fn update(
+        &mut self,
+        training: &mut Training,
+        rate: f64,
+        loss: f64,
+        gradients: GradientsParams,
+    ) {
+        let what = (training, gradients);
+        self.step(
+            rate,
+            Some(loss),
+            what,
+            |optimizer, (training, gradients)| {
+                training.look(optimizer, rate, &gradients);
+                (training, gradients)
+            },
+            |optimizer, (training, gradients)| {
+                training.update(optimizer, rate, gradients);
+                (training, GradientsParams::new())
+            },
+        );
+    }
+}
