@@ -42,7 +42,11 @@ fn root_mean_square(values: impl Iterator<Item = f64> + Clone) -> f64 {
 /// Ten times the rate that is usual, at most 0.1, but one at which eight steps move a parameter as far as is
 /// sensible.
 pub fn rate(config: &OptimizerConfig) -> f64 {
-    let usual = (10.0 * config.info().default_learning_rate).min(0.1);
+    let default = config.info().default_learning_rate;
+    if finds_its_rate(config) {
+        return default;
+    }
+    let usual = (10.0 * default).min(0.1);
     let start = noise(12, 1);
     let end = run(
         config,
@@ -54,8 +58,6 @@ pub fn rate(config: &OptimizerConfig) -> f64 {
     let moved = root_mean_square(end.iter().zip(&start).map(|(a, b)| a - b));
     match (1e-3..2.0).contains(&moved) {
         true => usual,
-        // It finds its rate, or as much as nothing.
-        false if finds_its_rate(config) => 1.0,
         false => usual * 0.05 / moved,
     }
 }

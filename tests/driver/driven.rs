@@ -47,6 +47,7 @@ const FIXED: &[(&str, &str)] = &[
     ("dog", "epsilon"),
     ("ldog", "epsilon"),
     ("dowg", "epsilon"),
+    ("dowg", "initial_distance_sq"),
     ("gpa_adamw", "mu_y"),
     ("schedule_free_sgd", "momentum"),
     ("schedule_free_adamw", "beta_1"),

@@ -338,7 +338,7 @@ fn without_a_driver_it_says_what_it_needs() {
     // The form by layers needs none, and goes another way.
     let run = |config: optim::DogConfig| {
         let net = net.clone();
-        let mut driver = Driver::builder(config.with_reps_rel(0.1).init(), 1.0);
+        let driver = Driver::builder(config.with_reps_rel(0.1).init(), 1.0);
         let mut driver = driver.bind(&net).unwrap();
         train(&mut driver, net, 0..4, &device, DType::F32).values()
     };
