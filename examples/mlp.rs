@@ -31,7 +31,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets::UTF8_FULL_C
 use downhill::{
     optim::{OptimizerConfig, state_bytes},
     schedule::{PlateauScheduler, ReduceOnPlateauConfig, ScheduleConfig},
-    train::{Averaging, Clipping, Driver, NonFinite},
+    train::{Averaging, Clipping, Driver, MicroBatch, NonFinite},
 };
 use downhill_lab::cli::number;
 use downhill_problems::{
@@ -573,12 +573,17 @@ impl Experiment<'_> {
         for epoch in done + 1..=args.epochs {
             let start = Instant::now();
             for batch in data.train.batches(size, &mut random, &self.device) {
-                let gradients = model.loss(&batch).backward();
-                let gradients = GradientsParams::from_grads(gradients, &model);
+                let loss = model.loss(&batch);
+                let gradients = GradientsParams::from_grads(loss.backward(), &model);
+                let mut batch = MicroBatch::new(gradients);
+                // To read it is to wait for it.
+                if driver.needs_loss() {
+                    batch = batch.with_loss(loss.into_scalar());
+                }
                 wait()?;
                 let step_start = Instant::now();
                 let (stepped, report) = driver
-                    .step(model, gradients)
+                    .step(model, batch)
                     .map_err(|error| error.to_string())?;
                 model = stepped;
                 wait()?;

@@ -417,6 +417,11 @@ impl Driver {
         })
     }
 
+    /// Whether an optimizer needs the loss of each micro-batch.
+    pub fn needs_loss(&self) -> bool {
+        self.core.needs_loss
+    }
+
     /// What optimizers keep of the whole model that look at it: one entry for each such optimizer.
     pub fn model_state(&self) -> &[ModelState] {
         &self.core.of_model
