@@ -27,7 +27,7 @@ fn rows(args: &[&str]) -> Vec<Value> {
 }
 
 /// What is timed beside burn-optim's.
-const COUNTERPARTS: [&str; 7] = [
+const COUNTERPARTS: [&str; 10] = [
     "sgd",
     "momentum",
     "adagrad",
@@ -35,6 +35,9 @@ const COUNTERPARTS: [&str; 7] = [
     "adam",
     "adamw",
     "adafactor",
+    "lamb",
+    "lion",
+    "adan",
 ];
 
 #[test]
