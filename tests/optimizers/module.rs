@@ -396,6 +396,12 @@ fn the_state_is_as_large_as_the_table_says() {
         // [4, 3]: 4 rows, 3 columns; [2, 2, 3, 2]: 4 matrices of 3 rows, 2 columns; [3] in full.
         (r#"{"name": "adafactor"}"#, 7 + 4 * 5 + 3),
         (r#"{"name": "adafactor", "beta_1": 0.9}"#, 7 + 4 * 5 + 3 + n),
+        (r#"{"name": "came"}"#, n + 2 * (7 + 4 * 5) + 3),
+        // By outputs: 3 columns, all of a vector, 2 of the first dimension.
+        (r#"{"name": "adam_mini"}"#, n + 3 + 1 + 2),
+        // The first dimension against all others.
+        (r#"{"name": "sm3"}"#, 7 + (2 + 12) + 3),
+        (r#"{"name": "ldog"}"#, n + 3 * 2),
         (r#"{"name": "slides_momentum"}"#, n),
         (r#"{"name": "slides_nadam"}"#, 2 * n),
         (r#"{"name": "slides_adafactor"}"#, 7 + 4 * 5 + 3),

@@ -301,6 +301,7 @@ macro_rules! preset {
         $(#[$doc:meta])*
         $preset:ident as $config:ident of $rule:ident, $name:literal {
             learning_rate: $lr:literal,
+            $(state: $state:literal,)?
             paper: $paper:literal,
             description: $description:literal,
             decay: $decay:expr,
@@ -322,7 +323,7 @@ macro_rules! preset {
                 name: $name,
                 config: stringify!($config),
                 default_learning_rate: $lr,
-                state: None,
+                state: $crate::declare::given!($(Some($state))?, None),
                 paper: $paper,
                 description: $description,
                 decay: $decay,

@@ -21,6 +21,11 @@ pub(crate) trait Around: Numbers + Clone + Send + Sync + 'static {
     /// One step, in pieces.
     fn step(&self, clock: &mut Clock, stage: &mut impl Stage);
 
+    /// What it looks at itself, and how often it goes over a parameter beside the step of the optimizer inside.
+    fn sight(&self) -> (Scope, usize) {
+        (Scope::Element, 1)
+    }
+
     /// The parameter to evaluate, from its own state; none where it is that of the optimizer inside.
     fn evaluated<V: Value>(&self, _param: &V, _own: &[V]) -> Option<V> {
         None
@@ -110,8 +115,9 @@ impl<W: Around> Wrapped<W> {
 
 impl<W: Around> Engine for Wrapped<W> {
     fn sight(&self, shape: &[usize]) -> (Scope, usize) {
+        let (own, more) = self.wrapper.sight();
         let (scope, passes) = self.inner.0.sight(shape);
-        (scope, passes + 1)
+        (scope.max(own), passes + more)
     }
 
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {

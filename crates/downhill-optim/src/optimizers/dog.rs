@@ -21,6 +21,7 @@ optimizer! {
     /// State: `p0`, and `averaged`; of the model `rbar` (r) and `sum_sq` (G). Source: Ivgi et al., arXiv 2302.12022.
     Dog as DogConfig, "dog" {
         learning_rate: 1.0,
+        state: "n, n more with averaging",
         paper: "Ivgi et al., arXiv 2302.12022",
         description: "gradient descent whose rate is the distance gone, over the gradients' norm",
         decay: Decay::coupled(0.0),
@@ -44,6 +45,7 @@ preset! {
     /// LDoG: [`Dog`] with the norms of each tensor in the place of those of the model.
     LDoG as LDoGConfig of Dog, "ldog" {
         learning_rate: 1.0,
+        state: "n + 2, n more with averaging",
         paper: "Ivgi et al., arXiv 2302.12022",
         description: "dog with norms of each tensor",
         decay: Decay::coupled(0.0),

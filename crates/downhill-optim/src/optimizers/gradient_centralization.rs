@@ -5,7 +5,7 @@ use downhill_rule::{
 };
 
 use super::outputs::{First, Last, Outputs};
-use crate::declare::wrapper;
+use crate::declare::{Scope, wrapper};
 use crate::registry::OptimizerConfig;
 use crate::wrapped::{self, Around, Stage};
 
@@ -44,6 +44,10 @@ wrapper! {
 impl Around for GradientCentralization {
     fn slots(&self) -> Vec<Slot> {
         Vec::new()
+    }
+
+    fn sight(&self) -> (Scope, usize) {
+        (Scope::RowsAndColumns, 2)
     }
 
     fn step(&self, clock: &mut Clock, stage: &mut impl Stage) {

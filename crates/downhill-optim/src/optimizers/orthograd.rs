@@ -1,6 +1,6 @@
 use downhill_rule::{Clock, Field, Look, Numbers, Size, Slot, Step, Value};
 
-use crate::declare::wrapper;
+use crate::declare::{Scope, wrapper};
 use crate::registry::OptimizerConfig;
 use crate::wrapped::{self, Around, Stage};
 
@@ -39,6 +39,10 @@ wrapper! {
 impl Around for OrthoGrad {
     fn slots(&self) -> Vec<Slot> {
         Vec::new()
+    }
+
+    fn sight(&self) -> (Scope, usize) {
+        (Scope::Tensor, 3)
     }
 
     fn step(&self, clock: &mut Clock, stage: &mut impl Stage) {
