@@ -41,9 +41,11 @@ impl Projection {
     /// The share of the parameter in the direction, and whether no part is too much along its gradient.
     fn radial<V: Field>(&self, [along, grad, param, step]: [V; 4], elements: f64) -> (V, V) {
         let (grad, param) = (grad.sqrt(), param.sqrt());
-        let lengths = grad.clamp_min(self.epsilon) * param.clone().clamp_min(self.epsilon);
+        // One length after the other: the square of epsilon can be nothing in single precision.
+        let cos = along.abs() / grad.clamp_min(self.epsilon) / param.clone().clamp_min(self.epsilon);
         let limit = self.delta / elements.sqrt();
-        let below = (along.abs() / lengths).largest().scale(-1.0).offset(limit).heaviside();
-        (step / param.offset(self.epsilon).square(), below)
+        let below = cos.largest().scale(-1.0).offset(limit).heaviside();
+        let length = param.offset(self.epsilon);
+        (step / length.clone() / length, below)
     }
 }
