@@ -1,8 +1,9 @@
 //! How long an optimizer's step takes, beside burn-optim's.
 //!
-//! Timed is [`ModuleOptimizer::step`](burn::optim::ModuleOptimizer::step) with a module that is moved in, including the release of the
-//! gradients, which are fresh tensors at every step. What is compared is timed in turns, so that a machine
-//! that slows down slows all of it, and the medians are reported: [`interleaved`].
+//! Timed is [`ModuleOptimizer::step`](burn::optim::ModuleOptimizer::step) with a module that is moved in,
+//! including the release of the gradients, which are fresh tensors at every step. What is compared is timed
+//! in turns, so that a machine that slows down slows all of it, and the medians are reported:
+//! [`interleaved`].
 //!
 //! ```
 //! use burn::tensor::Device;

@@ -55,19 +55,25 @@ impl Stepper {
             loss,
             ..Directive::default()
         };
-        let optimizer = core::cell::RefCell::new(&mut self.optimizer);
-        match &mut self.of_model {
-            Some(state) => state.step(
-                rate,
-                &directive,
-                what,
-                |what| look(&mut optimizer.borrow_mut(), what),
-                |what| step(&mut optimizer.borrow_mut(), what),
-            ),
-            None => directed(Directives::All(directive), || {
-                step(&mut optimizer.borrow_mut(), what)
-            }),
-        }
+        let optimizer = &mut self.optimizer;
+        let Some(state) = &mut self.of_model else {
+            return directed(Directives::All(directive), || step(optimizer, what));
+        };
+        let both = (optimizer, what);
+        let (_, what) = state.step(
+            rate,
+            &directive,
+            both,
+            |(optimizer, what)| {
+                let what = look(&mut *optimizer, what);
+                (optimizer, what)
+            },
+            |(optimizer, what)| {
+                let what = step(&mut *optimizer, what);
+                (optimizer, what)
+            },
+        );
+        what
     }
 
     /// An update of a training.

@@ -78,9 +78,7 @@ impl MicroBatch {
         self.samples = Some(samples);
         self
     }
-}
 
-impl MicroBatch {
     /// The gradients alone.
     pub fn into_grads(self) -> GradientsParams {
         self.grads

@@ -1,6 +1,8 @@
 //! Mechanic: a learning rate for any optimizer, found on the way.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use std::collections::HashSet;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
 use downhill_setting::Range;
@@ -118,7 +120,7 @@ impl Scale {
 pub(crate) struct Ahead<M> {
     before: M,
     /// The parameters that will have moved.
-    moved: GradientsParams,
+    moved: HashSet<ParamId>,
     scales: [Scale; SCALES],
     sum: f64,
 }
@@ -139,7 +141,7 @@ impl Tuned {
         let sum: f64 = scales.iter().map(|scale| scale.s).sum();
         let mut products = Products {
             start: &mut self.start,
-            moved: GradientsParams::new(),
+            moved: HashSet::new(),
             sums: [0.0; 4],
             grads: None,
         };
@@ -191,8 +193,8 @@ impl Tuned {
 /// both.
 struct Products<'a> {
     start: &'a mut GradientsParams,
-    /// Something for each parameter that will move.
-    moved: GradientsParams,
+    /// The parameters that will move.
+    moved: HashSet<ParamId>,
     sums: [f64; 4],
     grads: Option<&'a GradientsParams>,
 }
@@ -226,10 +228,7 @@ impl ModuleVisitor for Products<'_> {
         for (sum, part) in self.sums.iter_mut().zip(sums.into_data().iter::<f64>()) {
             *sum += part;
         }
-        self.moved.register(
-            param.id,
-            Tensor::<1>::zeros([1], &param.lazy_device().inner()),
-        );
+        self.moved.insert(param.id);
     }
 }
 
@@ -237,7 +236,7 @@ impl ModuleVisitor for Products<'_> {
 struct Place<'a> {
     start: &'a GradientsParams,
     before: &'a GradientsParams,
-    moved: &'a GradientsParams,
+    moved: &'a HashSet<ParamId>,
     of_way: f64,
     of_update: f64,
 }
@@ -248,7 +247,7 @@ impl ModuleMapper for Place<'_> {
             self.start.get::<D>(param.id),
             self.before.get::<D>(param.id),
         );
-        let (Some(start), Some(before), Some(_)) = (start, before, self.moved.get::<1>(param.id))
+        let (Some(start), Some(before), true) = (start, before, self.moved.contains(&param.id))
         else {
             return param;
         };

@@ -202,13 +202,15 @@ impl Core {
             Ok(rho) => rho,
             Err(error) => return Err((grads, StepCause::Setting { step, error })),
         };
-        let seen = match gradients::inspect(model, &self.bound, &grads, true) {
+        let between = sam
+            .look
+            .filter(|look| !self.looked.steps.is_multiple_of(look.every));
+        let measured = between.is_none() && !sam.adaptive;
+        let seen = match gradients::inspect(model, &self.bound, &grads, measured) {
             Ok(seen) => seen,
             Err(cause) => return Err((grads, cause)),
         };
-        if let Some(Look { every, alpha }) = sam.look
-            && !self.looked.steps.is_multiple_of(every)
-        {
+        if let Some(Look { alpha, .. }) = between {
             let across = &self.looked.across;
             return Ok((joined(model, grads, across, &Join::Add { alpha }), None));
         }
@@ -243,7 +245,8 @@ impl Core {
         });
         let found = second(&beside);
         drop(beside);
-        let fits = gradients::inspect(model, &self.bound, &found, true);
+        let measured = sam.surrogate_gap.is_some();
+        let fits = gradients::inspect(model, &self.bound, &found, measured);
         let seen = match fits {
             Ok(seen) => seen,
             Err(cause) => return Err((found, cause)),

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::{DType, TensorData};
 use downhill_optim::drive::{ModelState, state_dtype};
 use serde::Deserialize;
@@ -203,6 +204,30 @@ fn averages<M: Module>(
     Ok((Some(averages.load(model, &core.bound, data)), report))
 }
 
+/// The tensors under a prefix, in the shapes of their parameters and in a precision that belongs to theirs. Not every
+/// parameter has to have one.
+fn of_some<M: Module>(
+    core: &Core,
+    model: &M,
+    contents: &Contents,
+    prefix: &str,
+    precision: impl Fn(DType) -> DType,
+) -> Result<GradientsParams, CheckpointError> {
+    let expected = core.bound.iter().map(|bound| {
+        let info = bound.info();
+        (info.path.clone(), info.shape.clone(), precision(info.dtype))
+    });
+    let mut report = compare(contents, prefix, expected);
+    report.missing.clear();
+    first_error(&report)?;
+    Ok(model::to_gradients(model, part(contents, prefix)))
+}
+
+/// The precision of state and sums.
+fn in_state(dtype: DType) -> DType {
+    state_dtype(dtype).into()
+}
+
 /// The window in the file.
 fn window<M: Module>(
     core: &Core,
@@ -210,13 +235,12 @@ fn window<M: Module>(
     contents: &Contents,
 ) -> Result<Window, CheckpointError> {
     let micro_batches = contents.header.micro_batches;
-    let data = part(contents, "window/");
+    let count = part(contents, "window/").len();
     let of = core
         .settings
         .accumulation
         .map_or(1, Accumulation::micro_batches);
-    if micro_batches >= of || (micro_batches == 0 && !data.is_empty()) {
-        let count = data.len();
+    if micro_batches >= of || (micro_batches == 0 && count > 0) {
         return Err(CheckpointError::Damaged {
             what: format!("it has {micro_batches} of {of} micro-batches, with {count} gradients"),
         });
@@ -224,18 +248,9 @@ fn window<M: Module>(
     if micro_batches == 0 {
         return Ok(Window::default());
     }
-    let expected = core.bound.iter().map(|bound| {
-        let info = bound.info();
-        let dtype = state_dtype(info.dtype).into();
-        (info.path.clone(), info.shape.clone(), dtype)
-    });
-    let mut report = compare(contents, "window/", expected);
-    // Not every parameter has had a gradient.
-    report.missing.clear();
-    first_error(&report)?;
     let positive = |x: f64| x > 0.0 && x.is_finite();
     Ok(Window {
-        grads: model::to_gradients(model, data),
+        grads: of_some(core, model, contents, "window/", in_state)?,
         micro_batches,
         weight: number(contents, WINDOW_WEIGHT, positive)?,
         loss: (
@@ -253,18 +268,9 @@ fn looked<M: Module>(
 ) -> Result<Looked, CheckpointError> {
     let steps = contents.scalars.get(LOOKED_STEPS).copied();
     let steps = steps.and_then(|steps| u64::try_from(steps).ok());
-    let data = part(contents, LOOKED);
-    let expected = core.bound.iter().map(|bound| {
-        let info = bound.info();
-        (info.path.clone(), info.shape.clone(), info.dtype)
-    });
-    let mut report = compare(contents, LOOKED, expected);
-    // Not every parameter has had a gradient.
-    report.missing.clear();
-    first_error(&report)?;
     Ok(Looked {
         steps: steps.unwrap_or(0),
-        across: model::to_gradients(model, data),
+        across: of_some(core, model, contents, LOOKED, |dtype| dtype)?,
     })
 }
 
@@ -277,17 +283,8 @@ fn tuned<M: Module>(core: &Core, model: &M, contents: &Contents) -> Result<Tuned
             *value = number(contents, &scale_of(at, name), f64::is_finite)?;
         }
     }
-    let expected = core.bound.iter().map(|bound| {
-        let info = bound.info();
-        let dtype = state_dtype(info.dtype).into();
-        (info.path.clone(), info.shape.clone(), dtype)
-    });
-    let mut report = compare(contents, MECHANIC, expected);
-    // Not every parameter has moved.
-    report.missing.clear();
-    first_error(&report)?;
     Ok(Tuned {
-        start: model::to_gradients(model, part(contents, MECHANIC)),
+        start: of_some(core, model, contents, MECHANIC, in_state)?,
         scales: begun.then_some(scales),
     })
 }
