@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use burn::tensor::DType;
-use downhill::optim::{OptimizerConfig, OptimizerInfo, RuleOptimizer, Setting, SettingKind};
+use downhill::optim::{OptimizerConfig, OptimizerInfo, RuleOptimizer, Scope, Setting, SettingKind};
 use downhill::schedule::Schedule;
 use downhill::train::Rate;
 use serde_json::{Value, json};
@@ -121,18 +121,24 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
             others.map(|name| vec![name]).collect()
         }
         SettingKind::Optimizer => vec![vec![json!({"name": "rmsprop"})]],
-        SettingKind::Object => Vec::new(),
+        SettingKind::Object | SettingKind::Patterns => Vec::new(),
     }
 }
 
 /// Settings that have a test of their own: the kinds of weight decay, what only acts where a direction can disagree
-/// with its gradient, what is of several tensors, and clipping, which is Burn's.
+/// with its gradient, what is of several tensors or of certain shapes and paths, the precision and the unit of what comes between, and clipping, which is Burn's.
 pub const APART: &[&str] = &[
     "cautious",
     "weight_decay_kind",
     "peak_learning_rate",
     "grad_clipping",
     "layer_wise",
+    "no_matrix",
+    "layout",
+    "parts",
+    "float64",
+    "ema_momentum",
+    "head_radius",
 ];
 
 /// What an optimizer that finds its rate begins with.
@@ -188,8 +194,9 @@ impl Row {
             let found = value_of(&default, setting.name);
             let takes_other_code = match setting.kind {
                 // A warmup's first steps are too small for 16 bits, and so are those in proportion.
+                // In bfloat16 two precisions agree in no more digits than it has.
                 SettingKind::Flag => {
-                    !["maximize", "warmup_init", "refined"].contains(&setting.name)
+                    !["maximize", "warmup_init", "refined", "bfloat16"].contains(&setting.name)
                 }
                 SettingKind::Choice(_) => true,
                 // The steps are too small for 16 bits then.
@@ -232,6 +239,21 @@ impl Row {
         !self.config("{}").try_build().unwrap().looks_at_model()
     }
 
+    /// Whether it treats a weight as a matrix.
+    pub fn is_of_matrices(&self) -> bool {
+        self.config("{}").info().scope == Scope::Matrix
+    }
+
+    /// Whether it goes by factors or eigenvectors of matrices: where a gradient leaves directions out they are of what
+    /// rounding makes of nothing, and two precisions have other ones.
+    pub fn goes_by_factors(&self) -> bool {
+        let [of_matrix, _] = self.state_names();
+        let factors = ["gg_rows", "factor_rows", "factor_cols", "projection"];
+        of_matrix
+            .iter()
+            .any(|name| factors.contains(&name.as_str()))
+    }
+
     /// Whether it needs the loss of each step.
     pub fn needs_loss(&self) -> bool {
         self.config("{}").try_build().unwrap().needs_loss()
@@ -239,7 +261,7 @@ impl Row {
 
     /// Whether a step needs a buffer of the parameter's size.
     pub fn needs_a_buffer(&self) -> bool {
-        FILTERING.contains(&self.name)
+        FILTERING.contains(&self.name) || self.is_of_matrices()
     }
 
     /// Names of the state that it has of a matrix and of a vector, tensors and scalars.

@@ -15,6 +15,7 @@ mod concurrency;
 mod driven;
 mod evaluated;
 mod groups;
+mod matrices;
 mod model_scope;
 mod non_finite;
 mod parts;

@@ -287,7 +287,7 @@ fn another(kind: SettingKind, value: &Json) -> Vec<Json> {
         SettingKind::Flag => vec![json!(!value.as_bool().unwrap_or(false))],
         SettingKind::Choice(names) => names.iter().map(|name| json!(name)).collect(),
         SettingKind::Optimizer => vec![json!({"name": "rprop"})],
-        SettingKind::Object => Vec::new(),
+        SettingKind::Object | SettingKind::Patterns => Vec::new(),
     }
 }
 

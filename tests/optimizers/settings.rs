@@ -84,8 +84,9 @@ fn every_kind_of_weight_decay_of_every_optimizer_acts() {
             }
             let optim = row.config(&json.to_string()).try_build().unwrap();
             let start = [0.5, -1.0, 2.0, -0.25];
+            let shape: &[usize] = if row.is_of_matrices() { &[2, 2] } else { &[4] };
             let mut subject =
-                crate::common::Subject::new(optim, &device.device, DType::F32, &[4], &start);
+                crate::common::Subject::new(optim, &device.device, DType::F32, shape, &start);
             for t in 0..5 {
                 subject.step(0.05, &[0.1, -0.2, -0.3, 0.4].map(|g| g * f64::from(t - 1)));
             }
@@ -374,8 +375,9 @@ fn what_treats_every_element_alone_can_be_cautious_and_nothing_else() {
         let moved = |config: &OptimizerConfig| {
             let optim = config.try_build().unwrap();
             let start = [0.5, -1.0, 2.0, -0.25];
+            let shape: &[usize] = if row.is_of_matrices() { &[2, 2] } else { &[4] };
             let mut subject =
-                crate::common::Subject::new(optim, &device.device, DType::F32, &[4], &start);
+                crate::common::Subject::new(optim, &device.device, DType::F32, shape, &start);
             for t in 0..8 {
                 subject.step(0.05, &[0.1, -0.2, -0.3, 0.4].map(|g| g * f64::from(t - 3)));
             }

@@ -13,11 +13,14 @@ import importlib
 import os
 import sys
 import types
+from unittest import mock
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 sys.dont_write_bytecode = True
 
 import libraries
+import low_rank
+import matrices
 import numpy as np
 import optax
 import optax.contrib
@@ -31,6 +34,7 @@ from optimizers import (
     adafactor,
     adam_mini,
     adamp,
+    adamuon,
     adan,
     adanorm,
     adapnm,
@@ -41,6 +45,7 @@ from optimizers import (
     dadapt_sgd,
     diffgrad,
     dog,
+    galore,
     gradient_centralization,
     lamb,
     laprop,
@@ -49,16 +54,23 @@ from optimizers import (
     mars,
     momo,
     momo_adam,
+    muon,
     nadam,
+    normuon,
     optimistic_adam,
     orthograd,
     prodigy,
+    psgd_kron,
     qhadam,
     radam,
     rmsprop,
+    scion,
     sgd,
+    shampoo,
     simplified_ademamix,
     sm3,
+    soap,
+    splus,
     weight_decay,
 )
 
@@ -187,6 +199,20 @@ KNOWN = (
     ("came", {}, 3, 0.1, 0.2622292331, -0.5633875093),
     ("sm3", {}, 3, 0.1, 0.4280705348, 1.4082475795),
     ("adam_mini", {}, 3, 0.1, 0.5031842367, 1.2792606334),
+    ("muon", {}, 3, 0.1, 0.5464419436, 1.3281138396),
+    ("muon", {"nesterov": False}, 3, 0.1, 0.6021996501, 1.3703959056),
+    (
+        "muon",
+        {"adjust_lr": "match_rms_adamw"},
+        *(3, 0.1, 0.5063818253, 1.4113384797),
+    ),
+    ("soap", {"weight_decay": 0.0}, 3, 0.1, 0.6366616710, 1.4210443595),
+    ("soap", {"weight_decay": 0.0}, 12, 0.1, 0.9354161401, 0.9646646069),
+    (
+        "soap",
+        {"weight_decay": 0.0, "precondition_frequency": 1},
+        *(12, 0.1, 0.5694127357, 1.1371313029),
+    ),
     # What the authors' own function gives with one second moment for the whole.
     ("amos", {"scale": 1.0}, 3, 0.1, 0.4934415738, 1.3438769888),
     (
@@ -200,6 +226,44 @@ KNOWN = (
             "d_coef": 1.0,
         },
         *(8, 0.1, 0.4857463846, 1.2960528344),
+    ),
+)
+
+
+# Likewise, with epsilon added to the norm of what is orthogonalised.
+NO_DECAY = {"weight_decay": 0.0}
+KNOWN_ADDED = (
+    ("normuon", {}, 3, 0.1, 0.5554005699, 1.3603293560),
+    ("adamuon", NO_DECAY, 3, 0.1, 0.4801002385, 1.4407074669),
+    (
+        "adamuon",
+        {"sign": False, **NO_DECAY},
+        *(3, 0.1, 0.5219389453, 1.4316644446),
+    ),
+    (
+        "scion",
+        {"radius": 1.0, "constrained": False},
+        *(3, 0.1, 0.5871323647, 1.4290372400),
+    ),
+    ("scion", {"radius": 1.0}, 3, 0.1, 0.4382918219, 1.0282806252),
+)
+
+
+# Likewise, with epsilon added to all eigenvalues of a factor that has none below zero.
+ADAM_GRAFT = {"grafting": "adam", "beta_2": 0.999}
+KNOWN_SHIFTED = (
+    ("shampoo", ADAM_GRAFT, 3, 0.1, 0.6510703013, 1.3341925036),
+    ("shampoo", {**ADAM_GRAFT, "epsilon": 1e-6}, 3, 0.1, 0.6510641495, 1.3341862954),
+    ("shampoo", {**ADAM_GRAFT, **DECAY}, 3, 0.1, 0.6337151012, 1.2915561330),
+    (
+        "shampoo",
+        {**ADAM_GRAFT, "precondition_frequency": 2},
+        *(8, 0.1, 0.4879210138, 1.0300579779),
+    ),
+    (
+        "shampoo",
+        {"beta_1": 0.0, "epsilon": 1e-6},
+        *(3, 0.1, 0.5780483209, 1.4522144060),
     ),
 )
 
@@ -229,10 +293,11 @@ QUADRATIC = (
 
 
 # Those whose values are of a matrix with an output in each row.
-OUTPUTS_IN_ROWS = ("adam_mini", "adamp", "sgdp")
+OUTPUTS_IN_ROWS = ("adam_mini", "adamp", "adamuon", "muon", "normuon", "scion", "sgdp")
 
 
-def known(name, config, steps, learning_rate, first, last):
+def known(name, config, steps, learning_rate, first, last, kept=1.0):
+    """`kept` is what is left of the parameter after each step."""
     config = {"name": name, **config}
     rates = [learning_rate] * STEPS
     reference = optimizers.load(name).reference
@@ -241,13 +306,33 @@ def known(name, config, steps, learning_rate, first, last):
     for t in range(1, steps + 1):
         gradient = turn(GRADIENTS[(t - 1) % 3])
         optimizer.step(t, learning_rate, gradient)
+        if kept != 1.0:
+            optimizer.parameter = kept * optimizer.parameter
     end = turn(optimizer.parameter)
     difference = max(abs(end[0, 0] - first), abs(end[1, 2] - last))
-    # The values have ten digits, and QHAdam's is from where the weights are in float32.
-    tolerance = 1e-8 if name == "qhadam" else 2e-10
+    # The values have ten digits, and QHAdam's is from where the weights are in float32,
+    # two of Shampoo's from where the learning rate is.
+    tolerance = 1e-8 if name in ("qhadam", "shampoo") else 2e-10
     verdict = "ok" if difference <= tolerance else "DIFFERENT"
     print(f"{verdict:9} {difference:8.1e}  {name} {config}, {steps} steps")
     return verdict == "ok"
+
+
+def known_added(*values):
+    bounded = matrices.newton_schulz
+
+    def added(u, steps, coefficients, epsilon, safety_factor, dtype):
+        factor = safety_factor + epsilon / float(u.norm())
+        return bounded(u, steps, coefficients, 0.0, factor, dtype)
+
+    with mock.patch.object(matrices, "newton_schulz", added):
+        return known(*values)
+
+
+def known_splus():
+    """SPlus decays after its step, by as much of it as it steps."""
+    kept = 1.0 - 0.1 * 2.0 / 5.0 * 0.01
+    return known("splus", NO_DECAY, 3, 0.1, 0.5298589392, 1.4026896051, kept)
 
 
 def known_losses():
@@ -438,6 +523,171 @@ def masks(rates):
     ]
 
 
+def iterating_in_float64():
+    """timm's and pytorch_optimizer's relatives of Muon, which have bfloat16."""
+    kind = cautious.timm("muon", "Muon")
+    function = functools.partial(matrices.newton_schulz, dtype=torch.float64)
+    sys.modules[kind.__module__].zeropower_via_newtonschulz = function
+    name = "zero_power_via_newton_schulz_5"
+    for module in ("adamuon", "base", "normuon"):
+        module = importlib.import_module(f"pytorch_optimizer.optimizer.muon.{module}")
+        function = functools.partial(getattr(module, name), dtype=torch.float64)
+        setattr(module, name, function)
+    return kind
+
+
+def orthogonalizers():
+    in_timm = iterating_in_float64()
+
+    def in_groups(kind, **options):
+        def make(tensors, foreach):
+            orthogonal = matrices.is_matrix(tensors[0].shape)
+            groups = [{"params": tensors, "use_muon": orthogonal}]
+            return kind(groups, **options)
+
+        return functools.partial(libraries.Outputs, make, names={})
+
+    def in_library(kind, **options):
+        kind = getattr(pytorch_optimizer, kind)
+        return in_groups(kind, foreach=False, **options)
+
+    # As far as what is added to the norms allows, which we do not.
+    compare_closely = functools.partial(
+        compare,
+        shapes=([4, 3], [3, 8], [8, 3], [5, 5], [3, 4, 5], [2, 3, 4, 5]),
+        tolerance=1e-10,
+    )
+    coupled = {"weight_decay_kind": "coupled", **DECAY, "maximize": True}
+    in_library_coupled = {"weight_decouple": False, **DECAY, "maximize": True}
+    long = {"ns_steps": 10, **DECAY}
+    match = {"adjust_lr": "match_rms_adamw"}
+    tiny = {"epsilon": 1e-10, "epsilon_2": 1e-10}
+    unsigned = {"sign": False, **NO_DECAY}
+    return [
+        *(
+            compare(
+                f"torch.optim.Muon in float64 == the formula, {config}",
+                in_module(muon, **config),
+                formula(muon.Muon, **config),
+                shapes=([4, 6], [6, 3], [6, 2, 3]),
+            )
+            for config in (
+                {},
+                {"nesterov": False, "maximize": True},
+                {"parts": 3, "adjust_lr": "spectral_unclamped"},
+                {"layout": "out_in", "parts": 2, "ns_steps": 2, "epsilon": 10.0},
+                {"layout": "in_out", "parts": 3, **match},
+            )
+        ),
+        compare_closely(
+            "timm.optim.Muon == muon_timm",
+            in_groups(in_timm),
+            in_module(muon, name="muon_timm"),
+        ),
+        compare(
+            "timm.optim.Muon of no matrix == muon_timm",
+            in_groups(in_timm),
+            in_module(muon, name="muon_timm"),
+            shapes=([7], [1, 6], [6, 1, 2, 2]),
+        ),
+        compare_closely(
+            "timm.optim.Muon with AdaMuon == the formula without sign",
+            in_groups(in_timm, algo="adamuon", nesterov=True, eps=1e-10),
+            in_module(adamuon, ns_coefficients="quintic", **tiny, **unsigned),
+        ),
+        compare_closely(
+            "pytorch_optimizer.AdaMuon == the formula without sign",
+            in_library("AdaMuon", eps=1e-14),
+            in_module(
+                adamuon, momentum=0.9, nesterov=False, epsilon_2=1e-14, **unsigned
+            ),
+        ),
+        compare_closely(
+            "pytorch_optimizer.Muon, ten steps == the formula",
+            in_library("Muon", ns_coeffs="polar_express", use_adjusted_lr=True, **long),
+            in_module(muon, ns_coefficients="polar_express", **match, **long),
+        ),
+        compare_closely(
+            "pytorch_optimizer.Muon, coupled decay == the formula",
+            in_library("Muon", **in_library_coupled),
+            in_module(muon, **coupled),
+        ),
+        *(
+            compare_closely(
+                f"pytorch_optimizer.NorMuon, {name} == the formula",
+                in_library("NorMuon", ns_coeffs=name, **DECAY),
+                in_module(normuon, ns_coefficients=name, **DECAY),
+            )
+            for name in matrices.COEFFICIENTS
+        ),
+        compare_closely(
+            "pytorch_optimizer.NorMuon, other options == the formula",
+            in_library(
+                "NorMuon",
+                momentum=0.8,
+                beta2=0.7,
+                nesterov=False,
+                ns_steps=3,
+                use_adjusted_lr=True,
+                **in_library_coupled,
+            ),
+            in_module(
+                normuon,
+                momentum=0.8,
+                beta_2=0.7,
+                nesterov=False,
+                ns_steps=3,
+                **match,
+                **coupled,
+            ),
+        ),
+    ]
+
+
+def bases():
+    """SOAP, SPlus and Shampoo in NumPy and in a library, which rounds to float32."""
+    squares = {"shapes": ([4, 3], [5, 5], [4, 5]), "tolerance": 1e-5}
+    sided = {"shapes": ([8, 3], [3, 20]), "tolerance": 1e-5}
+    three = {"precondition_frequency": 3, **NO_DECAY}
+    five = {"inverse_steps": 5, **NO_DECAY}
+    results = [
+        compare(
+            "SOAP == pytorch_optimizer.SOAP (QR in float32)",
+            in_module(soap, **NO_DECAY),
+            in_other(pytorch_optimizer.SOAP, **NO_DECAY),
+            **squares,
+        ),
+        compare(
+            "SOAP, QR more often == pytorch_optimizer.SOAP",
+            in_module(soap, shampoo_beta=0.8, **three),
+            in_other(pytorch_optimizer.SOAP, shampoo_beta=0.8, **three),
+            **squares,
+        ),
+        compare(
+            "SOAP of one side == pytorch_optimizer.SOAP",
+            in_module(soap, max_precond_dim=5, **three),
+            in_other(pytorch_optimizer.SOAP, max_precondition_dim=5, **three),
+            **sided,
+        ),
+        compare(
+            "SPlus == pytorch_optimizer.SPlus (eigenvectors in float32)",
+            in_module(splus, precondition_frequency=5, **NO_DECAY),
+            in_other(pytorch_optimizer.SPlus, **five),
+            **squares,
+        ),
+    ]
+    results.append(
+        compare(
+            "Shampoo of sums with epsilon added == pytorch_optimizer.Shampoo",
+            in_module(shampoo, beta_1=0.0, epsilon=1e-6),
+            in_other(pytorch_optimizer.Shampoo),
+            shapes=([4, 3], [5, 5]),
+            tolerance=1e-8,
+        )
+    )
+    return results
+
+
 class Orthogonal:
     """Descent along the part of the gradient orthogonal to p, and coupled decay."""
 
@@ -464,6 +714,173 @@ def told_losses(transformation):
         return updates, (count + 1, inner)
 
     return optax.GradientTransformation(init, update)
+
+
+class InFloat64(libraries.Named):
+    """One of another package that would go through float32."""
+
+    def step(self, t, learning_rate, gradient):
+        with mock.patch.object(torch.Tensor, "float", lambda tensor: tensor):
+            super().step(t, learning_rate, gradient)
+
+
+class Kron(libraries.Torch):
+    """A library's, which draws the numbers of our counter."""
+
+    def __init__(self, make, parameter):
+        self.tensor = torch.nn.Parameter(torch.tensor(parameter))
+        self.optimizer = make([self.tensor])
+        self.decay_before_step = 0.0
+
+    def step(self, t, learning_rate, gradient):
+        def drawn(like, **_):
+            shape = like if isinstance(like, tuple) else like.shape
+            return torch.tensor(low_rank.normals(0, t, *shape))
+
+        with mock.patch.multiple(torch, randn=drawn, randn_like=drawn):
+            super().step(t, learning_rate, gradient)
+
+
+def divided_in_float64(x, a):
+    rows = x.reshape(-1, x.size(-1))
+    return torch.linalg.solve_triangular(a, rows, upper=True, left=False).reshape_as(x)
+
+
+class Always:
+    """Chance that has timm balance at every update, which moves no parameter."""
+
+    def random(self):
+        return 0.0
+
+
+def krons():
+    kind = cautious.timm("kron", "Kron")
+    module = sys.modules[kind.__module__]
+    module._solve_triangular_right = divided_in_float64
+    other = importlib.import_module("pytorch_optimizer.optimizer.psgd")
+    other.solve_triangular_right = divided_in_float64
+
+    def in_timm(schedule, **options):
+        def make(tensors):
+            probability = module.precond_update_prob_schedule
+            optimizer = kind(
+                tensors,
+                preconditioner_update_probability=functools.partial(
+                    probability, **schedule
+                ),
+                decoupled_decay=True,
+                flatten=True,
+                flatten_start_dim=1,
+                **{"max_size_triangular": 8192, **options},
+            )
+            optimizer.rng = Always()
+            # Not compiled.
+            for name in ("calc_A_and_conjB", "q_terms", "precond_grad", "balance_Q"):
+                setattr(optimizer, f"_{name}", getattr(module, f"_{name}"))
+            return optimizer
+
+        return functools.partial(Kron, make)
+
+    def in_library(schedule, **options):
+        probability = other.precondition_update_prob_schedule(**schedule)
+        make = functools.partial(
+            other.Kron,
+            pre_conditioner_update_probability=probability,
+            precondition_dtype=torch.float64,
+            balance_prob=0.0,
+            **options,
+        )
+        return functools.partial(Kron, make)
+
+    rare = {"flat_start": 10, "decay": 0.1, "min_prob": 0.3}
+    few = {"flat_start": 0, "decay": 1.0, "min_prob": 0.15}
+    both = {"max_size_triangular": 3, "weight_decay": 0.1}
+    shapes = ([4, 3], [3, 4], [5, 5], [3, 2, 2], [4, 6])
+    return [
+        *(
+            compare(
+                f"timm.optim.Kron with our numbers == PSGD-Kron, {schedule} {options}",
+                in_timm(schedule, **options),
+                formula(psgd_kron.PsgdKron, **schedule, **options),
+                shapes=shapes,
+            )
+            for schedule in ({}, rare, few)
+            for options in ({}, both, {"precond_lr": 0.3, "precond_init_scale": 4.0})
+        ),
+        *(
+            compare(
+                f"pytorch_optimizer.Kron (1e-6 in the clip) likewise, {schedule}",
+                in_library(schedule, **both),
+                formula(psgd_kron.PsgdKron, **schedule, **both),
+                shapes=([4, 3], [3, 4], [5, 5], [4, 6]),
+                tolerance=1e-7,
+            )
+            for schedule in ({}, rare)
+        ),
+        known_kron(1, 0.0695177845, 0.4560622044),
+        known_kron(3, 0.0208532524, 0.2716153921),
+    ]
+
+
+def known_kron(steps, first, last):
+    """A preconditioned first gradient, with the second for the normal numbers."""
+    with mock.patch.object(psgd_kron, "normals", lambda *_: np.array(GRADIENTS[1])):
+        optimizer = psgd_kron.PsgdKron({"clip": 1e9}, np.array(START))
+        for t in range(1, steps + 1):
+            rate = 1.0 if t == steps else 0.0
+            optimizer.step(t, rate, np.array(GRADIENTS[0]))
+    moved = np.array(START) - optimizer.parameter
+    label = f"what PSGD-Kron makes of a gradient, {steps} steps"
+    return judged(label, moved, first, last)
+
+
+def projections():
+    """GaLore, whose projection the library never renews here, and Scion."""
+    module = importlib.import_module("pytorch_optimizer.optimizer.scion")
+    name = "zero_power_via_newton_schulz_5"
+    function = functools.partial(getattr(module, name), dtype=torch.float64)
+    setattr(module, name, function)
+
+    def in_library(kind, maximize, **options):
+        def make(tensors, foreach):
+            groups = [{"params": tensors, **options}]
+            return kind(groups, foreach=foreach, maximize=maximize)
+
+        return functools.partial(InFloat64, make, names={})
+
+    kept = {"update_proj_gap": 1000, "scale": 2.0}
+    never = {"projection_type": "std", "eps": 0.0, **kept}
+    return [
+        *(
+            compare(
+                f"pytorch_optimizer.GaLore, epsilon 0, rank {rank} == the formula",
+                in_library(pytorch_optimizer.GaLore, False, rank=rank, **never),
+                formula(galore.GaLore, rank=rank, epsilon=0.0, **kept),
+                shapes=([4, 3], [3, 4], [5, 5], [4, 6]),
+            )
+            for rank in (1, 2, 128)
+        ),
+        *(
+            compare(
+                f"pytorch_optimizer.SCION == the formula, constrained {constrained}",
+                in_library(
+                    pytorch_optimizer.SCION,
+                    True,
+                    momentum=0.1,
+                    scale=50.0,
+                    constraint=constrained,
+                ),
+                formula(
+                    scion.Scion,
+                    layout="out_in",
+                    constrained=constrained,
+                    maximize=True,
+                ),
+                shapes=([7], [4, 3], [3, 8], [5, 5], [4, 3, 2], [2, 3, 4, 5]),
+            )
+            for constrained in (True, False)
+        ),
+    ]
 
 
 def main():
@@ -806,6 +1223,10 @@ def main():
     descent = {"name": "sgd"}
     results += [
         *masks(rates),
+        *orthogonalizers(),
+        *bases(),
+        *krons(),
+        *projections(),
         compare(
             "OrthoGrad of pytorch_optimizer == in NumPy",
             in_module(orthograd, optimizer={**descent, **DECAY}),
@@ -881,6 +1302,9 @@ def main():
             ),
         ]
     results += [known(*values) for values in KNOWN]
+    results += [known_added(*values) for values in KNOWN_ADDED]
+    results += [known(*values) for values in KNOWN_SHIFTED]
+    results.append(known_splus())
     results += [quadratic(*values) for values in QUADRATIC]
     results.append(known_losses())
     results.append(known_centralized())

@@ -1,6 +1,6 @@
 //! Weight decay and direction: what stands around a rule.
 
-use downhill_rule::{Adjusted, Look, Masked, Rule, WeightDecay};
+use downhill_rule::{Adjusted, Clock, Look, Masked, Numbers, Rule, Step, WeightDecay};
 
 use crate::program::Program;
 use crate::registry::OptimizerConfig;
@@ -77,6 +77,35 @@ impl Decay {
     }
 }
 
+/// What of the settings around a rule acts on its gradient.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnGradient {
+    /// -1 to climb.
+    pub sign: f64,
+    /// Where it is coupled.
+    pub weight_decay: Option<f64>,
+}
+
+impl OnGradient {
+    /// The step of a rule that makes a direction of the gradient.
+    pub fn step<C>(&self, clock: &Clock, coefs: C) -> Step<C> {
+        Step {
+            sign: self.sign * clock.grad_scale,
+            l2: self.weight_decay.unwrap_or_default(),
+            ..Step::new(1.0, coefs)
+        }
+    }
+}
+
+impl Numbers for OnGradient {
+    fn number_mut(&mut self, name: &str) -> Option<&mut f64> {
+        match name {
+            "weight_decay" => self.weight_decay.as_mut(),
+            _ => None,
+        }
+    }
+}
+
 /// The settings that stand around a rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Shared {
@@ -147,6 +176,31 @@ impl Shared {
             WeightDecayKind::Cautious => WeightDecay::Cautious(self.weight_decay),
         };
         Ok(Adjusted::new(rule, decay, self.maximize))
+    }
+
+    /// The same with a decay that the optimizer decides.
+    pub(crate) fn with_decay(&self, kind: WeightDecayKind, weight_decay: f64) -> Self {
+        let mut shared = *self;
+        (shared.kind, shared.weight_decay) = (kind, weight_decay);
+        shared
+    }
+
+    /// What acts on the gradient, and what acts on the step, for an optimizer that makes another direction in
+    /// between.
+    pub(crate) fn split(&self) -> Result<(OnGradient, Self), ConfigError> {
+        self.check_look()?;
+        let coupled = self.kind == WeightDecayKind::Coupled;
+        let on_gradient = OnGradient {
+            sign: if self.maximize { -1.0 } else { 1.0 },
+            weight_decay: coupled.then_some(self.weight_decay),
+        };
+        let mut on_step = *self;
+        on_step.maximize = false;
+        if coupled {
+            on_step.weight_decay = 0.0;
+            on_step.kind = WeightDecayKind::Decoupled;
+        }
+        Ok((on_gradient, on_step))
     }
 
     /// The program that runs an optimizer with a wrapper around it.

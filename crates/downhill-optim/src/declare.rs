@@ -13,6 +13,8 @@ pub enum Scope {
     Tensor,
     /// Its row and its column.
     RowsAndColumns,
+    /// Its tensor as a matrix.
+    Matrix,
     /// All tensors that move: a driver has to step it.
     Model,
 }
@@ -23,6 +25,7 @@ impl core::fmt::Display for Scope {
             Self::Element => "element",
             Self::Tensor => "tensor",
             Self::RowsAndColumns => "rows, columns",
+            Self::Matrix => "matrix",
             Self::Model => "model",
         })
     }
@@ -115,6 +118,50 @@ macro_rules! wrapper {
     };
 }
 pub(crate) use wrapper;
+
+/// Declares an optimizer of matrices: one with settings that say what is a matrix, and who steps the others. The last
+/// part says which program runs for matrices.
+macro_rules! matrix_optimizer {
+    (
+        $(#[$doc:meta])*
+        $rule:ident as $config:ident, $name:literal { $($about:tt)* }
+        $(
+            $(#[doc = $field_doc:literal])*
+            $field:ident, $with:ident: $type:ty = $default:expr, $range:ident $(at $start:ident)?
+            $(, needs $needs:ident)? $(, shown_with $shown:literal)?;
+        )*
+        => |$self:ident, $shared:ident| $program:expr
+    ) => {
+        $crate::declare::declare! {
+            []
+            $(#[$doc])*
+            $rule as $config, $name { $($about)* }
+            $(
+                $(#[doc = $field_doc])*
+                $field, $with: $type = $default, $range $(at $start)?
+                $(, needs $needs)? $(, shown_with $shown)?;
+            )*
+            /// Paths of parameters that are no matrices to it, for the optimizer of a whole module.
+            no_matrix, with_no_matrix: $crate::Patterns = $crate::matrix::no_matrix(), ANY;
+            /// The optimizer of what is no matrix: vectors, scalars, what has one row or one column, and what
+            /// `no_matrix` names. It has settings of its own, also where they are called the same, and climbs where the
+            /// whole does.
+            fallback, with_fallback: $crate::OptimizerConfig = $crate::AdamWConfig::new().into(), ANY;
+            /// Multiplies the learning rate of the fallback.
+            fallback_rate, with_fallback_rate: f64 = 1.0, POSITIVE at start;
+            => |$self, $shared| {
+                let routing = $crate::matrix::Routing {
+                    no_matrix: $self.no_matrix.clone(),
+                    fallback: $self.fallback.clone(),
+                    fallback_rate: $self.fallback_rate,
+                };
+                let matrices: Result<$crate::program::Program, $crate::settings::ConfigError> = $program;
+                routing.program($shared, matrices?)
+            }
+        }
+    };
+}
+pub(crate) use matrix_optimizer;
 
 /// What [`optimizer`] and [`wrapper`] make; the latter's settings cannot be `Copy`.
 macro_rules! declare {

@@ -6,6 +6,7 @@ use downhill_rule::{Clock, Look, Numbers, Rule, Scalar, Scope, Size, Slot, Slots
 
 use crate::declare;
 use crate::pass::{self, AnyBuffers, AnyViews, Buffers, Element, Sums, Views};
+use crate::patterns::Patterns;
 #[cfg(feature = "burn")]
 use crate::tensors::{LooksAtTensors, OnTensors};
 
@@ -48,9 +49,20 @@ impl Program {
         choose: impl Fn(&[usize]) -> usize + Send + Sync + 'static,
         programs: [Self; N],
     ) -> Self {
+        let branches = programs.map(Branch::from).into();
+        Self::routed(choose, branches, None)
+    }
+
+    /// [`by_shape`](Self::by_shape), with the last of them for the parameters of some paths whatever their shape.
+    pub(crate) fn routed(
+        choose: impl Fn(&[usize]) -> usize + Send + Sync + 'static,
+        branches: Vec<Branch>,
+        last_for: impl Into<Option<Patterns>>,
+    ) -> Self {
         Self(Arc::new(ByShape {
             choose: Arc::new(choose),
-            programs: programs.into(),
+            branches,
+            last_for: last_for.into(),
         }))
     }
 
@@ -95,11 +107,21 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
     /// State tensors for a parameter of this shape, with their own shapes.
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)>;
 
-    /// Host scalars.
-    fn memory(&self) -> Vec<Scalar>;
+    /// Host scalars for a parameter of this shape.
+    fn memory(&self, shape: &[usize]) -> Vec<Scalar>;
 
     /// What it looks at before it moves a parameter of this shape, and how often it goes over it.
     fn sight(&self, shape: &[usize]) -> (declare::Scope, usize);
+
+    /// The optimizer that steps a parameter of this shape, where it is another one than it is called.
+    fn name(&self, _shape: &[usize]) -> Option<&'static str> {
+        None
+    }
+
+    /// The program for parameters that are chosen by their path.
+    fn by_name(&self) -> Option<(&Patterns, Program)> {
+        None
+    }
 
     /// Whether the learning rate matters.
     fn follows_rate(&self) -> bool;
@@ -116,8 +138,8 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
     /// One step over memory.
     fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>);
 
-    /// Turns a parameter into the one to evaluate, if that is another.
-    fn evaluate_buffers(&self, _param: &mut [f64], _state: &[Vec<f64>]) {}
+    /// Turns a parameter of this shape into the one to evaluate, if that is another.
+    fn evaluate_buffers(&self, shape: &[usize], param: &mut [f64], state: &[Vec<f64>]);
 
     /// Whether it needs the loss of a step.
     fn needs_loss(&self) -> bool {
@@ -180,7 +202,7 @@ impl<R: Rule> Engine for Elementwise<R> {
         slots.map(|slot| (slot, shape.to_vec())).collect()
     }
 
-    fn memory(&self) -> Vec<Scalar> {
+    fn memory(&self, _: &[usize]) -> Vec<Scalar> {
         self.0.memory()
     }
 
@@ -209,7 +231,7 @@ impl<R: Rule> Engine for Elementwise<R> {
         }
     }
 
-    fn evaluate_buffers(&self, param: &mut [f64], state: &[Vec<f64>]) {
+    fn evaluate_buffers(&self, _: &[usize], param: &mut [f64], state: &[Vec<f64>]) {
         if !self.0.has_evaluated() {
             return;
         }
@@ -281,7 +303,7 @@ impl<R: Look> Engine for Looking<R> {
         kept.chain(elements).collect()
     }
 
-    fn memory(&self) -> Vec<Scalar> {
+    fn memory(&self, _: &[usize]) -> Vec<Scalar> {
         self.0.memory()
     }
 
@@ -310,7 +332,7 @@ impl<R: Look> Engine for Looking<R> {
         }
     }
 
-    fn evaluate_buffers(&self, param: &mut [f64], state: &[Vec<f64>]) {
+    fn evaluate_buffers(&self, _: &[usize], param: &mut [f64], state: &[Vec<f64>]) {
         if !self.0.has_evaluated() {
             return;
         }
@@ -369,60 +391,126 @@ impl<R: Look> OfModel for Looking<R> {
 /// Which of some programs is that of a shape.
 type Choose = dyn Fn(&[usize]) -> usize + Send + Sync;
 
+/// One of several programs.
+#[derive(Clone)]
+pub(crate) struct Branch {
+    pub program: Program,
+    /// Multiplies the learning rate.
+    pub rate: f64,
+    /// Multiplies the gradient: -1 to climb.
+    pub sign: f64,
+    /// The optimizer that it is, where it is not the one that it belongs to. Numbers of that one's name are not its.
+    pub name: Option<&'static str>,
+}
+
+impl From<Program> for Branch {
+    fn from(program: Program) -> Self {
+        Self {
+            program,
+            rate: 1.0,
+            sign: 1.0,
+            name: None,
+        }
+    }
+}
+
 /// Programs for parameters of different shapes.
+#[derive(Clone)]
 pub(crate) struct ByShape {
-    choose: Arc<Choose>,
-    programs: Vec<Program>,
+    pub choose: Arc<Choose>,
+    pub branches: Vec<Branch>,
+    /// Parameters that go to the last one whatever their shape, if some may.
+    pub last_for: Option<Patterns>,
 }
 
 impl ByShape {
-    pub fn of(&self, shape: &[usize]) -> &dyn Engine {
-        &*self.programs[(self.choose)(shape)].0
+    fn branch(&self, shape: &[usize]) -> &Branch {
+        &self.branches[(self.choose)(shape)]
+    }
+
+    /// The engine for a shape, which goes by the clock from here on.
+    pub fn of(&self, clock: &mut Clock, shape: &[usize]) -> &dyn Engine {
+        let branch = self.branch(shape);
+        clock.lr *= branch.rate;
+        clock.grad_scale *= branch.sign;
+        &*branch.program.0
+    }
+
+    /// The engine for a shape.
+    pub fn engine(&self, shape: &[usize]) -> &dyn Engine {
+        &*self.branch(shape).program.0
+    }
+
+    fn engines(&self) -> impl Iterator<Item = &dyn Engine> {
+        self.branches.iter().map(|branch| &*branch.program.0)
     }
 }
 
 impl Engine for ByShape {
     fn sight(&self, shape: &[usize]) -> (declare::Scope, usize) {
-        self.of(shape).sight(shape)
+        self.engine(shape).sight(shape)
     }
 
     fn slots(&self, shape: &[usize]) -> Vec<(Slot, Vec<usize>)> {
-        self.of(shape).slots(shape)
+        self.engine(shape).slots(shape)
     }
 
-    fn memory(&self) -> Vec<Scalar> {
-        Vec::new()
+    fn memory(&self, shape: &[usize]) -> Vec<Scalar> {
+        self.engine(shape).memory(shape)
+    }
+
+    fn name(&self, shape: &[usize]) -> Option<&'static str> {
+        let branch = self.branch(shape);
+        branch.name.or_else(|| branch.program.0.name(shape))
+    }
+
+    fn by_name(&self) -> Option<(&Patterns, Program)> {
+        let last = self.branches.len() - 1;
+        // With the others, whose numbers are not its.
+        let program = Program::routed(move |_| last, self.branches.clone(), None);
+        Some((self.last_for.as_ref()?, program))
     }
 
     fn follows_rate(&self) -> bool {
-        self.programs.iter().any(|program| program.0.follows_rate())
+        self.engines().any(Engine::follows_rate)
     }
 
     fn has_number(&self, name: &str) -> bool {
-        self.programs
-            .iter()
-            .any(|program| program.0.has_number(name))
+        self.engines().any(|engine| engine.has_number(name))
     }
 
     fn driven(&self, numbers: &[Named]) -> Arc<dyn Engine> {
-        let programs = self.programs.iter();
-        Arc::new(Self {
-            choose: self.choose.clone(),
-            programs: programs
-                .map(|program| Program(program.0.driven(numbers)))
-                .collect(),
-        })
+        let mut driven = self.clone();
+        let of_own = |name: &str| {
+            let mut own = self.branches.iter().filter(|branch| branch.name.is_none());
+            own.any(|branch| branch.program.0.has_number(name))
+        };
+        let mut others = numbers.to_vec();
+        others.retain(|(name, _)| !of_own(name));
+        for branch in &mut driven.branches {
+            let numbers = if branch.name.is_some() {
+                &others
+            } else {
+                numbers
+            };
+            branch.program = Program(branch.program.0.driven(numbers));
+        }
+        Arc::new(driven)
     }
 
     fn half_buffers(&self) -> bool {
-        self.programs.iter().all(|program| program.0.half_buffers())
+        self.engines().all(Engine::half_buffers)
     }
 
     fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
-        self.of(shape).step_buffers(clock, shape, buffers);
+        self.of(clock, shape).step_buffers(clock, shape, buffers);
+    }
+
+    fn evaluate_buffers(&self, shape: &[usize], param: &mut [f64], state: &[Vec<f64>]) {
+        self.engine(shape).evaluate_buffers(shape, param, state);
     }
 
     fn needs_loss(&self) -> bool {
-        self.programs.iter().any(|program| program.0.needs_loss())
+        self.engines().any(Engine::needs_loss)
     }
 }

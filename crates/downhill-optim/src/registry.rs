@@ -178,7 +178,7 @@ impl OptimizerConfig {
         Ok(config)
     }
 
-    fn from_value(value: Value) -> Result<Self, ConfigError> {
+    pub(crate) fn from_value(value: Value) -> Result<Self, ConfigError> {
         let Value::Object(mut settings) = value else {
             return Err(ConfigError::Json(
                 "an optimizer is an object with a `name`".to_string(),
@@ -193,7 +193,7 @@ impl OptimizerConfig {
         }
     }
 
-    fn to_map(&self) -> Map<String, Value> {
+    pub(crate) fn to_map(&self) -> Map<String, Value> {
         let mut map = self.0.to_map();
         map.insert("name".to_string(), self.name().into());
         map

@@ -92,6 +92,8 @@ pub enum SettingKind {
     Choice(&'static [&'static str]),
     /// Another optimizer.
     Optimizer,
+    /// Patterns for the paths of parameters.
+    Patterns,
     /// An object.
     Object,
 }

@@ -33,7 +33,12 @@ pub struct Trajectory {
 impl Trajectory {
     /// A fresh state for a parameter of this shape.
     pub fn new(program: Program, shape: &[usize]) -> Self {
-        let scalars = program.0.memory().iter().map(|slot| slot.initial).collect();
+        let scalars = program
+            .0
+            .memory(shape)
+            .iter()
+            .map(|slot| slot.initial)
+            .collect();
         let kept = program.0.of_model().map(|model| model.kept());
         let kept = kept.unwrap_or_default().into_iter();
         Self {
@@ -125,7 +130,9 @@ impl Trajectory {
     pub fn evaluated(&self, param: &[f64]) -> Vec<f64> {
         let mut param = param.to_vec();
         if self.step > 0 {
-            self.program.0.evaluate_buffers(&mut param, &self.state);
+            self.program
+                .0
+                .evaluate_buffers(&self.shape, &mut param, &self.state);
         }
         param
     }
@@ -143,7 +150,7 @@ impl Trajectory {
 
     /// The host scalar called `name`, if there is one.
     pub fn scalar(&self, name: &str) -> Option<f64> {
-        let scalars = self.program.0.memory();
+        let scalars = self.program.0.memory(&self.shape);
         let index = scalars.iter().position(|scalar| scalar.name == name)?;
         self.scalars.get(index).copied()
     }

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use downhill_rule::{Clock, Look, Numbers, Real, Rule, Scalar, Slot, Step, Value};
+use downhill_rule::{Clock, Look, Numbers, Rule, Scalar, Slot, Slots, Step, Value};
 
 use crate::declare::Scope;
+use crate::matrix::{self, Blocks, Entry, Held, Turn};
 use crate::pass::{self, AnyBuffers, Buffers, Element, MAX_SLOTS};
 use crate::program::{Engine, Looking, Named, Program};
 
 /// A wrapper: what it does around the step of the optimizer inside.
 pub(crate) trait Around: Numbers + Clone + Send + Sync + 'static {
-    /// Its own state, after that of the optimizer inside.
+    /// Its own state of as many numbers as a parameter of this shape has, after that of the optimizer inside.
     fn slots(&self) -> Vec<Slot>;
+
+    /// Its own state of matrices, after that, where it treats a parameter of this shape as some.
+    fn held(&self, _shape: &[usize]) -> Option<(Blocks, Vec<Held>)> {
+        None
+    }
 
     /// Its own scalars, after those of the optimizer inside.
     fn memory(&self) -> Vec<Scalar> {
@@ -48,12 +54,22 @@ pub(crate) trait Stage {
     /// A step of a rule whose parameter is the field, and whose state is the wrapper's own.
     fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field);
 
+    /// A step of a rule at the parameter, with the wrapper's own state: what it comes to takes the place of the
+    /// gradient.
+    fn direct<R: Rule>(&mut self, step: &Step<R::Coefs>);
+
+    /// Changes the gradient as matrices, of which the wrapper [holds](Around::held) something.
+    fn turn(&mut self, blocks: &Blocks, held: &[Held], turn: &impl Turn);
+
     /// A step of a rule that looks, whose parameter is the gradient and whose gradient is the parameter: what comes
     /// out takes the place of the gradient.
     fn filter(&mut self, rule: impl Look);
 
-    /// How many dimensions the parameter has.
-    fn rank(&self) -> usize;
+    /// Multiplies the learning rate of the optimizer inside.
+    fn slow(&mut self, factor: f64);
+
+    /// The shape of the parameter.
+    fn shape(&self) -> Vec<usize>;
 
     /// The step of the optimizer inside.
     fn inner(&mut self, on: Field);
@@ -73,12 +89,7 @@ impl Program {
 }
 
 impl<W: Around> Wrapped<W> {
-    fn run<V: Real + Element<Compute = V>>(
-        &self,
-        clock: &mut Clock,
-        shape: &[usize],
-        buffers: Buffers<'_, V>,
-    ) {
+    fn run<V: Entry>(&self, clock: &mut Clock, shape: &[usize], buffers: Buffers<'_, V>) {
         let slots = self.inner.0.slots(shape).len();
         let mut slots_of_inner: [&mut [V]; MAX_SLOTS] = Default::default();
         let mut own: [&mut [V]; MAX_SLOTS] = Default::default();
@@ -88,7 +99,7 @@ impl<W: Around> Wrapped<W> {
                 false => own[at - slots] = slot,
             }
         }
-        let (inner, mut own_clock) = self.clocks(clock);
+        let (inner, mut own_clock) = self.clocks(clock, shape);
         let mut stage = OverMemory {
             inner: &*self.inner.0,
             clock: inner,
@@ -98,13 +109,15 @@ impl<W: Around> Wrapped<W> {
             filtered: None,
             slots: slots_of_inner,
             own,
+            before: self.wrapper.slots().len(),
         };
         self.wrapper.step(&mut own_clock, &mut stage);
     }
 
     /// The clock of the optimizer inside and the wrapper's own, each with its part of the scalars.
-    pub fn clocks<'a>(&self, clock: &'a mut Clock) -> (Clock<'a>, Clock<'a>) {
-        let (inner, own) = clock.memory.split_at_mut(self.inner.0.memory().len());
+    pub fn clocks<'a>(&self, clock: &'a mut Clock, shape: &[usize]) -> (Clock<'a>, Clock<'a>) {
+        let of_inner = self.inner.0.memory(shape).len();
+        let (inner, own) = clock.memory.split_at_mut(of_inner);
         let with = |memory| Clock {
             grad_scale: clock.grad_scale,
             ..Clock::new(clock.lr, clock.step, memory)
@@ -124,11 +137,15 @@ impl<W: Around> Engine for Wrapped<W> {
         let own = self.wrapper.slots().into_iter();
         let mut slots = self.inner.0.slots(shape);
         slots.extend(own.map(|slot| (slot, shape.to_vec())));
+        if let Some((blocks, held)) = self.wrapper.held(shape) {
+            let shaped = |held: &Held| (held.slot, held.extent.shape(shape, &blocks));
+            slots.extend(held.iter().map(shaped));
+        }
         slots
     }
 
-    fn memory(&self) -> Vec<Scalar> {
-        let mut memory = self.inner.0.memory();
+    fn memory(&self, shape: &[usize]) -> Vec<Scalar> {
+        let mut memory = self.inner.0.memory(shape);
         memory.extend(self.wrapper.memory());
         memory
     }
@@ -171,10 +188,11 @@ impl<W: Around> Engine for Wrapped<W> {
         }
     }
 
-    fn evaluate_buffers(&self, param: &mut [f64], state: &[Vec<f64>]) {
-        let (inner, own) = state.split_at(state.len() - self.wrapper.slots().len());
+    fn evaluate_buffers(&self, shape: &[usize], param: &mut [f64], state: &[Vec<f64>]) {
+        let (inner, own) = state.split_at(self.inner.0.slots(shape).len());
+        let own = &own[..self.wrapper.slots().len()];
         let trained = param.to_vec();
-        self.inner.0.evaluate_buffers(param, inner);
+        self.inner.0.evaluate_buffers(shape, param, inner);
         for (i, param) in param.iter_mut().enumerate() {
             let own: Vec<f64> = own.iter().map(|slot| slot[i]).collect();
             if let Some(evaluated) = self.wrapper.evaluated(&trained[i], &own) {
@@ -194,13 +212,15 @@ struct OverMemory<'a, V: Element> {
     filtered: Option<Vec<V>>,
     slots: [&'a mut [V]; MAX_SLOTS],
     own: [&'a mut [V]; MAX_SLOTS],
+    /// How many of its own are of elements: those of matrices come after them.
+    before: usize,
 }
 
 fn again<'a, V>(slots: &'a mut [&mut [V]; MAX_SLOTS]) -> [&'a mut [V]; MAX_SLOTS] {
     slots.each_mut().map(|slot| &mut **slot)
 }
 
-impl<V: Real + Element<Compute = V>> Stage for OverMemory<'_, V> {
+impl<V: Entry> Stage for OverMemory<'_, V> {
     fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field) {
         let mut filtered = match on {
             Field::Grad => Some(self.grad.to_vec()),
@@ -224,6 +244,28 @@ impl<V: Real + Element<Compute = V>> Stage for OverMemory<'_, V> {
         }
     }
 
+    fn direct<R: Rule>(&mut self, step: &Step<R::Coefs>) {
+        let mut direction = self.param.to_vec();
+        let own = <R::State<V> as Slots<V>>::LEN;
+        let mut slots: [&mut [V]; MAX_SLOTS] = Default::default();
+        for (slot, own) in slots.iter_mut().zip(&mut self.own[..own]) {
+            *slot = own;
+        }
+        let (param, grad) = (direction.as_mut_slice(), self.grad);
+        pass::elementwise::<R, V>(step, Buffers { param, grad, slots });
+        self.filtered = Some(direction);
+        self.clock.grad_scale = 1.0;
+    }
+
+    fn turn(&mut self, blocks: &Blocks, held: &[Held], turn: &impl Turn) {
+        let values = match self.filtered.take() {
+            Some(filtered) => filtered,
+            None => self.grad.to_vec(),
+        };
+        let state = &mut self.own[self.before..][..held.len()];
+        self.filtered = Some(matrix::turned(values, blocks, turn, held, state));
+    }
+
     fn filter(&mut self, rule: impl Look) {
         let mut filtered = self.grad.to_vec();
         let buffers = V::any(Buffers {
@@ -236,8 +278,12 @@ impl<V: Real + Element<Compute = V>> Stage for OverMemory<'_, V> {
         self.clock.grad_scale = 1.0;
     }
 
-    fn rank(&self) -> usize {
-        self.shape.len()
+    fn slow(&mut self, factor: f64) {
+        self.clock.lr *= factor;
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        self.shape.to_vec()
     }
 
     fn inner(&mut self, on: Field) {

@@ -23,7 +23,7 @@ use crate::rates::Rates;
 use crate::report::StepReport;
 use crate::setting::in_range;
 use crate::update::{Core, Settings};
-use crate::{Mechanic, Rate, Sam, Setting, probe};
+use crate::{BoundParameter, Mechanic, Plan, Rate, Sam, Setting, probe};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].
 #[derive(Clone)]
@@ -451,12 +451,12 @@ impl Driver {
     /// What is said about each parameter: its path, its groups, and its optimizer's name where that is
     /// known.
     pub fn parameters(&self) -> impl Iterator<Item = BoundParameter<'_>> {
-        self.core.bound.iter().map(|bound| BoundParameter {
-            info: bound.info(),
-            groups: &bound.groups,
-            optimizer: bound.identity.as_ref(),
-            frozen: bound.frozen,
-        })
+        self.core.bound.iter().map(BoundParameter::from)
+    }
+
+    /// The same as a table: who steps which parameter.
+    pub fn plan(&self) -> Plan<'_> {
+        self.parameters().collect()
     }
 
     /// Goes over to another model of the same structure, for example one whose parameters have got other
@@ -533,18 +533,4 @@ fn check_rates_by_path(
         }
     }
     Ok(())
-}
-
-/// What a driver knows about a parameter.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct BoundParameter<'a> {
-    /// Path, shape and precision.
-    pub info: &'a ParamInfo,
-    /// The names of the groups that it is in.
-    pub groups: &'a [Arc<str>],
-    /// Its optimizer, where it has a name.
-    pub optimizer: Option<&'a Identity>,
-    /// Whether a group freezes it.
-    pub frozen: bool,
 }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use burn::module::ParamGroup;
 use burn::optim::{ModuleOptimizer, Optimizer};
+use downhill_optim::path_regex;
 use downhill_setting::Range;
+use regex::Regex;
 use serde::Serialize;
 
 use crate::driven::{self, DrivenSettings, MOMENTUM, WEIGHT_DECAY};
@@ -49,11 +51,9 @@ impl Select {
     /// else is meant literally, from the first letter to the last: `layers.1` is not `layers.10`.
     pub fn path(pattern: impl Into<String>) -> Self {
         let pattern = pattern.into();
-        let description = format!("path `{pattern}`");
-        Self::custom(description, move |info| {
-            let segments: Vec<&str> = pattern.split('.').collect();
-            let path: Vec<&str> = info.path.split('.').collect();
-            path_matches(&segments, &path)
+        let regex = Regex::new(&path_regex(&pattern)).expect("what is no letter is escaped");
+        Self::custom(format!("path `{pattern}`"), move |info| {
+            regex.is_match(&info.path)
         })
     }
 
@@ -77,29 +77,6 @@ impl Select {
     pub(crate) fn matches(&self, info: &ParamInfo) -> bool {
         (self.matches)(info)
     }
-}
-
-fn path_matches(pattern: &[&str], path: &[&str]) -> bool {
-    match (pattern, path) {
-        ([], []) => true,
-        (["**", pattern @ ..], _) => {
-            (0..=path.len()).any(|skipped| path_matches(pattern, &path[skipped..]))
-        }
-        ([first, pattern @ ..], [name, path @ ..]) => {
-            segment_matches(first, name) && path_matches(pattern, path)
-        }
-        _ => false,
-    }
-}
-
-fn segment_matches(pattern: &str, name: &str) -> bool {
-    let Some((before, after)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(rest) = name.strip_prefix(before) else {
-        return false;
-    };
-    (0..=rest.len()).any(|at| rest.is_char_boundary(at) && segment_matches(after, &rest[at..]))
 }
 
 impl core::ops::BitOr for Select {

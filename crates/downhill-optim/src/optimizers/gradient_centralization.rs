@@ -52,7 +52,7 @@ impl Around for GradientCentralization {
 
     fn step(&self, clock: &mut Clock, stage: &mut impl Stage) {
         let scale = clock.grad_scale;
-        match stage.rank() {
+        match stage.shape().len() {
             0 | 1 => {}
             2 | 3 if self.conv_only => {}
             2 => stage.filter(Centred::<Last>(scale, PhantomData)),

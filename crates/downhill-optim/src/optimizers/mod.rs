@@ -80,6 +80,16 @@ optimizers! {
     dowg: Dowg;
     momo: Momo;
     momo_adam: MomoAdam;
+    muon: Muon, MuonKellerJordan, MuonMoonlight, MuonTimm;
+    normuon: NorMuon;
+    adamuon: AdaMuon;
+    scion: Scion;
+    shampoo: Shampoo, ShampooAlgoPerf;
+    soap: Soap;
+    splus: SPlus;
+    psgd_kron: PsgdKron;
+    galore: GaLore;
+    apollo: Apollo, ApolloMini;
     lookahead: Lookahead;
     grokfast: Grokfast;
     orthograd: OrthoGrad;

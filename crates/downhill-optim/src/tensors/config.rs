@@ -1,9 +1,12 @@
 //! Configurations as optimizers of Burn.
 
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
 use burn::optim::ModuleOptimizer;
+use burn::tensor::Tensor;
 use serde_json::Value;
 
 use super::{Identity, RuleOptimizer};
+use crate::MatrixLayout;
 use crate::config::Config;
 use crate::declare::Preset;
 use crate::registry::OptimizerConfig;
@@ -30,6 +33,15 @@ impl<P: Preset> Config<P::Rule, P> {
         OptimizerConfig::from(self.clone()).try_init()
     }
 
+    /// The optimizer of this model: see [`OptimizerConfig::try_init_for`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the first setting that is outside its range.
+    pub fn try_init_for<M: Module>(&self, model: &M) -> Result<ModuleOptimizer, ConfigError> {
+        OptimizerConfig::from(self.clone()).try_init_for(model)
+    }
+
     /// [`try_build`](Self::try_build), as burn-optim's configs have it.
     ///
     /// # Panics
@@ -46,6 +58,37 @@ impl<P: Preset> Config<P::Rule, P> {
     /// Panics if a setting is outside its range.
     pub fn init(&self) -> ModuleOptimizer {
         self.try_init().unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// The paths of weights that are not what their shape says.
+#[derive(Default)]
+struct Layers {
+    path: Vec<String>,
+    kinds: Vec<String>,
+    embeddings: Vec<String>,
+    transposed: Vec<String>,
+}
+
+impl ModuleVisitor for Layers {
+    fn enter_module(&mut self, name: &str, kind: &str) {
+        self.path.push(name.to_string());
+        self.kinds.push(kind.to_string());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+        self.kinds.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+        let kind = self.kinds.last().map_or("", String::as_str);
+        let path = || self.path.join(".");
+        match kind.trim_start_matches("Struct:") {
+            "Embedding" => self.embeddings.push(path()),
+            kind if kind.starts_with("ConvTranspose") => self.transposed.push(path()),
+            _ => {}
+        }
     }
 }
 
@@ -85,10 +128,49 @@ impl OptimizerConfig {
     ///
     /// Returns the first setting that is outside its range.
     pub fn try_init(&self) -> Result<ModuleOptimizer, ConfigError> {
-        let optim = ModuleOptimizer::from(self.optimizer()?);
-        Ok(match self.any().grad_clipping() {
-            Some(clipping) => optim.with_grad_clipping(clipping.init()),
-            None => optim,
-        })
+        let optimizer = self.optimizer()?;
+        let by_name = optimizer.by_name();
+        let clipping = self.any().grad_clipping().map(|clipping| clipping.init());
+        let mut optim = ModuleOptimizer::from(optimizer);
+        if let Some(clipping) = &clipping {
+            optim = optim.with_grad_clipping(clipping.clone());
+        }
+        if let Some((regexes, optimizer)) = by_name.filter(|(regexes, _)| !regexes.is_empty()) {
+            let group = ParamGroup::from_any_regexes(regexes);
+            let group = group.expect("what is no letter was escaped");
+            optim = optim.with_group(group, optimizer, clipping);
+        }
+        Ok(optim)
+    }
+
+    /// The optimizer of this model. One of [matrices](crate::Muon) knows Burn's layers then: it leaves embeddings to its
+    /// fallback whatever they are called, and transposed convolutions have their layout. All others are as of
+    /// [`try_init`](Self::try_init).
+    ///
+    /// # Errors
+    ///
+    /// Returns the first setting that is outside its range.
+    pub fn try_init_for<M: Module>(&self, model: &M) -> Result<ModuleOptimizer, ConfigError> {
+        let mut optim = self.try_init()?;
+        let Some((_, fallback)) = self.optimizer()?.by_name() else {
+            return Ok(optim);
+        };
+        let clipping = || self.any().grad_clipping().map(|clipping| clipping.init());
+        let mut layers = Layers::default();
+        model.visit(&mut layers);
+        let mut settings = self.to_map();
+        let auto = serde_json::to_value(MatrixLayout::Auto).ok();
+        if !layers.transposed.is_empty() && settings.get("layout") == auto.as_ref() {
+            let layout = serde_json::to_value(MatrixLayout::InOut).unwrap_or_default();
+            settings.insert("layout".to_string(), layout);
+            let turned = Self::from_value(Value::Object(settings))?.optimizer()?;
+            let group = ParamGroup::from_paths(layers.transposed);
+            optim = optim.with_group(group, turned, clipping());
+        }
+        if !layers.embeddings.is_empty() {
+            let group = ParamGroup::from_paths(layers.embeddings);
+            optim = optim.with_group(group, fallback, clipping());
+        }
+        Ok(optim)
     }
 }

@@ -4,7 +4,9 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Dispatch, DispatchTensor, Scalar, Shape, TensorMetadata};
 use downhill_rule::{Clock, Fold, Frame, Look, Over, Rule, Size, Slots, Step};
 
+use super::algebra;
 use super::value::TensorValue;
+use crate::matrix::{Blocks, Held, Turn};
 use crate::pass;
 use crate::program::{ByShape, Elementwise, Engine, Looking, NO_MODEL};
 use crate::wrapped::{Around, Field, Stage, Wrapped};
@@ -29,6 +31,19 @@ pub(crate) trait OnTensors {
 /// Slots from their tensors, of which there are as many.
 fn gather<S: Slots<TensorValue>>(mut tensors: impl Iterator<Item = TensorValue>) -> S {
     S::gather(&mut || tensors.next().expect("one tensor per slot"))
+}
+
+/// One step, and the state after it.
+pub(super) fn advanced<R: Rule>(
+    step: &Step<R::Coefs>,
+    param: TensorValue,
+    grad: TensorValue,
+    slots: &[TensorValue],
+) -> (TensorValue, Vec<TensorValue>) {
+    let (param, slots) = R::advance(step, param, grad, gather(slots.iter().cloned()));
+    let mut state = Vec::new();
+    slots.scatter(&mut |slot: TensorValue| state.push(slot));
+    (param, state)
 }
 
 impl<R: Rule> OnTensors for Elementwise<R> {
@@ -288,13 +303,13 @@ impl OnTensors for ByShape {
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
         let shape = param.0.shape();
-        let engine = self.of(shape.as_slice());
+        let engine = self.of(clock, shape.as_slice());
         engine.step_tensors(clock, param, grad, state)
     }
 
     fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
         let shape = param.0.shape();
-        self.of(shape.as_slice()).evaluated(param, state)
+        self.engine(shape.as_slice()).evaluated(param, state)
     }
 }
 
@@ -306,8 +321,9 @@ impl<W: Around> OnTensors for Wrapped<W> {
         grad: TensorValue,
         state: &mut Vec<DispatchTensor>,
     ) -> TensorValue {
-        let own = state.split_off(state.len() - self.wrapper.slots().len());
-        let (inner, mut own_clock) = self.clocks(clock);
+        let shape = param.0.shape();
+        let own = state.split_off(self.inner.0.slots(shape.as_slice()).len());
+        let (inner, mut own_clock) = self.clocks(clock, shape.as_slice());
         let mut stage = InTensors {
             inner: &*self.inner.0,
             clock: inner,
@@ -315,6 +331,7 @@ impl<W: Around> OnTensors for Wrapped<W> {
             grad,
             slots: state,
             own: own.into_iter().map(TensorValue).collect(),
+            before: self.wrapper.slots().len(),
         };
         self.wrapper.step(&mut own_clock, &mut stage);
         let (param, own) = (stage.param.take(), stage.own);
@@ -323,7 +340,8 @@ impl<W: Around> OnTensors for Wrapped<W> {
     }
 
     fn evaluated(&self, param: TensorValue, state: &[DispatchTensor]) -> Option<TensorValue> {
-        let (inner, own) = state.split_at(state.len() - self.wrapper.slots().len());
+        let shape = param.0.shape();
+        let (inner, own) = state.split_at(self.inner.0.slots(shape.as_slice()).len());
         let own: Vec<TensorValue> = own.iter().cloned().map(TensorValue).collect();
         let evaluated = self.wrapper.evaluated(&param, &own);
         evaluated.or_else(|| self.inner.0.evaluated(param, inner))
@@ -338,6 +356,8 @@ struct InTensors<'a> {
     grad: TensorValue,
     slots: &'a mut Vec<DispatchTensor>,
     own: Vec<TensorValue>,
+    /// How many of its own are of elements: those of matrices come after them.
+    before: usize,
 }
 
 impl InTensors<'_> {
@@ -364,10 +384,22 @@ impl InTensors<'_> {
 impl Stage for InTensors<'_> {
     fn pass<R: Rule>(&mut self, step: &Step<R::Coefs>, on: Field) {
         let field = self.take(on);
-        let state = gather(core::mem::take(&mut self.own).into_iter());
-        let (field, state) = R::advance(step, field, self.grad.clone(), state);
-        state.scatter(&mut |value| self.own.push(value));
+        let (field, state) = advanced::<R>(step, field, self.grad.clone(), &self.own);
+        self.own.splice(..state.len(), state);
         self.put(on, field);
+    }
+
+    fn direct<R: Rule>(&mut self, step: &Step<R::Coefs>) {
+        let param = self.param.clone().expect("put back after each piece");
+        let (direction, state) = advanced::<R>(step, param, self.grad.clone(), &self.own);
+        self.own.splice(..state.len(), state);
+        self.put(Field::Grad, direction);
+    }
+
+    fn turn(&mut self, blocks: &Blocks, held: &[Held], turn: &impl Turn) {
+        let state = &mut self.own[self.before..];
+        let turned = algebra::turned(self.grad.clone(), blocks, turn, held, state);
+        self.put(Field::Grad, turned);
     }
 
     fn filter(&mut self, rule: impl Look) {
@@ -378,8 +410,12 @@ impl Stage for InTensors<'_> {
         self.put(Field::Grad, filtered);
     }
 
-    fn rank(&self) -> usize {
-        self.grad.0.shape().num_dims()
+    fn slow(&mut self, factor: f64) {
+        self.clock.lr *= factor;
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        self.grad.0.shape().as_slice().to_vec()
     }
 
     fn inner(&mut self, on: Field) {

@@ -1,5 +1,6 @@
 //! Everything that knows Burn's tensors: a program as an optimizer, its state, and what a driver needs.
 
+mod algebra;
 mod config;
 pub mod drive;
 mod engine;

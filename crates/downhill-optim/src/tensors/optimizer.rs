@@ -171,6 +171,20 @@ impl RuleOptimizer {
         self.identity.as_deref()
     }
 
+    /// The optimizer for the parameters that are chosen by their path, and the regular expressions for those.
+    pub(crate) fn by_name(&self) -> Option<(Vec<String>, Self)> {
+        let (patterns, program) = self.program.0.by_name()?;
+        let mut other = self.clone();
+        other.program = program;
+        Some((patterns.regexes(), other))
+    }
+
+    /// The optimizer that steps a parameter of this shape, where it is not the one of the
+    /// [name](Self::identity): one for matrices has another one for what is none.
+    pub fn name_for(&self, shape: &[usize]) -> Option<&'static str> {
+        self.program.0.name(shape)
+    }
+
     /// The parameter to evaluate, and to keep after a training, for one that is trained: an average, with
     /// some optimizers ([`Asgd`](crate::Asgd), [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW)), and the
     /// parameter itself with all others. Neither it nor the state is changed.
@@ -223,10 +237,10 @@ impl RuleOptimizer {
 
     fn fresh_state(&self, shape: &[usize], param: &DispatchTensor) -> RuleState {
         let slots = self.program.0.slots(shape);
-        let memory = self.program.0.memory();
+        let memory = self.program.0.memory(shape);
         let dtype = state_dtype(param.dtype());
         let device = param.device();
-        let layout = self.layout(&slots);
+        let layout = self.layout(shape, &slots);
         let tensors = slots.into_iter().map(|(slot, shape)| {
             let shape = Shape::from(shape);
             match slot.start {
@@ -275,7 +289,7 @@ impl RuleOptimizer {
             return Ok(());
         };
         let slots = self.program.0.slots(shape);
-        let layout = self.layout(&slots);
+        let layout = self.layout(shape, &slots);
         if layout != *state.layout {
             return Err(StateMismatch::OtherRule {
                 expected: layout.names(),
@@ -300,8 +314,8 @@ impl RuleOptimizer {
         Ok(())
     }
 
-    fn layout(&self, slots: &[(Slot, Vec<usize>)]) -> Layout {
-        let memory = self.program.0.memory();
+    fn layout(&self, shape: &[usize], slots: &[(Slot, Vec<usize>)]) -> Layout {
+        let memory = self.program.0.memory(shape);
         Layout {
             tensors: unique(slots.iter().map(|(slot, _)| slot.name)),
             scalars: unique(memory.iter().map(|slot| slot.name)),
@@ -343,12 +357,19 @@ impl RuleOptimizer {
         let dtype = param.dtype();
         let working = DType::from(state_dtype(dtype));
         let tensors = state.on_device(&param.device(), working);
-        if let Some(grad) = memory::step(engine, &mut clock, &mut param, grad, tensors) {
+        let mut left = memory::step(engine, &mut clock, &mut param, grad, tensors);
+        if let Some(grad) = left.take_if(|_| dtype != working) {
+            // A pass that takes no 16 bits takes these.
+            param = cast(param, working);
+            let grad = cast(grad, working);
+            left = memory::step(engine, &mut clock, &mut param, grad, tensors);
+        }
+        if let Some(grad) = left {
             let value = TensorValue(cast(param, working));
             let grad = TensorValue(cast(grad, working));
-            let moved = engine.step_tensors(&mut clock, value, grad, tensors);
-            param = cast(moved.0, dtype);
+            param = engine.step_tensors(&mut clock, value, grad, tensors).0;
         }
+        param = cast(param, dtype);
         state.memory = scalars;
         (param, state)
     }

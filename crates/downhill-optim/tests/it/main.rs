@@ -3,4 +3,5 @@
 mod check_values;
 mod equalities;
 mod looks;
+mod matrices;
 mod rules;
