@@ -69,6 +69,8 @@ const SAMPLE: &[&str] = &[
     "sm3",
     "adamp",
     "prodigy",
+    "muon",
+    "soap",
     "slides_adafactor",
 ];
 
@@ -99,10 +101,11 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
         // A guard has to be large to be seen, a limit small, and a factor must not make things larger.
         let candidates = [0.5, 0.25, 1.01, 10.0, -0.5, 2.0];
         let fits = |x: &f64| setting.range.contains(*x) && default.as_f64() != Some(*x);
-        let mut fitting = candidates.into_iter().filter(fits);
-        let first = fitting.next().expect(setting.name);
-        let large = fitting.find(|x| *x == 10.0 && !setting.range.contains(0.0));
-        large.into_iter().chain([first]).map(|x| json!(x)).collect()
+        let fitting: Vec<f64> = candidates.into_iter().filter(fits).collect();
+        let is_large = |x: &&f64| **x == 10.0 && !setting.range.contains(0.0);
+        let large = fitting[1..].iter().find(is_large);
+        let found = large.into_iter().chain(fitting.iter().take(2));
+        found.map(|x| json!(x)).collect()
     };
     match setting.kind {
         SettingKind::Number => vec![numbers()],
@@ -126,7 +129,7 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
 }
 
 /// Settings that have a test of their own: the kinds of weight decay, what only acts where a direction can disagree
-/// with its gradient, what is of several tensors or of certain shapes and paths, the precision and the unit of what comes between, and clipping, which is Burn's.
+/// with its gradient, what is of several tensors or of certain shapes and paths, the precision and the unit of what comes between, what shows in the state alone, and clipping, which is Burn's.
 pub const APART: &[&str] = &[
     "cautious",
     "weight_decay_kind",
@@ -139,6 +142,7 @@ pub const APART: &[&str] = &[
     "float64",
     "ema_momentum",
     "head_radius",
+    "balance_every",
 ];
 
 /// What an optimizer that finds its rate begins with.
@@ -244,11 +248,17 @@ impl Row {
         self.config("{}").info().scope == Scope::Matrix
     }
 
-    /// Whether it goes by factors or eigenvectors of matrices: where a gradient leaves directions out they are of what
-    /// rounding makes of nothing, and two precisions have other ones.
+    /// Whether it goes by factors, eigenvectors or projections of matrices: where these leave directions out they are of
+    /// what rounding makes of nothing, and two precisions have other ones.
     pub fn goes_by_factors(&self) -> bool {
         let [of_matrix, _] = self.state_names();
-        let factors = ["gg_rows", "factor_rows", "factor_cols", "projection"];
+        let factors = [
+            "gg_rows",
+            "factor_rows",
+            "factor_cols",
+            "projection",
+            "update_norm",
+        ];
         of_matrix
             .iter()
             .any(|name| factors.contains(&name.as_str()))

@@ -49,6 +49,9 @@ const FIXED: &[(&str, &str)] = &[
     ("dowg", "epsilon"),
     ("dowg", "initial_distance_sq"),
     ("gpa_adamw", "mu_y"),
+    ("shampoo", "beta_1"),
+    ("shampoo_algoperf", "beta_1"),
+    ("psgd_kron", "precond_init_scale"),
     ("schedule_free_sgd", "momentum"),
     ("schedule_free_adamw", "beta_1"),
     ("schedule_free_radam", "beta_1"),
@@ -69,8 +72,9 @@ fn a_driven_number_is_that_of_another_configuration() {
                 // Without a momentum there is no buffer that one could act on.
                 let has_no_buffer = name == "momentum" && own == 0.0;
                 let acts = ["sgd", "signsgd"].contains(&row.name);
+                let of_fallback = name == "fallback_rate";
                 assert!(
-                    is_fixed || has_no_buffer || acts,
+                    is_fixed || has_no_buffer || acts || of_fallback,
                     "{label} cannot be driven"
                 );
                 continue;

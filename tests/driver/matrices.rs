@@ -237,9 +237,7 @@ fn a_schedule_drives_whoever_has_the_number() {
         .with_driven("weight_decay", 0.3)
         .with_driven("beta_1", 0.5);
     let mut driver = builder.with_driven("momentum", 0.7).bind(&net).unwrap();
-    let fallback = optim::AdamWConfig::new()
-        .with_weight_decay(0.3)
-        .with_beta_1(0.5);
+    let fallback = optim::AdamWConfig::new().with_beta_1(0.5);
     let muon = optim::MuonConfig::new()
         .with_weight_decay(0.3)
         .with_momentum(0.7);

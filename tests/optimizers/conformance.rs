@@ -228,9 +228,6 @@ fn every_shape_moves_finitely() {
     });
 }
 
-/// Sizes around the width of the vector instructions and above the size from which the work is
-/// split over threads: each element must come out as it does alone, or, where a rule looks at the
-/// whole tensor, as it does in f64.
 /// Their squares are less than an f32 can hold, and some of the gradients are themselves.
 #[test]
 fn tiny_gradients_leave_parameter_and_state_finite() {
@@ -254,6 +251,46 @@ fn tiny_gradients_leave_parameter_and_state_finite() {
     });
 }
 
+/// Products of them are more than an f32 can hold: what is decomposed then stays as it was, and norms do not overflow.
+#[test]
+fn huge_gradients_leave_matrices_finite() {
+    for device in devices() {
+        for row in rows_on(&device).filter(|row| row.is_of_matrices()) {
+            for (label, optim) in row.optimizers() {
+                for as_tensors in [false, true] {
+                    for size in [1e20, 1e30] {
+                        let start = noise(12, 5);
+                        let mut subject = Subject::new(
+                            optim.clone(),
+                            &device.device,
+                            DType::F32,
+                            &[4, 3],
+                            &start,
+                        );
+                        if as_tensors {
+                            subject = subject.with_tensor_operations();
+                        }
+                        for seed in 0..4 {
+                            let grads: Vec<f64> =
+                                noise(12, seed).iter().map(|x| size * x).collect();
+                            subject.step(1e-3, &grads);
+                        }
+                        let end = subject.param();
+                        assert!(
+                            end.iter().all(|x| x.is_finite()),
+                            "{label} on {} at {size:e}, tensors {as_tensors}: {end:?}",
+                            device.name
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sizes around the width of the vector instructions and above the size from which the work is
+/// split over threads: each element must come out as it does alone, or, where a rule looks at the
+/// whole tensor, as it does in f64.
 #[test]
 fn every_size_gives_the_same_numbers() {
     for device in devices() {

@@ -140,4 +140,6 @@ def cases():
     collect(collected, mini, {"apollo_mini": {}}, ([7], *MATRICES))
     for grad_scale in SCALES:
         collected.add("apollo_mini", mini, [4, 3], grad_scale)
+    seven = {"apollo_mini_gap": {"update_proj_gap": 7}}
+    collect(collected, mini, seven, ([4, 3],))
     return collected

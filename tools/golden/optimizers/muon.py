@@ -149,4 +149,6 @@ def cases():
     collect(collected, base, {"default": {}}, ([6, 1, 2, 2],))
     for name in PRESETS:
         collect(collected, {"name": name}, {name: {}}, ([7], [4, 3], [3, 8], [4, 3, 2]))
+        guarded = {f"{name}_epsilon": {"epsilon": 10.0}}
+        collect(collected, {"name": name}, guarded, ([4, 3],))
     return collected

@@ -54,3 +54,41 @@ fn signed<V: Entry>(matrix: MatRef<'_, V>, order: &[usize]) -> Dense<V> {
     }
     signed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dense(rows: usize, values: &[f64]) -> Dense<f64> {
+        Dense {
+            values: values.to_vec(),
+            rows,
+            cols: values.len() / rows,
+        }
+    }
+
+    #[test]
+    fn eigenvectors_descend_and_have_signs() {
+        let (values, vectors) = eigen(&dense(2, &[2.0, 1.0, 1.0, 2.0])).unwrap();
+        let near = |found: &[f64], expected: &[f64]| {
+            let mut pairs = found.iter().zip(expected);
+            pairs.all(|(a, b)| (a - b).abs() < 1e-14)
+        };
+        assert!(near(&values, &[3.0, 1.0]), "{values:?}");
+        // Of two entries as large as each other rounding decides which is the larger.
+        let column = |matrix: &Dense<f64>, at: usize| [matrix.values[at], matrix.values[2 + at]];
+        let root = 0.5f64.sqrt();
+        assert!(near(&column(&vectors, 0), &[root, root]), "{vectors:?}");
+        let factor = orthogonal(&dense(2, &[-3.0, 0.0, -4.0, 5.0])).unwrap();
+        assert!(near(&column(&factor, 0), &[0.6, 0.8]), "{factor:?}");
+        assert!(near(&column(&factor, 1), &[0.8, -0.6]), "{factor:?}");
+    }
+
+    #[test]
+    fn what_is_not_finite_has_none() {
+        for bad in [f64::NAN, f64::INFINITY] {
+            assert!(eigen(&dense(2, &[1.0, bad, bad, 1.0])).is_none());
+            assert!(orthogonal(&dense(2, &[1.0, bad, 0.0, 1.0])).is_none());
+        }
+    }
+}

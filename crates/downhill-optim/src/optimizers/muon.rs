@@ -36,7 +36,7 @@ macro_rules! muon_optimizer {
             /// The least norm that the momentum is divided by.
             epsilon, with_epsilon: f64 = 1e-7, POSITIVE;
             /// Multiplies that norm, so that no singular value starts above one.
-            safety_factor, with_safety_factor: f64 = 1.0, POSITIVE;
+            safety_factor, with_safety_factor: f64 = 1.0, AT_LEAST_ONE;
             /// Whether the iteration rounds to bfloat16, as PyTorch's does.
             bfloat16, with_bfloat16: bool = false, ANY;
             $(

@@ -51,7 +51,7 @@ wrapper! {
     /// The least norm that the mean is divided by.
     epsilon, with_epsilon: f64 = 1e-7, POSITIVE;
     /// Multiplies that norm, so that no singular value starts above one.
-    safety_factor, with_safety_factor: f64 = 1.0, POSITIVE;
+    safety_factor, with_safety_factor: f64 = 1.0, AT_LEAST_ONE;
     /// Whether the iteration rounds to bfloat16.
     bfloat16, with_bfloat16: bool = false, ANY;
     /// Where inputs and outputs of a weight are.
