@@ -78,7 +78,8 @@ impl Steps {
     fn new(config: &str, steps: usize, shape: [usize; 2], device: &Device) -> Self {
         let config = OptimizerConfig::from_json(config).expect("a configuration of this library");
         let random = |device| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
-        let weight = random(&device.clone().autodiff());
+        let autodiff = device.clone().autodiff();
+        let weight = random(&autodiff);
         Self {
             optimizer: config.try_init().expect("checked"),
             layer: Some(Layer {
@@ -230,7 +231,7 @@ fn main() {
         return;
     }
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header([
         "shape",
         "",

@@ -49,8 +49,6 @@ const FIXED: &[(&str, &str)] = &[
     ("dowg", "epsilon"),
     ("dowg", "initial_distance_sq"),
     ("gpa_adamw", "mu_y"),
-    ("shampoo", "beta_1"),
-    ("shampoo_algoperf", "beta_1"),
     ("psgd_kron", "precond_init_scale"),
     ("schedule_free_sgd", "momentum"),
     ("schedule_free_adamw", "beta_1"),

@@ -59,8 +59,7 @@ class Shampoo(Formula):
             for length in self.sides
         ]
         self.blocks = list(itertools.product(*cuts))
-        if self.beta_1 > 0.0:
-            self.state["exp_avg"] = self.zeros()
+        self.state["exp_avg"] = self.zeros()
         if self.grafting in ("adagrad", "rmsprop", "adam"):
             self.state["grafting_sq"] = self.zeros()
         lengths = dict(zip(("rows", "cols"), self.sides, strict=True))
@@ -91,8 +90,6 @@ class Shampoo(Formula):
 
     def filtered(self, t, gradient):
         """M."""
-        if self.beta_1 == 0.0:
-            return gradient
         m = self.beta_1 * self.state["exp_avg"] + (1.0 - self.beta_1) * gradient
         self.state["exp_avg"] = m
         return m / (1.0 - self.beta_1**t)

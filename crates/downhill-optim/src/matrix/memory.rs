@@ -68,7 +68,7 @@ impl<V: Entry> Algebra for DenseAlgebra<V> {
         };
         for at in 0..sum.rows {
             let diagonal = &mut sum.values[at * (sum.cols + 1)];
-            *diagonal = *diagonal + V::from_f64(shift);
+            *diagonal += V::from_f64(shift);
         }
         sum
     }
@@ -76,7 +76,7 @@ impl<V: Entry> Algebra for DenseAlgebra<V> {
     fn added(&self, mut a: Dense<V>, factor: f64, b: &Dense<V>) -> Dense<V> {
         let factor = V::from_f64(factor);
         for (a, &b) in a.values.iter_mut().zip(&b.values) {
-            *a = *a + b * factor;
+            *a += b * factor;
         }
         a
     }
@@ -149,7 +149,7 @@ impl<V: Entry> Algebra for DenseAlgebra<V> {
         for (row, values) in a.values.chunks_mut(cols).enumerate() {
             for (col, value) in values.iter_mut().enumerate() {
                 let factor = factors.values[row % factors.rows * factors.cols + col % factors.cols];
-                *value = *value * factor;
+                *value *= factor;
             }
         }
         a

@@ -60,7 +60,7 @@ macro_rules! muon_optimizer {
                 $crate::matrix::Blocks::parts(shape, self.layout.outputs(shape.len()), self.parts)
             }
 
-            fn momentum(&self) -> $crate::optimizers::muon::Mixed {
+            fn mixed(&self) -> $crate::optimizers::muon::Mixed {
                 $crate::optimizers::muon::Mixed::new(self.momentum, self.ema_momentum, self.nesterov)
             }
 
@@ -205,7 +205,7 @@ pub(super) trait Orthogonalising: Numbers + Clone + Send + Sync + 'static {
     /// Where the outputs are.
     fn outputs(&self, rank: usize) -> Side;
     fn blocks(&self, shape: &[usize]) -> Blocks;
-    fn momentum(&self) -> Mixed;
+    fn mixed(&self) -> Mixed;
     fn iteration(&self, scale: f64) -> NewtonSchulz;
 }
 
@@ -267,7 +267,7 @@ impl<M: Orthogonalising> Around for Orthogonalised<M> {
     }
 
     fn step(&self, clock: &mut Clock, stage: &mut impl Stage) {
-        let step = self.on_gradient.step(clock, self.method.momentum());
+        let step = self.on_gradient.step(clock, self.method.mixed());
         match self.of_signs {
             false => stage.direct::<Momentum<false>>(&step),
             true => stage.direct::<Momentum<true>>(&step),

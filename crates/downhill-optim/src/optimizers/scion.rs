@@ -83,7 +83,7 @@ impl Orthogonalising for Scion {
         Blocks::parts(shape, self.outputs(shape.len()), self.parts)
     }
 
-    fn momentum(&self) -> Mixed {
+    fn mixed(&self) -> Mixed {
         Mixed::new(self.momentum, true, false)
     }
 

@@ -44,7 +44,7 @@ matrix_optimizer! {
     /// they were.
     ///
     /// State for r rows and c columns: `factor_rows`, `inverse_rows` of r², `factor_cols`, `inverse_cols` of c²,
-    /// `exp_avg` with `beta_1` and `grafting_sq` with most kinds of `grafting`; or the fallback's. A step needs about
+    /// `exp_avg`, and `grafting_sq` with most kinds of `grafting`; or the fallback's. A step needs about
     /// four buffers of the parameter's size. Source: Gupta et al., arXiv 1802.09568; Shi et al., arXiv 2309.06497,
     /// whose code merges small dimensions by default, has a root for every dimension, and keeps factors in single
     /// precision.
@@ -56,8 +56,8 @@ matrix_optimizer! {
         decay: Decay::decoupled(0.0),
         example: ".with_grafting(downhill_optim::Grafting::Adam).with_precondition_frequency(10)",
     }
-    /// Decay of the mean of the gradient; 0 is none.
-    beta_1, with_beta_1: f64 = 0.9, DECAY at start;
+    /// Decay of the mean of the gradient.
+    beta_1, with_beta_1: f64 = 0.9, DECAY;
     /// Decay of the factors; 1 adds them up.
     beta_2, with_beta_2: f64 = 1.0, SHARE, shown_with r#"{"precondition_frequency": 1}"#;
     /// Added to eigenvalues.
@@ -128,7 +128,7 @@ impl Shampoo {
     /// A factor to the power of `-exponent`.
     fn root<V: Entry>(&self, mut factor: Dense<V>, scale: f64, exponent: f64) -> Option<Dense<V>> {
         for value in &mut factor.values {
-            *value = *value * V::from_f64(scale);
+            *value *= V::from_f64(scale);
         }
         let (values, vectors) = eigen(&factor)?;
         let values: Vec<f64> = values.into_iter().map(|value| value.to_f64()).collect();
@@ -150,7 +150,7 @@ impl Method for Shampoo {
     }
 
     fn held(&self, blocks: &Blocks) -> Vec<Held> {
-        let mean = (self.beta_1 > 0.0).then(|| Held::elements("exp_avg"));
+        let mean = [Held::elements("exp_avg")];
         let square = self.grafting.has_state().then(|| Held::elements("grafting_sq"));
         let factors = sides(blocks.whole).iter().flat_map(|&side| {
             let [factor, inverse] = match side {
@@ -166,18 +166,14 @@ impl Method for Shampoo {
         &self, moment: &Moment, algebra: &A, grad: A::Matrix, state: &mut [A::Matrix],
     ) -> A::Matrix {
         let t = moment.t;
-        let own = usize::from(self.beta_1 > 0.0) + usize::from(self.grafting.has_state());
+        let own = 1 + usize::from(self.grafting.has_state());
         let (own, factors) = state.split_at_mut(own);
         let sides = if factors.len() == 2 { &[Side::Cols][..] } else { &[Side::Rows, Side::Cols] };
-        let mut mean = grad.clone();
-        if self.beta_1 > 0.0 {
-            own[0] = algebra.added(algebra.scaled(own[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
-            mean = algebra.scaled(own[0].clone(), bias_correction(self.beta_1, t as f64).recip());
-        }
+        own[0] = algebra.added(algebra.scaled(own[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
+        let mean = algebra.scaled(own[0].clone(), bias_correction(self.beta_1, t as f64).recip());
         let grafted = match self.grafting.has_state() {
             true => {
-                let square = own.len() - 1..;
-                algebra.pass::<Grafted>(&self.grafted(t), mean.clone(), &grad, &mut own[square])
+                algebra.pass::<Grafted>(&self.grafted(t), mean.clone(), &grad, &mut own[1..])
             }
             false => mean.clone(),
         };
