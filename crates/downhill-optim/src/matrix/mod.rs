@@ -4,6 +4,7 @@
 pub(crate) mod basis;
 mod decompose;
 mod dense;
+mod formula;
 mod layout;
 mod memory;
 mod newton_schulz;
@@ -16,6 +17,7 @@ use downhill_rule::{Rule, Step};
 pub(crate) use basis::Bases;
 pub(crate) use decompose::{eigen, orthogonal};
 pub(crate) use dense::{Dense, Entry};
+pub(crate) use formula::{Formula, Of, computed};
 pub use layout::MatrixLayout;
 pub(crate) use layout::{Block, Blocks, Extent, Held};
 pub(crate) use memory::turned;

@@ -1,8 +1,8 @@
 //! Optimizers that make a direction of the gradient as matrices.
 
-use downhill_rule::{Clock, Descent, Numbers, Rule, Scalar, Slot, Step, Value};
+use downhill_rule::{Clock, Descent, Numbers, Scalar, Slot, Value};
 
-use super::{Algebra, Blocks, Held, Turn};
+use super::{Algebra, Blocks, Formula, Held, Of, Turn};
 use crate::decay::{OnGradient, Shared};
 use crate::declare::Scope;
 use crate::program::Program;
@@ -128,7 +128,7 @@ impl<M: Method> Around for Turning<M> {
     }
 
     fn step(&self, clock: &mut Clock, stage: &mut impl Stage) {
-        stage.direct::<Given>(&self.on_gradient.step(clock, ()));
+        stage.direct::<Of<Given>>(&self.on_gradient.step(clock, ()));
         let blocks = self.method.blocks(&stage.shape());
         let held = self.method.held(&blocks);
         let method = &self.method;
@@ -154,27 +154,12 @@ impl<M: Method> Around for Turning<M> {
 #[derive(Clone)]
 struct Given;
 
-impl Numbers for Given {}
-
-impl Rule for Given {
+impl Formula for Given {
     type State<V: Value> = [V; 0];
     type Coefs = ();
 
-    fn slots(&self) -> Vec<Slot> {
-        Vec::new()
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<()> {
-        Step::new(1.0, ())
-    }
-
     #[inline(always)]
-    fn direction<V: Value>((): &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
+    fn result<V: Value>((): &(), _: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
         (grad, state)
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<()>, _: V, direction: V, state: [V; 0]) -> (V, [V; 0]) {
-        (direction, state)
     }
 }

@@ -1,10 +1,10 @@
-use downhill_rule::{Clock, Numbers, Rule, Slot, Step, Value};
+use downhill_rule::Value;
 
 use super::galore::adam;
 use crate::Adam;
 use crate::decay::Decay;
 use crate::declare::{matrix_optimizer, preset};
-use crate::matrix::{Algebra, Blocks, Draw, Held, Method, Moment, Side};
+use crate::matrix::{Algebra, Blocks, Draw, Formula, Held, Method, Moment, Side, computed};
 use crate::settings::choice;
 
 choice! {
@@ -127,15 +127,15 @@ impl Method for Apollo {
             (ApolloScale::Channel, Side::Rows) => Some(Side::Cols),
             (ApolloScale::Channel, Side::Cols) => Some(Side::Rows),
         };
-        let step = Step::new(1.0, epsilon);
-        let factors = algebra.pass::<Ratio>(&step, algebra.lengths(&adapted, of), &algebra.lengths(&low, of), &mut []);
+        let [above, below] = [&adapted, &low].map(|matrix| algebra.lengths(matrix, of));
+        let factors = computed::<Ratio, A>(algebra, epsilon, above, &below, &mut []);
         let direction = algebra.scaled(algebra.stretched(grad, &factors), self.alpha.sqrt());
         let length = algebra.lengths(&direction, None);
         let limit = match (self.norm_growth_limit, t) {
             (Some(limit), 2..) => limit,
             _ => 0.0,
         };
-        let factor = algebra.pass::<Limited>(&Step::new(1.0, limit), length.clone(), &length, before);
+        let factor = computed::<Limited, A>(algebra, limit, length.clone(), &length, before);
         algebra.stretched(direction, &factor)
     }
 }
@@ -144,28 +144,13 @@ impl Method for Apollo {
 #[derive(Clone)]
 struct Ratio;
 
-impl Numbers for Ratio {}
-
-impl Rule for Ratio {
+impl Formula for Ratio {
     type State<V: Value> = [V; 0];
     type Coefs = f64;
 
-    fn slots(&self) -> Vec<Slot> {
-        Vec::new()
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<f64> {
-        Step::new(1.0, 0.0)
-    }
-
     #[inline(always)]
-    fn direction<V: Value>(epsilon: &f64, param: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
+    fn result<V: Value>(epsilon: &f64, param: &V, grad: V, state: [V; 0]) -> (V, [V; 0]) {
         (param.clone() / grad.offset(*epsilon), state)
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<f64>, _: V, ratio: V, state: [V; 0]) -> (V, [V; 0]) {
-        (ratio, state)
     }
 }
 
@@ -173,31 +158,16 @@ impl Rule for Ratio {
 #[derive(Clone)]
 struct Limited;
 
-impl Numbers for Limited {}
-
-impl Rule for Limited {
+impl Formula for Limited {
     type State<V: Value> = [V; 1];
     type Coefs = f64;
 
-    fn slots(&self) -> Vec<Slot> {
-        vec![Slot::zeros("update_norm")]
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<f64> {
-        Step::new(1.0, 0.0)
-    }
-
     #[inline(always)]
-    fn direction<V: Value>(limit: &f64, _: &V, length: V, [before]: [V; 1]) -> (V, [V; 1]) {
+    fn result<V: Value>(limit: &f64, _: &V, length: V, [before]: [V; 1]) -> (V, [V; 1]) {
         let most = before.scale(*limit);
         let one = length.clone().scale(0.0).offset(1.0);
         let ratio = most.clone() / length.clone();
         let factor = most.select(ratio.clamp_max(1.0), one);
         (factor.clone(), [length * factor])
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<f64>, _: V, factor: V, state: [V; 1]) -> (V, [V; 1]) {
-        (factor, state)
     }
 }

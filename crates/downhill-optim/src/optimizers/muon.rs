@@ -1,9 +1,9 @@
-use downhill_rule::{Clock, Descent, Numbers, Rule, Slot, Step, Value};
+use downhill_rule::{Clock, Descent, Numbers, Slot, Value};
 
 use crate::OptimizerConfig;
 use crate::decay::{Decay, OnGradient};
 use crate::declare::{Scope, preset};
-use crate::matrix::{Blocks, NewtonSchulz, NsCoefficients, Side};
+use crate::matrix::{Blocks, Formula, NewtonSchulz, NsCoefficients, Of, Side};
 use crate::program::Program;
 use crate::settings::choice;
 use crate::wrapped::{Around, Field, Stage};
@@ -269,8 +269,8 @@ impl<M: Orthogonalising> Around for Orthogonalised<M> {
     fn step(&self, clock: &mut Clock, stage: &mut impl Stage) {
         let step = self.on_gradient.step(clock, self.method.mixed());
         match self.of_signs {
-            false => stage.direct::<Momentum<false>>(&step),
-            true => stage.direct::<Momentum<true>>(&step),
+            false => stage.direct::<Of<Momentum<false>>>(&step),
+            true => stage.direct::<Of<Momentum<true>>>(&step),
         }
         let shape = stage.shape();
         let (blocks, outputs) = (self.method.blocks(&shape), self.method.outputs(shape.len()));
@@ -302,30 +302,15 @@ impl Mixed {
 #[derive(Clone)]
 struct Momentum<const SIGNS: bool>;
 
-impl<const SIGNS: bool> Numbers for Momentum<SIGNS> {}
-
-impl<const SIGNS: bool> Rule for Momentum<SIGNS> {
+impl<const SIGNS: bool> Formula for Momentum<SIGNS> {
     type State<V: Value> = [V; 1];
     type Coefs = Mixed;
 
-    fn slots(&self) -> Vec<Slot> {
-        vec![Slot::zeros("momentum_buffer")]
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<Mixed> {
-        Step::new(1.0, Mixed::new(0.0, true, false))
-    }
-
     #[inline(always)]
-    fn direction<V: Value>(mixed: &Mixed, _: &V, grad: V, [buffer]: [V; 1]) -> (V, [V; 1]) {
+    fn result<V: Value>(mixed: &Mixed, _: &V, grad: V, [buffer]: [V; 1]) -> (V, [V; 1]) {
         let buffer = buffer.scale(mixed.decay).add_scaled(&grad, mixed.share);
         let [of_grad, of_buffer] = mixed.ahead;
         let direction = buffer.clone().scale(of_buffer).add_scaled(&grad, of_grad);
         (if SIGNS { direction.sign() } else { direction }, [buffer])
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<Mixed>, _: V, direction: V, state: [V; 1]) -> (V, [V; 1]) {
-        (direction, state)
     }
 }

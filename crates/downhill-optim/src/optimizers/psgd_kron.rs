@@ -1,8 +1,8 @@
-use downhill_rule::{Clock, Numbers, Rule, Scalar, Slot, Step, Value, bias_correction};
+use downhill_rule::{Clock, Scalar, Value, bias_correction};
 
 use crate::decay::Decay;
 use crate::declare::matrix_optimizer;
-use crate::matrix::{Algebra, Blocks, Dense, Draw, Entry, Held, Method, Moment, Side, in_precision};
+use crate::matrix::{Algebra, Blocks, Dense, Draw, Entry, Formula, Held, Method, Moment, Side, computed, in_precision};
 
 matrix_optimizer! {
     /// PSGD with a Kronecker product: a preconditioner that whitens the momentum, as a product of two triangular
@@ -143,8 +143,8 @@ impl Method for PsgdKron {
             (q, false) => algebra.product(&algebra.product_transposed(&direction, q), q),
         };
         let length = algebra.lengths(&direction, None);
-        let most = Step::new(1.0, [self.clip, ((size[0] * size[1]) as f64).sqrt().recip()]);
-        let factor = algebra.pass::<Clipped>(&most, length.clone(), &length, &mut []);
+        let most = [self.clip, ((size[0] * size[1]) as f64).sqrt().recip()];
+        let factor = computed::<Clipped, A>(algebra, most, length.clone(), &length, &mut []);
         algebra.stretched(direction, &factor)
     }
 }
@@ -196,27 +196,12 @@ impl PsgdKron {
 #[derive(Clone)]
 struct Clipped;
 
-impl Numbers for Clipped {}
-
-impl Rule for Clipped {
+impl Formula for Clipped {
     type State<V: Value> = [V; 0];
     type Coefs = [f64; 2];
 
-    fn slots(&self) -> Vec<Slot> {
-        Vec::new()
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<[f64; 2]> {
-        Step::new(1.0, [1.0, 1.0])
-    }
-
     #[inline(always)]
-    fn direction<V: Value>([clip, share]: &[f64; 2], _: &V, length: V, state: [V; 0]) -> (V, [V; 0]) {
+    fn result<V: Value>([clip, share]: &[f64; 2], _: &V, length: V, state: [V; 0]) -> (V, [V; 0]) {
         (length.scale(*share).offset(1e-8).recip().scale(*clip).clamp_max(1.0), state)
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<[f64; 2]>, _: V, factor: V, state: [V; 0]) -> (V, [V; 0]) {
-        (factor, state)
     }
 }

@@ -1,8 +1,8 @@
-use downhill_rule::{Clock, Numbers, Rule, Slot, Step, Value, bias_correction};
+use downhill_rule::{Value, bias_correction};
 
 use crate::decay::Decay;
 use crate::declare::{matrix_optimizer, preset};
-use crate::matrix::{Algebra, Blocks, Dense, Entry, Held, Method, Moment, Side, eigen, in_precision};
+use crate::matrix::{Algebra, Blocks, Dense, Entry, Formula, Held, Method, Moment, Side, computed, eigen, in_precision};
 use crate::settings::choice;
 
 choice! {
@@ -112,12 +112,10 @@ impl Shampoo {
         }
     }
 
-    /// The step of the grafted optimizer that makes a direction of a mean.
-    fn grafted(&self, t: u64) -> Step<Grafted> {
+    /// What the grafted optimizer makes a direction of a mean with.
+    fn grafted(&self, t: u64) -> Grafted {
         let beta_2 = self.grafting_beta_2;
-        let of = |decay, share, debias| {
-            Step::new(1.0, Grafted { decay, share, debias, epsilon: self.grafting_epsilon })
-        };
+        let of = |decay, share, debias| Grafted { decay, share, debias, epsilon: self.grafting_epsilon };
         match self.grafting {
             Grafting::AdaGrad => of(1.0, 1.0, 1.0),
             Grafting::Adam => of(beta_2, 1.0 - beta_2, bias_correction(beta_2, t as f64).recip()),
@@ -173,7 +171,7 @@ impl Method for Shampoo {
         let mean = algebra.scaled(own[0].clone(), bias_correction(self.beta_1, t as f64).recip());
         let grafted = match self.grafting.has_state() {
             true => {
-                algebra.pass::<Grafted>(&self.grafted(t), mean.clone(), &grad, &mut own[1..])
+                computed::<Grafted, A>(algebra, self.grafted(t), mean.clone(), &grad, &mut own[1..])
             }
             false => mean.clone(),
         };
@@ -240,29 +238,14 @@ struct Grafted {
     epsilon: f64,
 }
 
-impl Numbers for Grafted {}
-
-impl Rule for Grafted {
+impl Formula for Grafted {
     type State<V: Value> = [V; 1];
     type Coefs = Self;
 
-    fn slots(&self) -> Vec<Slot> {
-        vec![Slot::zeros("grafting_sq")]
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<Self> {
-        Step::new(1.0, *self)
-    }
-
     #[inline(always)]
-    fn direction<V: Value>(rule: &Self, mean: &V, grad: V, [v]: [V; 1]) -> (V, [V; 1]) {
+    fn result<V: Value>(rule: &Self, mean: &V, grad: V, [v]: [V; 1]) -> (V, [V; 1]) {
         let v = v.scale(rule.decay) + grad.square().scale(rule.share);
         let root = v.clone().scale(rule.debias).sqrt().offset(rule.epsilon);
         (mean.clone() / root, [v])
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<Self>, _: V, direction: V, state: [V; 1]) -> (V, [V; 1]) {
-        (direction, state)
     }
 }

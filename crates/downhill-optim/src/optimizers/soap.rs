@@ -1,8 +1,8 @@
-use downhill_rule::{Clock, Numbers, Rule, Slot, Step, Value, bias_correction, ema};
+use downhill_rule::{Value, bias_correction, ema};
 
 use crate::decay::Decay;
 use crate::declare::matrix_optimizer;
-use crate::matrix::{Algebra, Bases, Blocks, Dense, Entry, Held, Method, Moment, Side, basis, in_precision, orthogonal};
+use crate::matrix::{Algebra, Bases, Blocks, Dense, Entry, Formula, Held, Method, Moment, Side, basis, computed, in_precision, orthogonal};
 
 matrix_optimizer! {
     /// SOAP: [`Adam`](crate::Adam) in the eigenvectors of what the gradients have in common.
@@ -80,8 +80,9 @@ impl Method for Soap {
         m[0] = algebra.added(algebra.scaled(m[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
         let rotated = bases.rotated(algebra, grad.clone());
         let mean = bases.rotated(algebra, m[0].clone());
-        let step = Step::new(1.0, Adapted { beta_2: self.beta_2, epsilon: self.epsilon });
-        let direction = bases.back(algebra, algebra.pass::<Adapted>(&step, mean, &rotated, v));
+        let adapted = Adapted { beta_2: self.beta_2, epsilon: self.epsilon };
+        let adapted = computed::<Adapted, A>(algebra, adapted, mean, &rotated, v);
+        let direction = bases.back(algebra, adapted);
         let k = (t - 1) as f64;
         let scale = bias_correction(self.beta_2, k).sqrt() / bias_correction(self.beta_1, k);
         bases.follow(algebra, &grad, follow);
@@ -115,28 +116,13 @@ struct Adapted {
     epsilon: f64,
 }
 
-impl Numbers for Adapted {}
-
-impl Rule for Adapted {
+impl Formula for Adapted {
     type State<V: Value> = [V; 1];
     type Coefs = Self;
 
-    fn slots(&self) -> Vec<Slot> {
-        vec![Slot::zeros("exp_avg_sq")]
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<Self> {
-        Step::new(1.0, *self)
-    }
-
     #[inline(always)]
-    fn direction<V: Value>(rule: &Self, mean: &V, grad: V, [v]: [V; 1]) -> (V, [V; 1]) {
+    fn result<V: Value>(rule: &Self, mean: &V, grad: V, [v]: [V; 1]) -> (V, [V; 1]) {
         let v = ema(v, grad.square(), rule.beta_2);
         (mean.clone() / v.clone().sqrt().offset(rule.epsilon), [v])
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<Self>, _: V, direction: V, state: [V; 1]) -> (V, [V; 1]) {
-        (direction, state)
     }
 }

@@ -2,7 +2,7 @@ use downhill_rule::{Clock, Numbers, Rule, Slot, Step, Value, bias_correction};
 
 use crate::decay::Decay;
 use crate::declare::matrix_optimizer;
-use crate::matrix::{Algebra, Bases, Blocks, Held, Method, Moment, basis, in_precision};
+use crate::matrix::{Algebra, Bases, Blocks, Formula, Held, Method, Moment, basis, computed, in_precision};
 use crate::wrapped::{Field, Stage};
 
 matrix_optimizer! {
@@ -76,7 +76,7 @@ impl Method for SPlus {
         let mut bases = Bases::new(size, self.max_precond_dim, rest);
         own[0] = algebra.added(algebra.scaled(own[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
         let mean = own[0].clone();
-        let signs = |matrix| algebra.pass::<Signs>(&Step::new(1.0, ()), matrix, &grad, &mut []);
+        let signs = |matrix| computed::<Signs, A>(algebra, (), matrix, &grad, &mut []);
         let direction = match t {
             1 => signs(mean),
             _ => bases.back(algebra, signs(bases.rotated(algebra, mean))),
@@ -102,28 +102,13 @@ impl Method for SPlus {
 #[derive(Clone)]
 struct Signs;
 
-impl Numbers for Signs {}
-
-impl Rule for Signs {
+impl Formula for Signs {
     type State<V: Value> = [V; 0];
     type Coefs = ();
 
-    fn slots(&self) -> Vec<Slot> {
-        Vec::new()
-    }
-
-    fn prepare(&self, _: &mut Clock) -> Step<()> {
-        Step::new(1.0, ())
-    }
-
     #[inline(always)]
-    fn direction<V: Value>((): &(), param: &V, _: V, state: [V; 0]) -> (V, [V; 0]) {
+    fn result<V: Value>((): &(), param: &V, _: V, state: [V; 0]) -> (V, [V; 0]) {
         (param.clone().sign(), state)
-    }
-
-    #[inline(always)]
-    fn land<V: Value>(_: &Step<()>, _: V, signs: V, state: [V; 0]) -> (V, [V; 0]) {
-        (signs, state)
     }
 }
 
