@@ -18,120 +18,122 @@ pub(super) fn turned(
     held: &[Held],
     state: &mut [TensorValue],
 ) -> TensorValue {
-    let algebra = TensorAlgebra::default();
     let shape = weight.0.shape();
-    let matrix = reshaped(weight, &blocks.whole);
-    let matrix = match (blocks.count(), held) {
-        (1, _) => {
-            let whole = |matrix: &TensorValue| {
-                let shape = matrix.0.shape();
-                let [.., cols] = shape.as_slice() else {
-                    unreachable!("it is a matrix at least")
-                };
-                let rows = shape.num_elements() / cols;
-                reshaped(matrix.clone(), &[1, rows, *cols])
-            };
-            let mut parts: Vec<TensorValue> = held
-                .iter()
-                .zip(&*state)
-                .map(|(held, whole_state)| match held.extent {
-                    Extent::Elements => {
-                        reshaped(whole_state.clone(), &[1, blocks.whole[0], blocks.whole[1]])
-                    }
-                    Extent::Square(_) | Extent::Matrix(_) => whole(whole_state),
-                })
-                .collect();
-            let turned = turn.turn(&algebra, whole(&matrix), &mut parts);
-            for (whole, part) in state.iter_mut().zip(parts) {
-                let shape = whole.0.shape();
-                *whole = TensorValue(Dispatch::float_reshape(part.0, shape));
-            }
-            turned
+    if held.is_empty() {
+        let stack = split(weight, blocks);
+        let turned = turn.turn(&TensorAlgebra::default(), stack, &mut []);
+        return reshaped(joined(turned, blocks), shape.as_slice());
+    }
+    let mut whole = weight;
+    for (at, block) in blocks.each().enumerate() {
+        let place = |extent| Place {
+            extent,
+            blocks,
+            at,
+            block: &block,
+        };
+        let parts = held.iter().zip(&*state);
+        let mut parts: Vec<TensorValue> = parts
+            .map(|(held, whole)| place(held.extent).cut(whole))
+            .collect();
+        let matrix = place(Extent::Elements).cut(&whole);
+        let turned = turn.turn(&TensorAlgebra::default(), matrix, &mut parts);
+        whole = place(Extent::Elements).put(whole, turned);
+        for ((held, whole), part) in held.iter().zip(&mut *state).zip(parts) {
+            *whole = place(held.extent).put(whole.clone(), part);
         }
-        (_, []) => joined(turn.turn(&algebra, split(matrix, blocks), &mut []), blocks),
-        (_, held) => one_by_one(matrix, blocks, |at, block, matrix| {
-            let places: Vec<Vec<Slice>> = held
-                .iter()
-                .map(|held| place(held.extent, at, block))
-                .collect();
-            let cut = |(held, (place, whole)): (&Held, (&Vec<Slice>, &TensorValue))| {
-                let part = match held.extent {
-                    Extent::Elements => reshaped(whole.clone(), &blocks.whole).0,
-                    Extent::Square(_) | Extent::Matrix(_) => whole.0.clone(),
-                };
-                let part = TensorValue(Dispatch::float_slice(part, place));
-                let [rows, cols] = held.extent.size(block);
-                reshaped(part, &[1, rows, cols])
-            };
-            let pairs = places.iter().zip(&*state);
-            let mut parts: Vec<TensorValue> = held.iter().zip(pairs).map(cut).collect();
-            let turned = turn.turn(&algebra, matrix, &mut parts);
-            for (((held, place), whole), part) in
-                held.iter().zip(&places).zip(&mut *state).zip(parts)
-            {
-                let shape = whole.0.shape();
-                let [rows, cols] = held.extent.size(block);
-                let (into, part) = match held.extent {
-                    Extent::Elements => {
-                        let into = reshaped(whole.clone(), &blocks.whole);
-                        (into.0, reshaped(part, &[rows, cols]).0)
-                    }
-                    Extent::Square(_) | Extent::Matrix(_) => (whole.0.clone(), part.0),
-                };
-                let changed = Dispatch::float_slice_assign(into, place, part);
-                *whole = TensorValue(Dispatch::float_reshape(changed, shape));
-            }
-            turned
-        }),
-    };
-    TensorValue(Dispatch::float_reshape(matrix.0, shape))
+    }
+    reshaped(whole, shape.as_slice())
 }
 
 fn reshaped(TensorValue(tensor): TensorValue, shape: &[usize]) -> TensorValue {
     TensorValue(Dispatch::float_reshape(tensor, Shape::from(shape.to_vec())))
 }
 
-/// Where the part of a block is in a tensor of the state.
-fn place(extent: Extent, at: usize, block: &Block) -> Vec<Slice> {
-    match extent {
-        Extent::Elements => vec![block.rows.clone().into(), block.cols.clone().into()],
-        Extent::Square(_) | Extent::Matrix(_) => {
-            let [rows, cols] = extent.size(block);
-            vec![(at..at + 1).into(), (0..rows).into(), (0..cols).into()]
-        }
-    }
-}
-
 /// Equal blocks as a stack.
-fn split(matrix: TensorValue, blocks: &Blocks) -> TensorValue {
+fn split(weight: TensorValue, blocks: &Blocks) -> TensorValue {
     let ([rows, cols], [down, across]) = (blocks.piece, blocks.counts());
-    let cut = reshaped(matrix, &[down, rows, across, cols]);
-    let stacked = Dispatch::float_permute(cut.0, &[0, 2, 1, 3]);
-    reshaped(TensorValue(stacked), &[down * across, rows, cols])
+    let cut = reshaped(weight, &[down, rows, across, cols]);
+    let stacked = match blocks.count() {
+        1 => cut,
+        _ => TensorValue(Dispatch::float_permute(cut.0, &[0, 2, 1, 3])),
+    };
+    reshaped(stacked, &[down * across, rows, cols])
 }
 
 /// The other way round.
 fn joined(stack: TensorValue, blocks: &Blocks) -> TensorValue {
     let ([rows, cols], [down, across]) = (blocks.piece, blocks.counts());
-    let cut = reshaped(stack, &[down, across, rows, cols]);
-    TensorValue(Dispatch::float_permute(cut.0, &[0, 2, 1, 3]))
+    match blocks.count() {
+        1 => stack,
+        _ => {
+            let cut = reshaped(stack, &[down, across, rows, cols]);
+            TensorValue(Dispatch::float_permute(cut.0, &[0, 2, 1, 3]))
+        }
+    }
 }
 
-/// Does `work` with each block alone.
-fn one_by_one(
-    matrix: TensorValue,
-    blocks: &Blocks,
-    mut work: impl FnMut(usize, &Block, TensorValue) -> TensorValue,
-) -> TensorValue {
-    let mut whole = matrix.0;
-    for (at, block) in blocks.each().enumerate() {
-        let place = place(Extent::Elements, at, &block);
-        let [rows, cols] = block.size();
-        let part = Dispatch::float_slice(whole.clone(), &place);
-        let done = work(at, &block, reshaped(TensorValue(part), &[1, rows, cols]));
-        whole = Dispatch::float_slice_assign(whole, &place, reshaped(done, &[rows, cols]).0);
+/// Where the part of a block is in a weight or in a tensor of the state.
+struct Place<'a> {
+    extent: Extent,
+    blocks: &'a Blocks,
+    at: usize,
+    block: &'a Block,
+}
+
+impl Place<'_> {
+    /// The tensor as it is sliced, and where; none where it is all of one block.
+    fn slices(&self) -> Option<(Vec<usize>, Vec<Slice>)> {
+        let count = self.blocks.count();
+        if count == 1 {
+            return None;
+        }
+        Some(match self.extent {
+            Extent::Elements => {
+                let (rows, cols) = (self.block.rows.clone(), self.block.cols.clone());
+                (self.blocks.whole.to_vec(), vec![rows.into(), cols.into()])
+            }
+            Extent::Square(side) => {
+                let len = self.blocks.piece[side as usize];
+                let [rows, cols] = self.extent.size(self.block);
+                let own = self.at..self.at + 1;
+                let slices = vec![own.into(), (0..rows).into(), (0..cols).into()];
+                (vec![count, len, len], slices)
+            }
+            Extent::Matrix(_) => unreachable!("of a weight that is one block"),
+        })
     }
-    TensorValue(whole)
+
+    /// The part, as a stack of one.
+    fn cut(&self, whole: &TensorValue) -> TensorValue {
+        let [rows, cols] = self.extent.size(self.block);
+        let part = match self.slices() {
+            None => whole.clone(),
+            Some((shape, slices)) => {
+                let whole = reshaped(whole.clone(), &shape);
+                TensorValue(Dispatch::float_slice(whole.0, &slices))
+            }
+        };
+        reshaped(part, &[1, rows, cols])
+    }
+
+    /// The whole with another part.
+    fn put(&self, whole: TensorValue, part: TensorValue) -> TensorValue {
+        let before = whole.0.shape();
+        let changed = match self.slices() {
+            None => part,
+            Some((shape, slices)) => {
+                let [rows, cols] = self.extent.size(self.block);
+                let part = match shape.len() {
+                    2 => reshaped(part, &[rows, cols]),
+                    _ => part,
+                };
+                let whole = reshaped(whole, &shape);
+                TensorValue(Dispatch::float_slice_assign(whole.0, &slices, part.0))
+            }
+        };
+        reshaped(changed, before.as_slice())
+    }
 }
 
 /// The products of stacked matrices.
