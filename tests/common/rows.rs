@@ -69,8 +69,6 @@ const SAMPLE: &[&str] = &[
     "sm3",
     "adamp",
     "prodigy",
-    "muon",
-    "soap",
     "slides_adafactor",
 ];
 
@@ -129,7 +127,8 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
 }
 
 /// Settings that have a test of their own: the kinds of weight decay, what only acts where a direction can disagree
-/// with its gradient, what is of several tensors or of certain shapes and paths, the precision and the unit of what comes between, what shows in the state alone, and clipping, which is Burn's.
+/// with its gradient, what is of several tensors or of certain shapes and paths, the precision and the unit of what
+/// comes between, what shows in the state alone, and clipping, which is Burn's.
 pub const APART: &[&str] = &[
     "cautious",
     "weight_decay_kind",

@@ -99,7 +99,8 @@ fn every_parameter_is_stepped_by_its_own() {
     };
     let bare = muon().build();
     let adamw = optim::AdamWConfig::new().build();
-    for device in devices() {
+    // A GPU adds products up in another order when tensors lie elsewhere.
+    for device in devices().into_iter().filter(|device| device.exact) {
         let inner = &device.device;
         let start = Everything::new(&inner.clone().autodiff());
         let (mut by_itself, mut driven) = (start.clone(), start.clone());
