@@ -1,6 +1,6 @@
 //! A basis for the rows of a matrix and one for its columns: the eigenvectors of what its gradients had in common.
 
-use super::{Algebra, Blocks, Dense, Entry, Held, Side, eigen};
+use super::{Algebra, Blocks, Entry, Held, Side, eigenvectors};
 
 /// The sides that are short enough for a basis.
 pub(crate) fn sides(size: [usize; 2], longest: usize) -> impl Iterator<Item = Side> {
@@ -59,8 +59,7 @@ impl<'a, M: Clone> Bases<'a, M> {
     pub fn follow<A: Algebra<Matrix = M>>(&mut self, algebra: &A, grad: &M, decay: f64) {
         for (at, side) in self.sides.iter().enumerate() {
             let gram = algebra.gram(grad, *side);
-            let before = algebra.scaled(self.state[2 * at].clone(), decay);
-            self.state[2 * at] = algebra.added(before, 1.0 - decay, &gram);
+            algebra.follow(&mut self.state[2 * at], decay, 1.0 - decay, &gram);
         }
     }
 
@@ -68,13 +67,9 @@ impl<'a, M: Clone> Bases<'a, M> {
     /// matrix.
     pub fn renew<V: Entry, A: Algebra<Matrix = M>>(&mut self, algebra: &A, first: bool) {
         for pair in self.state.chunks_mut(2) {
-            let renewed = algebra.on_host::<V>(&[&pair[0]], |found| {
-                let vectors = eigen(&found[0]).map(|(_, vectors)| vectors);
-                let unit = || first.then(|| Dense::unit(found[0].rows));
-                Some(vec![vectors.or_else(unit)?])
-            });
-            if let Some(mut renewed) = renewed {
-                pair[1] = renewed.remove(0);
+            let renewed = algebra.one_on_host::<V>(&pair[0], |gram| eigenvectors(gram, first));
+            if let Some(renewed) = renewed {
+                pair[1] = renewed;
             }
         }
     }

@@ -24,6 +24,12 @@ pub(crate) fn eigen<V: Entry>(matrix: &Dense<V>) -> Option<(Vec<V>, Dense<V>)> {
     vectors.is_finite().then_some((sorted, vectors))
 }
 
+/// The eigenvectors as columns; of what has none the unit matrix, if there were none `first`.
+pub(crate) fn eigenvectors<V: Entry>(matrix: &Dense<V>, first: bool) -> Option<Dense<V>> {
+    let found = eigen(matrix).map(|(_, vectors)| vectors);
+    found.or_else(|| first.then(|| Dense::unit(matrix.rows)))
+}
+
 /// The orthogonal factor of a QR decomposition, with signs as those of [`eigen`].
 pub(crate) fn orthogonal<V: Entry>(matrix: &Dense<V>) -> Option<Dense<V>> {
     if !matrix.is_finite() {

@@ -15,7 +15,7 @@ mod turning;
 use downhill_rule::{Rule, Step};
 
 pub(crate) use basis::Bases;
-pub(crate) use decompose::{eigen, orthogonal};
+pub(crate) use decompose::{eigen, eigenvectors, orthogonal};
 pub(crate) use dense::{Dense, Entry};
 pub(crate) use formula::{Formula, Of, computed};
 pub use layout::MatrixLayout;
@@ -70,6 +70,19 @@ pub(crate) trait Algebra {
     /// `a + factor·b`, in the place of `a`.
     fn added(&self, a: Self::Matrix, factor: f64, b: &Self::Matrix) -> Self::Matrix;
 
+    /// `decay·mean + share·new`, in the place of the mean.
+    fn follow(&self, mean: &mut Self::Matrix, decay: f64, share: f64, new: &Self::Matrix) {
+        *mean = self.added(self.scaled(mean.clone(), decay), share, new);
+    }
+
+    /// The product with a square matrix from the side that has as many rows.
+    fn applied(&self, square: &Self::Matrix, to: &Self::Matrix, side: Side) -> Self::Matrix {
+        match side {
+            Side::Rows => self.product(square, to),
+            Side::Cols => self.product(to, square),
+        }
+    }
+
     /// `a/max(|a|·safety, floor)`, with the Frobenius norm, which does not overflow for finite numbers.
     fn normalized(&self, a: Self::Matrix, safety: f64, floor: f64) -> Self::Matrix;
 
@@ -109,6 +122,16 @@ pub(crate) trait Algebra {
         matrices: &[&Self::Matrix],
         work: impl FnOnce(Vec<Dense<V>>) -> Option<Vec<Dense<V>>>,
     ) -> Option<Vec<Self::Matrix>>;
+
+    /// [`on_host`](Self::on_host), of one matrix.
+    fn one_on_host<V: Entry>(
+        &self,
+        matrix: &Self::Matrix,
+        work: impl FnOnce(&Dense<V>) -> Option<Dense<V>>,
+    ) -> Option<Self::Matrix> {
+        let found = self.on_host::<V>(&[matrix], |found| Some(vec![work(&found[0])?]));
+        found?.pop()
+    }
 }
 
 /// What is done with one matrix, and with its part of the state.

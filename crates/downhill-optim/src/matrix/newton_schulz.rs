@@ -113,10 +113,7 @@ impl NewtonSchulz {
             });
         }
         let turn = algebra.scaled(turn.expect("at least one step"), self.scale);
-        match side {
-            Side::Rows => algebra.product(&turn, &x),
-            Side::Cols => algebra.product(&x, &turn),
-        }
+        algebra.applied(&turn, &x, side)
     }
 
     fn by_products<A: Algebra>(&self, algebra: &A, mut x: A::Matrix, side: Side) -> A::Matrix {
@@ -130,10 +127,7 @@ impl NewtonSchulz {
             };
             let [a, b, c] = [a, b, c].map(|factor| factor * scale);
             let m = algebra.combined(a, (b, &gram), (c, &square));
-            x = match side {
-                Side::Rows => algebra.product(&m, &x),
-                Side::Cols => algebra.product(&x, &m),
-            };
+            x = algebra.applied(&m, &x, side);
         }
         x
     }
@@ -144,10 +138,7 @@ impl NewtonSchulz {
             let gram = algebra.rounded(algebra.gram(&x, side));
             let square = algebra.symmetric(&gram, &gram);
             let m = algebra.rounded(algebra.combined(0.0, (b, &gram), (c, &square)));
-            let moved = match side {
-                Side::Rows => algebra.product(&m, &x),
-                Side::Cols => algebra.product(&x, &m),
-            };
+            let moved = algebra.applied(&m, &x, side);
             x = algebra.rounded(algebra.added(moved, a, &x));
         }
         algebra.scaled(x, self.scale)

@@ -3,7 +3,7 @@ use downhill_rule::{Clock, Rule};
 use crate::Adam;
 use crate::decay::Decay;
 use crate::declare::matrix_optimizer;
-use crate::matrix::{Algebra, Blocks, Dense, Entry, Held, Method, Moment, Side, eigen, in_precision};
+use crate::matrix::{Algebra, Blocks, Entry, Held, Method, Moment, Side, eigenvectors, in_precision};
 
 matrix_optimizer! {
     /// GaLore: [`Adam`](crate::Adam) of a projection of the gradient to few dimensions.
@@ -65,12 +65,7 @@ impl GaLore {
     fn projection<V: Entry, A: Algebra>(
         &self, algebra: &A, gram: &A::Matrix, rank: usize, first: bool,
     ) -> Option<A::Matrix> {
-        let found = algebra.on_host::<V>(&[gram], |found| {
-            let vectors = eigen(&found[0]).map(|(_, vectors)| vectors);
-            let unit = || first.then(|| Dense::unit(found[0].rows));
-            Some(vec![vectors.or_else(unit)?.first_columns(rank)])
-        });
-        found.map(|mut found| found.remove(0))
+        algebra.one_on_host::<V>(gram, |gram| Some(eigenvectors(gram, first)?.first_columns(rank)))
     }
 }
 

@@ -102,20 +102,20 @@ impl Method for PsgdKron {
             let start = self.precond_init_scale.sqrt();
             for factor in &mut *factors {
                 let [len, cols] = algebra.size(factor);
-                let first = algebra.on_host::<f64>(&[factor], |_| {
+                let first = algebra.one_on_host::<f64>(factor, |_| {
                     let mut first = match cols {
                         1 => Dense { values: vec![1.0; len], rows: len, cols },
                         _ => Dense::unit(len),
                     };
                     first.map(|value| value * start);
-                    Some(vec![first])
+                    Some(first)
                 });
-                if let Some(mut first) = first {
-                    *factor = first.remove(0);
+                if let Some(first) = first {
+                    *factor = first;
                 }
             }
         }
-        momentum[0] = algebra.added(algebra.scaled(momentum[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
+        algebra.follow(&mut momentum[0], self.beta_1, 1.0 - self.beta_1, &grad);
         let mean = algebra.scaled(momentum[0].clone(), bias_correction(self.beta_1, moment.t as f64).recip());
         let [counter, updates] = moment.counted[..] else { unreachable!("as many as are named") };
         if counter == 0.0 {

@@ -167,7 +167,7 @@ impl Method for Shampoo {
         let own = 1 + usize::from(self.grafting.has_state());
         let (own, factors) = state.split_at_mut(own);
         let sides = if factors.len() == 2 { &[Side::Cols][..] } else { &[Side::Rows, Side::Cols] };
-        own[0] = algebra.added(algebra.scaled(own[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
+        algebra.follow(&mut own[0], self.beta_1, 1.0 - self.beta_1, &grad);
         let mean = algebra.scaled(own[0].clone(), bias_correction(self.beta_1, t as f64).recip());
         let grafted = match self.grafting.has_state() {
             true => {
@@ -180,8 +180,7 @@ impl Method for Shampoo {
             beta_2 => (1.0 - beta_2, bias_correction(beta_2, t as f64).recip()),
         };
         for (pair, side) in factors.chunks_mut(2).zip(sides) {
-            let before = algebra.scaled(pair[0].clone(), self.beta_2);
-            pair[0] = algebra.added(before, share, &algebra.gram(&grad, *side));
+            algebra.follow(&mut pair[0], self.beta_2, share, &algebra.gram(&grad, *side));
         }
         let start = self.start();
         if t < start {
@@ -199,10 +198,7 @@ impl Method for Shampoo {
             }
         }
         let inverses = factors.chunks(2).map(|pair| &pair[1]);
-        let direction = sides.iter().zip(inverses).fold(mean, |mean, (side, inverse)| match side {
-            Side::Rows => algebra.product(inverse, &mean),
-            Side::Cols => algebra.product(&mean, inverse),
-        });
+        let direction = sides.iter().zip(inverses).fold(mean, |mean, (side, inverse)| algebra.applied(inverse, &mean, *side));
         match self.grafting {
             Grafting::None => direction,
             _ => algebra.as_long_as(direction, &grafted, 1e-16),
@@ -215,12 +211,10 @@ impl Shampoo {
     fn rooted<V: Entry, A: Algebra>(
         &self, algebra: &A, factor: &A::Matrix, scale: f64, exponent: f64, first: bool,
     ) -> Option<A::Matrix> {
-        let rooted = algebra.on_host::<V>(&[factor], |mut found| {
-            let factor = found.remove(0);
-            let unit = first.then(|| Dense::unit(factor.rows));
-            Some(vec![self.root(factor, scale, exponent).or(unit)?])
-        });
-        rooted.map(|mut rooted| rooted.remove(0))
+        algebra.one_on_host::<V>(factor, |factor| {
+            let unit = || first.then(|| Dense::unit(factor.rows));
+            self.root(factor.clone(), scale, exponent).or_else(unit)
+        })
     }
 }
 

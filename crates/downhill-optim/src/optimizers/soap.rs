@@ -77,7 +77,7 @@ impl Method for Soap {
             return grad;
         }
         let (m, v) = own.split_at_mut(1);
-        m[0] = algebra.added(algebra.scaled(m[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
+        algebra.follow(&mut m[0], self.beta_1, 1.0 - self.beta_1, &grad);
         let rotated = bases.rotated(algebra, grad.clone());
         let mean = bases.rotated(algebra, m[0].clone());
         let adapted = Adapted { beta_2: self.beta_2, epsilon: self.epsilon };

@@ -74,7 +74,7 @@ impl Method for SPlus {
         let size = algebra.size(&grad);
         let (own, rest) = state.split_at_mut(1);
         let mut bases = Bases::new(size, self.max_precond_dim, rest);
-        own[0] = algebra.added(algebra.scaled(own[0].clone(), self.beta_1), 1.0 - self.beta_1, &grad);
+        algebra.follow(&mut own[0], self.beta_1, 1.0 - self.beta_1, &grad);
         let mean = own[0].clone();
         let signs = |matrix| computed::<Signs, A>(algebra, (), matrix, &grad, &mut []);
         let direction = match t {
