@@ -23,13 +23,16 @@ struct Args {
     /// Repetitions.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// Rows and columns, as 1024x1024.
+    /// Rows and columns, as 1024x1024; the matrices of a model are a sum, as 16*256x256+4*256x1024.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "512x512,1024x1024,4096x1024"
+        default_value = "512x512,1024x1024,4096x1024,16*256x256+4*256x1024+4*1024x256"
     )]
     shapes: Vec<String>,
+    /// Not these: bases of long sides take minutes.
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
     /// JSON lines instead of a table.
     #[arg(long)]
     json: bool,
@@ -40,7 +43,7 @@ struct Args {
 
 #[derive(Serialize)]
 struct Row {
-    shape: [usize; 2],
+    shapes: String,
     what: String,
     /// Milliseconds per step.
     ms: f64,
@@ -65,25 +68,28 @@ const OPTIMIZERS: [(&str, usize); 6] = [
 
 #[derive(Module, Debug)]
 struct Layer {
-    weight: Param<Tensor<2>>,
+    weights: Vec<Param<Tensor<2>>>,
 }
 
 struct Steps {
     optimizer: ModuleOptimizer,
     layer: Option<Layer>,
-    grads: Vec<Tensor<2>>,
+    /// Of each step, and each weight.
+    grads: Vec<Vec<Tensor<2>>>,
 }
 
 impl Steps {
-    fn new(config: &str, steps: usize, shape: [usize; 2], device: &Device) -> Self {
+    fn new(config: &str, steps: usize, shapes: &[[usize; 2]], device: &Device) -> Self {
         let config = OptimizerConfig::from_json(config).expect("a configuration of this library");
-        let random = |device| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
-        let autodiff = device.clone().autodiff();
-        let weight = random(&autodiff);
+        let random = |device: &Device| -> Vec<Tensor<2>> {
+            let normal = |shape| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
+            shapes.iter().copied().map(normal).collect()
+        };
+        let weights = random(&device.clone().autodiff()).into_iter();
         Self {
             optimizer: config.try_init().expect("checked"),
             layer: Some(Layer {
-                weight: Param::from_tensor(weight),
+                weights: weights.map(Param::from_tensor).collect(),
             }),
             grads: (0..steps).map(|_| random(device)).collect(),
         }
@@ -94,7 +100,9 @@ impl Steps {
         let mut layer = self.layer.take().expect("put back after each round");
         let grads = self.grads.iter().map(|grad| {
             let mut grads = GradientsParams::new();
-            grads.register(layer.weight.id, grad.clone());
+            for (weight, grad) in layer.weights.iter().zip(grad) {
+                grads.register(weight.id, grad.clone());
+            }
             grads
         });
         let grads: Vec<_> = grads.collect();
@@ -176,14 +184,25 @@ impl Products {
     }
 }
 
-fn measure(shape: [usize; 2], rounds: usize) -> Vec<Row> {
+/// An optimizer's name.
+fn name(config: &str) -> String {
+    let config = OptimizerConfig::from_json(config).expect("checked");
+    config.name().to_string()
+}
+
+fn measure(text: &str, shapes: &[[usize; 2]], args: &Args) -> Vec<Row> {
     let device = Device::flex();
-    let mut products = Products::new(shape);
-    let mut subjects: Vec<_> = OPTIMIZERS
+    let mut products: Vec<_> = shapes.iter().copied().map(Products::new).collect();
+    let optimizers = OPTIMIZERS
         .iter()
-        .map(|(config, steps)| Steps::new(config, *steps, shape, &device))
+        .filter(|(config, _)| !args.without.contains(&name(config)));
+    let optimizers: Vec<_> = optimizers.collect();
+    let mut subjects: Vec<_> = optimizers
+        .iter()
+        .map(|(config, steps)| Steps::new(config, *steps, shapes, &device))
         .collect();
-    let mut of_products = || Ok::<_, core::convert::Infallible>(products.time());
+    let mut of_products =
+        || Ok::<_, core::convert::Infallible>(products.iter_mut().map(Products::time).sum());
     let mut of_subjects: Vec<_> = subjects
         .iter_mut()
         .map(|subject| || Ok(subject.time()))
@@ -194,14 +213,11 @@ fn measure(shape: [usize; 2], rounds: usize) -> Vec<Row> {
             .iter_mut()
             .map(|time| time as &mut dyn FnMut() -> Result<f64, _>),
     );
-    let Ok(times) = interleaved(&mut timed, rounds, &mut |_| ());
-    let names = OPTIMIZERS.iter().map(|(config, _)| {
-        let config = OptimizerConfig::from_json(config).expect("checked");
-        config.name().to_string()
-    });
+    let Ok(times) = interleaved(&mut timed, args.rounds, &mut |_| ());
+    let names = optimizers.iter().map(|(config, _)| name(config));
     let names = core::iter::once("muon's products".to_string()).chain(names);
     let rows = names.zip(&times).map(|(what, seconds)| Row {
-        shape,
+        shapes: text.to_string(),
         what,
         ms: seconds * 1e3,
         products: seconds / times[0],
@@ -210,19 +226,28 @@ fn measure(shape: [usize; 2], rounds: usize) -> Vec<Row> {
     rows.collect()
 }
 
+/// The shapes of a sum.
+fn shapes(text: &str) -> Option<Vec<[usize; 2]>> {
+    let mut shapes = Vec::new();
+    for term in text.split('+') {
+        let (count, shape) = term.split_once('*').unwrap_or(("1", term));
+        let (rows, cols) = shape.split_once('x')?;
+        let sides = [rows.parse().ok()?, cols.parse().ok()?];
+        let count = count.parse().ok().filter(|_| !sides.contains(&0))?;
+        shapes.extend(core::iter::repeat_n(sides, count));
+    }
+    Some(shapes)
+}
+
 fn main() {
     let args = Args::parse();
     let mut rows = Vec::new();
     for text in &args.shapes {
-        let shape = text.split_once('x').and_then(|(rows, cols)| {
-            let sides = [rows.parse().ok()?, cols.parse().ok()?];
-            (sides[0] > 0 && sides[1] > 0).then_some(sides)
-        });
-        let Some(shape) = shape else {
+        let Some(shapes) = shapes(text) else {
             eprintln!("error: a shape is two numbers, as 1024x1024, and not `{text}`");
             std::process::exit(2);
         };
-        rows.extend(measure(shape, args.rounds));
+        rows.extend(measure(text, &shapes, &args));
     }
     if args.json {
         for row in &rows {
@@ -241,7 +266,7 @@ fn main() {
     ]);
     for row in &rows {
         table.add_row([
-            format!("{} × {}", row.shape[0], row.shape[1]),
+            row.shapes.replace('x', " × ").replace('+', " + "),
             row.what.clone(),
             format!("{:.2}", row.ms),
             format!("{:.2}", row.products),

@@ -1,4 +1,38 @@
-#![doc = include_str!("../README.md")]
+//! Optimizers and learning-rate schedules for the [Burn](https://burn.dev) deep-learning framework.
+//!
+//! ```
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::optim::GradientsParams;
+//! use burn::tensor::{Device, Tensor};
+//! use downhill::optim::NAdamConfig;
+//!
+//! let device = Device::default().autodiff();
+//! let mut model: Linear = LinearConfig::new(2, 1).init(&device);
+//! let mut optim = NAdamConfig::new().with_weight_decay(1e-4).init();
+//!
+//! let x = Tensor::<2>::ones([8, 2], &device);
+//! let loss = model.forward(x).square().mean();
+//! let grads = GradientsParams::from_grads(loss.backward(), &model);
+//! model = optim.step(2e-3, model, grads); // learning rate, model, gradients
+//! ```
+//!
+//! | module | |
+//! |---|---|
+//! | [`optim`] | optimizers, from [`Sgd`](optim::SgdConfig) and [`AdamW`](optim::AdamWConfig) to [`Muon`](optim::MuonConfig) and [`Soap`](optim::SoapConfig); [by name](optim::OptimizerConfig) |
+//! | [`schedule`] | learning rates as pure functions of the step: [`ScheduleConfig`](schedule::ScheduleConfig) |
+//! | [`train`] | what surrounds a step: [`Driver`](train::Driver), [`DriverConfig`](train::DriverConfig), [checkpoints](train::checkpoint) |
+//! | [`rule`] | the language that optimizers are written in, and [a rule of your own](rule::Rule) |
+//! | `problems` | models and data to train on, with the feature of this name |
+//!
+//! The [book](https://github.com/downhill-rs/downhill/blob/main/docs/book/src/SUMMARY.md) has a longer beginning, what
+//! changes for those who [come from burn-optim](https://github.com/downhill-rs/downhill/blob/main/docs/book/src/from-burn-optim.md)
+//! or [from PyTorch](https://github.com/downhill-rs/downhill/blob/main/docs/book/src/from-pytorch.md), and what runs
+//! how on which [backend](https://github.com/downhill-rs/downhill/blob/main/docs/book/src/backends.md).
+//!
+//! # Feature flags
+//!
+//! `flex` (default), `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm` and `cpu` are Burn's backends. `learner`
+//! has the driver behind burn-train's `SupervisedTraining`, `tui` its terminal interface, `problems` models and data.
 #![forbid(unsafe_code)]
 
 pub use downhill_optim as optim;
@@ -7,3 +41,25 @@ pub use downhill_problems as problems;
 pub use downhill_rule as rule;
 pub use downhill_schedule as schedule;
 pub use downhill_train as train;
+
+/// The code on the pages of the repository runs with the tests.
+#[cfg(doctest)]
+mod pages {
+    macro_rules! pages {
+        ($($name:ident: $path:literal;)*) => {
+            $(#[doc = include_str!($path)] mod $name {})*
+        };
+    }
+
+    pages! {
+        readme: "../README.md";
+        getting_started: "../docs/book/src/getting-started.md";
+        from_pytorch: "../docs/book/src/from-pytorch.md";
+        optimizers: "../docs/book/src/optimizers.md";
+        schedules: "../docs/book/src/schedules.md";
+        driver: "../docs/book/src/driver.md";
+        configuration: "../docs/book/src/configuration.md";
+        burn_train: "../docs/book/src/burn-train.md";
+        own_rule: "../docs/book/src/own-rule.md";
+    }
+}

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::{LossMetric, NumericEntry};
 use burn::train::{InferenceStep, LearningResult, SupervisedTraining, TrainStep};
-use downhill::optim::{AdamWConfig, ScheduleFreeAdamWConfig, SgdConfig};
+use downhill::optim::{AdamWConfig, MuonConfig, ScheduleFreeAdamWConfig, SgdConfig};
 use downhill::schedule::{
     CosineConfig, PlateauScheduler, ReduceOnPlateauConfig, ThresholdMode, percent,
 };
@@ -206,6 +206,20 @@ fn burn_train_makes_the_updates_of_a_loop_of_ones_own() {
     assert_eq!(rates(&trained.reports), rates(&expected.reports));
     assert_eq!(norms(&trained.reports), norms(&expected.reports));
     assert_ne!(trained.averages, trained.params);
+}
+
+/// Matrices are turned there too, and what is none is stepped by the fallback.
+#[test]
+fn parameters_go_to_muon_and_to_its_fallback() {
+    let muon = |fallback_rate| {
+        let config = MuonConfig::new().with_no_matrix(["output"].into());
+        Driver::builder(config.with_fallback_rate(fallback_rate).init(), 1e-2)
+    };
+    let run = Run::new("matrices", 1);
+    let expected = by_hand(muon(0.3), &run.batches, 1);
+    let trained = run.train(muon(0.3));
+    assert_eq!(trained.params, expected.params);
+    assert_ne!(by_hand(muon(0.6), &run.batches, 1).params, expected.params);
 }
 
 #[test]

@@ -128,12 +128,13 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
 
 /// Settings that have a test of their own: the kinds of weight decay, what only acts where a direction can disagree
 /// with its gradient, what is of several tensors or of certain shapes and paths, the precision and the unit of what
-/// comes between, what shows in the state alone, and clipping, which is Burn's.
+/// comes between, what shows in the state alone, clipping, which is Burn's, and the rate, which is the schedule's.
 pub const APART: &[&str] = &[
     "cautious",
     "weight_decay_kind",
     "peak_learning_rate",
     "grad_clipping",
+    "learning_rate",
     "layer_wise",
     "no_matrix",
     "layout",

@@ -9,9 +9,11 @@ mod common;
 mod accumulation;
 mod averages;
 mod binding;
+mod changes;
 mod clipping;
 #[cfg(feature = "flex")]
 mod concurrency;
+mod config;
 mod driven;
 mod evaluated;
 mod groups;

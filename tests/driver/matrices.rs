@@ -252,3 +252,47 @@ fn a_schedule_drives_whoever_has_the_number() {
     }
     assert_eq!(driven.values(), other.values());
 }
+
+/// A gradient whose products are not finite leaves the last basis, and the report says so.
+#[test]
+fn failed_decompositions_are_reported() {
+    for device in devices() {
+        let start = Everything::new(&device.device.clone().autodiff());
+        let soap = optim::SoapConfig::new().with_precondition_frequency(1);
+        let mut driver = Driver::builder(soap.init(), 0.01).bind(&start).unwrap();
+        let (model, report) = driver.step(start.clone(), grads_for(&start, 1).0).unwrap();
+        assert_eq!(report.failed_decompositions, 0, "{}", device.name);
+        let grads = huge(&model, grads_for(&model, 2).0);
+        let (model, report) = driver.step(model, grads).unwrap();
+        assert!(
+            report.failed_decompositions >= 3,
+            "{}: {report}",
+            device.name
+        );
+        let said = format!(", {} decompositions failed", report.failed_decompositions);
+        assert!(report.to_string().contains(&said), "{report}");
+        for (path, values) in numbers(&model) {
+            assert!(
+                values.iter().all(|value| value.is_finite()),
+                "{path} on {}",
+                device.name
+            );
+        }
+    }
+}
+
+/// The gradients, so large that their squares overflow.
+fn huge(model: &Everything, mut grads: GradientsParams) -> GradientsParams {
+    for id in [
+        model.conv.weight.id,
+        model.linear.weight.id,
+        model.head.weight.id,
+    ] {
+        if let Some(grad) = grads.remove::<2>(id) {
+            grads.register(id, grad * 1e30);
+        } else if let Some(grad) = grads.remove::<4>(id) {
+            grads.register(id, grad * 1e30);
+        }
+    }
+    grads
+}

@@ -9,6 +9,7 @@ mod golden;
 mod module;
 mod mutants;
 mod nan;
+mod pages;
 mod promises;
 mod settings;
 mod values;

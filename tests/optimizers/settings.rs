@@ -224,12 +224,12 @@ fn unknown_names_and_fields_suggest_the_nearest() {
         ),
         (json!({"name": "zzz"}), "there is no optimizer `zzz`"),
         (
-            json!({"name": "adam", "beta1": 0.9}),
-            "adam: there is no setting `beta1`; did you mean `beta_1`?",
+            json!({"name": "adam", "bet_1": 0.9}),
+            "adam: there is no setting `bet_1`; did you mean `beta_1`?",
         ),
         (
-            json!({"name": "sgd", "weightdecay": 0.1}),
-            "sgd: there is no setting `weightdecay`; did you mean `weight_decay`?",
+            json!({"name": "sgd", "weight_decey": 0.1}),
+            "sgd: there is no setting `weight_decey`; did you mean `weight_decay`?",
         ),
         (
             json!({"name": "adam", "beta_1": "high"}),
@@ -327,7 +327,7 @@ fn this_page_has_every_optimizer_in_its_table() {
             info.name, info.config, info.state, info.default_learning_rate, info.description
         );
     }
-    crate::generated("README.md", "optimizers", &table);
+    crate::generated("docs/book/src/optimizers.md", "optimizers", &table);
 }
 
 /// A block of a language in a page.

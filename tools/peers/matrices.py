@@ -58,27 +58,40 @@ def subjects():
     )
 
 
+def shapes_of(text):
+    """Those of a sum, as 16*256x256+4*256x1024."""
+    for term in text.split("+"):
+        count, _, shape = term.rpartition("*")
+        for _ in range(int(count or 1)):
+            yield [int(side) for side in shape.split("x")]
+
+
 class Subject:
-    def __init__(self, kind, options, steps, iteration, shape):
-        self.parameter = torch.nn.Parameter(torch.randn(shape))
-        self.optimizer = kind([self.parameter], lr=1e-3, **options)
-        self.gradients = [torch.randn(shape) for _ in range(steps)]
+    def __init__(self, kind, options, steps, iteration, shapes):
+        self.parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+        self.optimizer = kind(self.parameters, lr=1e-3, **options)
+        self.gradients = [
+            [torch.randn(shape) for shape in shapes] for _ in range(steps)
+        ]
         self.iteration = iteration
 
     def time(self):
         if self.iteration is not None:
             muon._zeropower_via_newtonschulz = self.iteration
         start = time.perf_counter()
-        for gradient in self.gradients:
-            self.parameter.grad = gradient
+        for gradients in self.gradients:
+            for parameter, gradient in zip(self.parameters, gradients):
+                parameter.grad = gradient
             self.optimizer.step()
         return (time.perf_counter() - start) / len(self.gradients)
 
 
-def measure(shape, rounds):
+def measure(text, rounds, without):
+    shapes = list(shapes_of(text))
     made = [
-        (name, Subject(kind, options, steps, iteration, shape))
+        (name, Subject(kind, options, steps, iteration, shapes))
         for name, kind, options, steps, iteration in subjects()
+        if name not in without
     ]
     times = {name: [] for name, _ in made}
     for at in range(rounds + 1):
@@ -87,22 +100,22 @@ def measure(shape, rounds):
             if at > 0:
                 times[name].append(seconds)
     for name, seconds in times.items():
-        yield {"shape": shape, "what": name, "ms": 1e3 * statistics.median(seconds)}
+        yield {"shapes": text, "what": name, "ms": 1e3 * statistics.median(seconds)}
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--shapes", default="512x512,1024x1024,4096x1024")
+    arguments.add_argument("--shapes", default="512x512,1024x1024,16*256x256+4*256x1024+4*1024x256")
+    arguments.add_argument("--without", default="", help="what is left out")
     arguments.add_argument("--rounds", type=int, default=15)
     arguments.add_argument("--json", action="store_true")
     arguments = arguments.parse_args()
     for text in arguments.shapes.split(","):
-        shape = [int(side) for side in text.split("x")]
-        for row in measure(shape, arguments.rounds):
+        for row in measure(text, arguments.rounds, arguments.without.split(",")):
             if arguments.json:
                 print(json.dumps(row), flush=True)
             else:
-                print(f"{text:>10}  {row['what']:28}  {row['ms']:9.2f} ms", flush=True)
+                print(f"{text:>12}  {row['what']:28}  {row['ms']:9.2f} ms", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, from_value};
 
 use crate::decay::{Shared, WeightDecayKind};
 use crate::declare::{OptimizerInfo, Preset, Programs, Scope};
+use crate::names;
 use crate::program::Program;
 use crate::settings::{
     ConfigError, Range, Setting, SettingKind, SettingType, Settings, check_range, nearest, to_json,
@@ -49,6 +50,9 @@ pub enum GradientClippingConfig {
 pub struct Config<R, P = R> {
     /// The rule with its settings.
     pub rule: R,
+    /// The learning rate to begin with, above 0, where nothing else says one: the rate of a step belongs to a
+    /// schedule, or to whoever makes the step. None is the optimizer's [default](OptimizerInfo::default_learning_rate).
+    pub learning_rate: Option<f64>,
     /// Weight decay, at least 0; 0 is none. Of the optimizers that have it.
     pub weight_decay: f64,
     /// What weight decay takes from a parameter.
@@ -65,6 +69,14 @@ pub struct Config<R, P = R> {
     preset: PhantomData<fn() -> P>,
 }
 
+const LEARNING_RATE: Setting = Setting {
+    name: "learning_rate",
+    doc: "The learning rate to begin with, where nothing else says one.",
+    kind: SettingKind::OptionalNumber,
+    range: Range::POSITIVE,
+    needs: None,
+    shown_with: "{}",
+};
 const WEIGHT_DECAY: Setting = Setting {
     name: "weight_decay",
     doc: "Weight decay; 0 is none.",
@@ -131,6 +143,7 @@ impl<P: Preset> Config<P::Rule, P> {
         let decay = P::ABOUT.decay;
         Self {
             rule: P::settings(),
+            learning_rate: None,
             weight_decay: decay.map_or(0.0, |decay| decay.default),
             weight_decay_kind: Self::default_kind(),
             peak_learning_rate: None,
@@ -191,7 +204,7 @@ impl<P: Preset> Config<P::Rule, P> {
         if Self::can_be_cautious() {
             settings.push(&CAUTIOUS);
         }
-        settings.push(&GRAD_CLIPPING);
+        settings.extend([&GRAD_CLIPPING, &LEARNING_RATE]);
         settings
     }
 
@@ -224,6 +237,13 @@ impl<P: Preset> Config<P::Rule, P> {
             }
         }
         text
+    }
+
+    /// Sets [`learning_rate`](Self::learning_rate).
+    #[must_use]
+    pub fn with_learning_rate(mut self, learning_rate: f64) -> Self {
+        self.learning_rate = Some(learning_rate);
+        self
     }
 
     /// Sets [`weight_decay`](Self::weight_decay).
@@ -306,6 +326,7 @@ impl<P: Preset> Config<P::Rule, P> {
                 return Err(Self::conflict(format!("`{name}` needs a `{needed}`")));
             }
         }
+        check_range(Self::NAME, &LEARNING_RATE, self.learning_rate)?;
         check_range(Self::NAME, &WEIGHT_DECAY, Some(self.weight_decay))?;
         if P::ABOUT.decay.is_none() && self.weight_decay != 0.0 {
             return Err(Self::conflict("it has no weight decay"));
@@ -353,9 +374,18 @@ impl<P: Preset> Config<P::Rule, P> {
         Ok(Trajectory::new(self.try_program()?, shape))
     }
 
-    /// The settings as JSON. A kind of decay that is the optimizer's own is left out, so that configurations
-    /// of before there was a choice are what they were.
+    /// All settings as JSON, with the learning rate if there is one.
     pub(crate) fn to_map(&self) -> Map<String, Value> {
+        let mut map = self.steps();
+        if let Some(rate) = self.learning_rate {
+            map.insert(LEARNING_RATE.name.to_string(), to_json(&rate));
+        }
+        map
+    }
+
+    /// The settings that a step depends on, as JSON. A kind of decay that is the optimizer's own is left out, so that configurations
+    /// of before there was a choice are what they were.
+    pub(crate) fn steps(&self) -> Map<String, Value> {
         let mut map = Map::new();
         for (index, setting) in P::Rule::SETTINGS.iter().enumerate() {
             map.insert(setting.name.to_string(), self.rule.get(index));
@@ -393,7 +423,7 @@ impl<P: Preset> Config<P::Rule, P> {
         let settings = Self::settings();
         let mut config = Self::new();
         let mut kind = None;
-        for (key, value) in map {
+        for (key, value) in names::of_settings(Self::NAME, &settings, map)? {
             let index = settings.iter().position(|setting| setting.name == key);
             let Some(index) = index else {
                 return Err(ConfigError::UnknownField {
@@ -414,6 +444,7 @@ impl<P: Preset> Config<P::Rule, P> {
                 "peak_learning_rate" => from_value(value).map(|x| config.peak_learning_rate = x),
                 "maximize" => from_value(value).map(|x| config.maximize = x),
                 "cautious" => from_value(value).map(|x| config.cautious = x),
+                "learning_rate" => from_value(value).map(|x| config.learning_rate = x),
                 _ => from_value(value).map(|x| config.grad_clipping = x),
             };
             read.map_err(wrong)?;
@@ -434,6 +465,7 @@ impl<R: Clone, P> Clone for Config<R, P> {
     fn clone(&self) -> Self {
         Self {
             rule: self.rule.clone(),
+            learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,
             weight_decay_kind: self.weight_decay_kind,
             peak_learning_rate: self.peak_learning_rate,

@@ -55,6 +55,7 @@ mod config;
 mod decay;
 mod declare;
 mod matrix;
+mod names;
 mod optimizers;
 mod pass;
 mod patterns;

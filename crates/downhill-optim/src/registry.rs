@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{Config, GradientClippingConfig};
 use crate::declare::{OptimizerInfo, Preset};
+use crate::names;
 use crate::optimizers::{LIST, SLIDES};
 use crate::program::Program;
 use crate::settings::{ConfigError, Setting, SettingKind, SettingType, Settings, nearest};
@@ -18,7 +19,9 @@ use crate::trajectory::Trajectory;
 /// once.
 ///
 /// In JSON it is an object with the optimizer's `name`; settings that are left out have their default, an
-/// unknown name or setting is an error that suggests the nearest one.
+/// unknown name or setting is an error that suggests the nearest one. Names are understood however they are
+/// spelled (`AdamW`, `beta1`), and as PyTorch, optax, timm and Transformers have them: `adamw_torch`, `lr`, `betas`,
+/// `eps`, `wd`. The defaults are always those of this library.
 ///
 /// ```
 /// use downhill_optim::{AdamConfig, OptimizerConfig};
@@ -43,6 +46,7 @@ pub(crate) trait AnyConfig: Send + Sync {
     fn settings(&self) -> Vec<&'static Setting>;
     fn inner(&self) -> Option<&OptimizerConfig>;
     fn to_map(&self) -> Map<String, Value>;
+    fn steps(&self) -> Map<String, Value>;
     fn grad_clipping(&self) -> Option<&GradientClippingConfig>;
     fn try_program(&self) -> Result<Program, ConfigError>;
 }
@@ -55,7 +59,7 @@ impl<P: Preset> AnyConfig for Config<P::Rule, P> {
         Self::NAME
     }
     fn learning_rate(&self) -> f64 {
-        P::ABOUT.default_learning_rate
+        self.learning_rate.unwrap_or(P::ABOUT.default_learning_rate)
     }
     fn settings(&self) -> Vec<&'static Setting> {
         Self::settings()
@@ -65,6 +69,9 @@ impl<P: Preset> AnyConfig for Config<P::Rule, P> {
     }
     fn to_map(&self) -> Map<String, Value> {
         self.to_map()
+    }
+    fn steps(&self) -> Map<String, Value> {
+        self.steps()
     }
     fn grad_clipping(&self) -> Option<&GradientClippingConfig> {
         self.grad_clipping.as_ref()
@@ -97,13 +104,29 @@ impl Entry {
         }
     }
 
-    fn by_name(name: &str) -> Result<Self, ConfigError> {
+    fn by_name(name: &str) -> Option<Self> {
         let mut entries = LIST.iter().chain(SLIDES);
-        let found = entries.find(|entry| entry.name == name).copied();
-        found.ok_or_else(|| ConfigError::UnknownName {
-            name: name.to_string(),
-            nearest: nearest(name, LIST.iter().chain(SLIDES).map(|entry| entry.name)),
-        })
+        entries.find(|entry| names::is(entry.name, name)).copied()
+    }
+
+    /// The optimizer of this name with these settings; the name may be that of another library.
+    fn make(name: &str, mut settings: Map<String, Value>) -> Result<OptimizerConfig, ConfigError> {
+        if let Some(entry) = Self::by_name(name) {
+            return (entry.from_map)(settings);
+        }
+        let other = names::of_optimizer(name);
+        let found = other.and_then(|(ours, belong)| Some((Self::by_name(ours)?, belong)));
+        let Some((entry, belong)) = found else {
+            let all = LIST.iter().chain(SLIDES).map(|entry| entry.name);
+            return Err(ConfigError::UnknownName {
+                name: name.to_string(),
+                nearest: nearest(name, all),
+            });
+        };
+        for (setting, value) in belong {
+            settings.entry(setting).or_insert(value);
+        }
+        (entry.from_map)(settings)
     }
 }
 
@@ -124,7 +147,7 @@ impl OptimizerConfig {
     ///
     /// Suggests the nearest name if there is none.
     pub fn by_name(name: &str) -> Result<Self, ConfigError> {
-        (Entry::by_name(name)?.from_map)(Map::new())
+        Entry::make(name, Map::new())
     }
 
     /// The name, as in JSON.
@@ -132,7 +155,7 @@ impl OptimizerConfig {
         self.0.name()
     }
 
-    /// The learning rate that its authors or PyTorch start from.
+    /// The learning rate to begin with: the one that is set, or the one that its authors or PyTorch start from.
     pub fn default_learning_rate(&self) -> f64 {
         self.0.learning_rate()
     }
@@ -185,7 +208,7 @@ impl OptimizerConfig {
             ));
         };
         match settings.remove("name") {
-            Some(Value::String(name)) => (Entry::by_name(&name)?.from_map)(settings),
+            Some(Value::String(name)) => Entry::make(&name, settings),
             Some(_) => Err(ConfigError::Json("`name` must be a string".to_string())),
             None => Err(ConfigError::Json(
                 "an optimizer needs a `name`, for example {\"name\": \"adam\"}".to_string(),

@@ -120,6 +120,7 @@ impl<W: Around> Wrapped<W> {
         let (inner, own) = clock.memory.split_at_mut(of_inner);
         let with = |memory| Clock {
             grad_scale: clock.grad_scale,
+            failures: clock.failures,
             ..Clock::new(clock.lr, clock.step, memory)
         };
         (with(inner), with(own))

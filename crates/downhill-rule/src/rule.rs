@@ -1,3 +1,5 @@
+use core::sync::atomic::AtomicU64;
+
 use crate::Value;
 
 /// How one element of a parameter moves: the whole of an optimizer, written once.
@@ -208,6 +210,9 @@ pub struct Clock<'a> {
     pub loss: Option<f64>,
     /// What is known of the whole model, for a rule that [looks](crate::Scope::Model) at it.
     pub known: Option<&'a [f64]>,
+    /// Counts what could not be computed in this step, such as the eigenvectors of a matrix, for which the last
+    /// result stands in; where somebody asks.
+    pub failures: Option<&'a AtomicU64>,
 }
 
 impl<'a> Clock<'a> {
@@ -221,6 +226,7 @@ impl<'a> Clock<'a> {
             weight_decay: 0.0,
             loss: None,
             known: None,
+            failures: None,
         }
     }
 

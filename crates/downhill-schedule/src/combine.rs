@@ -117,7 +117,7 @@ impl<L: Into<Length>> From<L> for Warmup {
 
 settings! {
     pub(crate) WarmupConfig, "warmup" {
-        aliases: &["constant_with_warmup", "linear_warmup", "warmup_constant_schedule"],
+        aliases: &["constant_with_warmup", "linear_warmup", "warmup_constant_schedule", "get_constant_schedule_with_warmup"],
         source: "Goyal et al. 2017, arXiv 1706.02677 (linear)",
         description: "rises to another schedule (constant, if left out), and goes on with it",
     }

@@ -8,7 +8,7 @@ use crate::combine::*;
 use crate::quantity::{Length, Value};
 use crate::registry::Any;
 use crate::scope::{Node, Scope};
-use crate::{ConstantConfig, ScheduleError, ScheduleInfo, Warmup};
+use crate::{ConstantConfig, CosineConfig, ScheduleError, ScheduleInfo, Warmup};
 
 /// The unit of a [`Schedule`]: a learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,17 @@ pub(crate) fn hash(settings: &impl ToString) -> u64 {
 /// # Ok::<(), downhill_schedule::ScheduleError>(())
 /// ```
 ///
-/// Names of PyTorch, optax and Transformers are understood too: `StepLR`, `cosine_with_restarts`.
+/// Names of PyTorch, optax and Transformers are understood too: `StepLR`, `cosine_with_restarts`. `warmup_cosine` and
+/// `warmup_linear` (or `get_cosine_schedule_with_warmup`) are a warmup with such a schedule after it, and `warmup`
+/// its length:
+///
+/// ```
+/// # use downhill_schedule::{CosineConfig, ScheduleConfig, percent};
+/// let short = ScheduleConfig::from_json(r#"{"name": "warmup_cosine", "warmup": 100, "floor": "1%"}"#)?;
+/// let long = CosineConfig::default().with_floor(percent(1.0)).schedule().warmup(100);
+/// assert_eq!(short, long);
+/// # Ok::<(), downhill_schedule::ScheduleError>(())
+/// ```
 ///
 /// # Depth
 ///
@@ -226,6 +236,20 @@ impl<U> CurveConfig<U> {
     /// The same value at every step.
     pub fn constant(value: impl Into<Value>) -> Self {
         ConstantConfig::new(value).into()
+    }
+
+    /// A warmup from 0 to `peak`, and half a cosine from there to 0: `steps` are those of both together.
+    ///
+    /// ```
+    /// use downhill_schedule::ScheduleConfig;
+    ///
+    /// let schedule = ScheduleConfig::warmup_cosine(1e-3, 100, 1_000).try_build()?;
+    /// assert_eq!([0, 100, 550, 1_000].map(|step| schedule.value(step)), [0.0, 1e-3, 5e-4, 0.0]);
+    /// # Ok::<(), downhill_schedule::ScheduleError>(())
+    /// ```
+    pub fn warmup_cosine(peak: impl Into<Value>, warmup: u64, steps: u64) -> Self {
+        let after = CosineConfig::new(peak, steps.saturating_sub(warmup));
+        Self::from(after).warmup(warmup)
     }
 
     /// A function of the step that is not in this library; `name` stands for it in messages, in
@@ -361,6 +385,16 @@ impl ScheduleConfig {
     /// [`try_build_for`](Self::try_build_for).
     pub fn try_build(&self) -> Result<Schedule, ScheduleError> {
         self.build_in(&Scope::new(None, None))
+    }
+
+    /// The schedule in which percentages of values refer to the rate `lr`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first setting that is wrong, or a percentage of a length: see
+    /// [`try_build_for`](Self::try_build_for).
+    pub fn try_build_at(&self, lr: f64) -> Result<Schedule, ScheduleError> {
+        self.build_in(&Scope::new(Some(lr), None))
     }
 
     /// The schedule of a training of `steps` steps, in which percentages of values refer to the rate

@@ -2,11 +2,10 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use downhill_setting::Range;
+use downhill_setting::{Range, plain};
 
 use crate::ScheduleError;
 use crate::curve::hash;
-use crate::registry::plain;
 use crate::scope::Scope;
 
 /// Whether a metric should fall or rise.

@@ -15,7 +15,7 @@ use crate::config::Shape;
 use crate::scope::{Node, Scope};
 use crate::shapes::*;
 use crate::{CurveConfig, ReduceOnPlateauConfig, ScheduleError, ScheduleInfo, slides};
-use downhill_setting::nearest;
+use downhill_setting::{nearest, plain};
 
 macro_rules! registry {
     ($($variant:ident($config:ty)),* $(,)?) => {
@@ -53,6 +53,9 @@ macro_rules! registry {
 
             /// The schedule of this name, with its default settings.
             pub fn by_name(name: &str) -> Result<Self, ScheduleError> {
+                if let Some(schedule) = after_warmup(name) {
+                    return Self::with_warmup(schedule, Map::new());
+                }
                 $(
                     if is_named(name, &<$config>::INFO) {
                         return Ok(Self::$variant(<$config>::default()));
@@ -66,7 +69,8 @@ macro_rules! registry {
                 let names = Self::all().into_iter().flat_map(|info| {
                     info.aliases.iter().copied().chain([info.name])
                 });
-                let names = names.chain([ReduceOnPlateauConfig::NAME]);
+                let after_warmup = WITH_WARMUP.iter().flat_map(|(_, names)| names.iter().copied());
+                let names = names.chain(after_warmup).chain([ReduceOnPlateauConfig::NAME]);
                 Err(ScheduleError::UnknownName {
                     name: name.to_owned(),
                     nearest: nearest(name, names).map(ToString::to_string),
@@ -149,10 +153,32 @@ registry! {
     SlidesRestarts(slides::RestartsConfig),
 }
 
-/// A name without what differs between conventions: `CosineAnnealingLR`, `cosine_annealing_lr`.
-pub(crate) fn plain(name: &str) -> String {
-    let name = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
-    name.flat_map(char::to_lowercase).collect()
+/// Names for a schedule after a warmup.
+const WITH_WARMUP: [(&str, &[&str]); 2] = [
+    (
+        CosineConfig::INFO.name,
+        &[
+            "warmup_cosine",
+            "cosine_with_warmup",
+            "get_cosine_schedule_with_warmup",
+            "warmup_cosine_decay_schedule",
+        ],
+    ),
+    (
+        LinearConfig::INFO.name,
+        &[
+            "warmup_linear",
+            "linear_with_warmup",
+            "get_linear_schedule_with_warmup",
+        ],
+    ),
+];
+
+/// The schedule that comes after the warmup, if it is a name for both.
+fn after_warmup(name: &str) -> Option<&'static str> {
+    let is = |other: &&str| plain(other) == plain(name);
+    let found = WITH_WARMUP.iter().find(|(_, names)| names.iter().any(is));
+    found.map(|(schedule, _)| *schedule)
 }
 
 fn is_named(name: &str, info: &ScheduleInfo) -> bool {
@@ -182,12 +208,35 @@ impl Any {
             return Err(json("a schedule is an object with a `name`"));
         };
         match settings.remove("name") {
-            Some(Value::String(name)) => Self::from_settings(&name, settings),
+            Some(Value::String(name)) => match after_warmup(&name) {
+                Some(schedule) => Self::with_warmup(schedule, settings),
+                None => Self::from_settings(&name, settings),
+            },
             Some(_) => Err(json("`name` must be a string")),
             None => Err(json(
                 "a schedule needs a `name`, for example {\"name\": \"cosine\"}",
             )),
         }
+    }
+
+    /// A schedule with these settings after a warmup, whose length is among them.
+    fn with_warmup(
+        schedule: &str,
+        mut settings: Map<String, Value>,
+    ) -> Result<Self, ScheduleError> {
+        let lengths = ["warmup", "warmup_steps", "num_warmup_steps"];
+        let mut warmup = Map::new();
+        for length in lengths.into_iter().filter_map(|name| settings.remove(name)) {
+            if warmup.insert("steps".to_string(), length).is_some() {
+                return Err(ScheduleError::Json(format!(
+                    "the length of a warmup is one of `{}`",
+                    lengths.join("`, `")
+                )));
+            }
+        }
+        settings.insert("name".to_string(), schedule.into());
+        warmup.insert("schedule".to_string(), Value::Object(settings));
+        Self::from_settings(WarmupConfig::INFO.name, warmup)
     }
 }
 

@@ -19,6 +19,18 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
+/// A name without what differs between conventions: `CosineAnnealingLR`, `cosine_annealing_lr`.
+///
+/// ```
+/// use downhill_setting::plain;
+///
+/// assert_eq!(plain("CosineAnnealingLR"), plain("cosine_annealing_lr"));
+/// ```
+pub fn plain(name: &str) -> String {
+    let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | ' '));
+    letters.flat_map(char::to_lowercase).collect()
+}
+
 /// What a number may be.
 #[derive(Clone, Copy)]
 pub struct Range {

@@ -26,19 +26,33 @@ use crate::{ParamPath, Rejected};
 /// statistics are averaged too (timm does so, torch copies them); integers and booleans are the
 /// model's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Averaging {
     kind: Kind,
+    #[serde(default = "one")]
     every: u64,
+    #[serde(default)]
     start: u64,
+    #[serde(default = "yes")]
     average_buffers: bool,
 }
 
+fn one() -> u64 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Kind {
     Ema {
         decay: f64,
+        #[serde(default = "yes")]
         bias_correction: bool,
+        #[serde(default)]
         warmup: bool,
     },
     Mean,
@@ -71,9 +85,9 @@ impl Averaging {
     fn of(kind: Kind) -> Self {
         Self {
             kind,
-            every: 1,
+            every: one(),
             start: 0,
-            average_buffers: true,
+            average_buffers: yes(),
         }
     }
 

@@ -3,8 +3,8 @@ use burn::optim::GradientsParams;
 /// How gradients of several micro-batches become one update.
 ///
 /// The window's length counts micro-batches; schedules count updates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Accumulation {
     /// Their mean, weighted by the [samples](MicroBatch::with_samples) where these are given: micro-batches

@@ -8,7 +8,7 @@ use downhill_optim::drive::Probed;
 use downhill_optim::{Identity, RuleOptimizer};
 
 use crate::driven::{DrivenNumber, DrivenSettings};
-use crate::groups::{Group, GroupRate};
+use crate::groups::{Group, GroupRate, GroupSettings};
 use crate::params::{Found, ParamInfo};
 use crate::{BindError, ParamPath};
 
@@ -38,6 +38,8 @@ pub(crate) struct Bound {
     /// What a schedule drives of its optimizer.
     pub driven: Vec<DrivenNumber>,
     pub frozen: bool,
+    /// Whether it was frozen or thawed against what its groups say.
+    pub by_hand: Option<bool>,
     /// Its optimizer, if that is of this library.
     pub optimizer: Option<RuleOptimizer>,
     pub identity: Option<Identity>,
@@ -50,23 +52,17 @@ impl Bound {
         groups: &[&Group],
         probed: Option<Probed>,
         driven: &DrivenSettings,
+        settings: &[GroupSettings],
         identity: Option<&Identity>,
     ) -> Result<Self, BindError> {
         let optimizer = fitting(&found.info.path, probed)?;
         let frozen = groups.iter().any(|group| group.frozen);
-        let driven = match found.info.trainable && !frozen {
-            true => driven.of_parameter(
-                groups.iter().map(|group| &group.driven),
-                optimizer.as_ref(),
-                &found.info.path,
-            )?,
-            false => Vec::new(),
-        };
-        Ok(Self {
+        let mut bound = Self {
             groups: groups.iter().map(|group| group.name.clone()).collect(),
             rate: groups.iter().find_map(|group| group.rate.clone()),
-            driven,
+            driven: Vec::new(),
             frozen,
+            by_hand: None,
             identity: match (found.info.trainable, &optimizer) {
                 (false, _) => None,
                 (true, Some(optimizer)) => optimizer.identity().cloned(),
@@ -74,7 +70,34 @@ impl Bound {
             },
             optimizer,
             found,
-        })
+        };
+        bound.set_frozen(frozen, driven, settings)?;
+        Ok(bound)
+    }
+
+    /// Freezes it, or lets it be trained: then the driven numbers are its groups', or else those of all.
+    pub fn set_frozen(
+        &mut self,
+        frozen: bool,
+        driven: &DrivenSettings,
+        settings: &[GroupSettings],
+    ) -> Result<(), BindError> {
+        let own = settings
+            .iter()
+            .filter(|group| self.groups.contains(&group.name));
+        let driven = match self.info().trainable && !frozen {
+            true => driven.of_parameter(
+                own.clone().map(|group| &group.driven),
+                self.optimizer.as_ref(),
+                &self.info().path,
+            )?,
+            false => Vec::new(),
+        };
+        let by_groups = own.clone().any(|group| group.frozen);
+        self.by_hand = (frozen != by_groups).then_some(frozen);
+        self.frozen = frozen;
+        self.driven = driven;
+        Ok(())
     }
 
     pub fn id(&self) -> ParamId {

@@ -2,7 +2,7 @@ use core::fmt;
 
 use downhill_optim::drive::{Measure, Squares};
 use downhill_setting::Range;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Setting;
 use crate::gradients::{self, Change, Seen, device_coefficient};
@@ -21,8 +21,8 @@ use crate::setting::{OutOfRange, in_range};
 /// let warm = Clipping::global_norm(LinearConfig::new(10.0, 1.0, 500).try_build()?);
 /// # Ok::<(), downhill_schedule::ScheduleError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Clipping {
     /// See [`Clipping::global_norm`].
@@ -45,8 +45,14 @@ pub enum Clipping {
         /// Largest share of the parameter's norm, above 0.
         ratio: Setting,
         /// Floor under the parameter's norm, above 0.
+        #[serde(default = "floor")]
         epsilon: f64,
     },
+}
+
+/// Of [`Clipping::adaptive`].
+fn floor() -> f64 {
+    1e-3
 }
 
 impl Clipping {
@@ -95,7 +101,7 @@ impl Clipping {
     pub fn adaptive(ratio: impl Into<Setting>) -> Self {
         Self::Adaptive {
             ratio: ratio.into(),
-            epsilon: 1e-3,
+            epsilon: floor(),
         }
     }
 
@@ -141,8 +147,8 @@ impl fmt::Display for Clipping {
 ///
 /// All but `Ignore` have to know the gradients' norm, which on a GPU means to wait for it once in every
 /// update; on the CPU it is a pass over the gradients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum NonFinite {
     /// The step is an error that names the parameters, and hands model and gradients back.

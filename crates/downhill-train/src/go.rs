@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use downhill_optim::drive::{
-    Directive, Directives, Driven, ModelState, ToldOfModel, directed, looking,
+    Directive, Directives, Driven, Failures, ModelState, ToldOfModel, directed, looking,
 };
 
 use crate::gradients;
@@ -14,6 +14,8 @@ use crate::gradients;
 pub(crate) struct Go<M> {
     /// Of the parameters whose optimizers are told something, and what.
     pub told: (GradientsParams, Directives),
+    /// Counts what those optimizers cannot compute.
+    pub failures: Failures,
     /// Of the others, which are stepped by themselves: whatever their optimizers wait for, nothing is in force
     /// meanwhile that could reach a step of somebody else on this thread.
     pub others: GradientsParams,
@@ -39,6 +41,8 @@ pub(crate) struct Made<M> {
     pub before: Option<Box<M>>,
     /// What is kept of the model from now on.
     pub of_model: Vec<ModelState>,
+    /// How much could not be computed.
+    pub failures: u64,
 }
 
 impl<M: Module> Go<M> {
@@ -83,8 +87,12 @@ impl<M: Module> Go<M> {
         if !self.others.is_empty() {
             what = step(what, self.others);
         }
-        let before = self.before;
-        (what, Made { before, of_model })
+        let made = Made {
+            before: self.before,
+            of_model,
+            failures: self.failures.count(),
+        };
+        (what, made)
     }
 }
 

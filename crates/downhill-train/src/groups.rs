@@ -164,8 +164,8 @@ pub(crate) struct GroupSettings {
     learning_rate: Option<Setting>,
     weight_decay: Option<Setting>,
     momentum: Option<Setting>,
-    driven: DrivenSettings,
-    frozen: bool,
+    pub driven: DrivenSettings,
+    pub frozen: bool,
 }
 
 impl fmt::Debug for Group {
@@ -339,6 +339,14 @@ pub enum GroupError {
         /// The group's name.
         group: Arc<str>,
         /// What it chooses.
+        select: String,
+        /// The paths that there are.
+        paths: Vec<ParamPath>,
+    },
+    /// Nobody is chosen.
+    #[error("{select} chooses no parameter; the parameters are {}", crate::report::listed(paths.iter()))]
+    NoneChosen {
+        /// What chooses.
         select: String,
         /// The paths that there are.
         paths: Vec<ParamPath>,

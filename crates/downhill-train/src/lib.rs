@@ -19,8 +19,10 @@
 mod average;
 mod batch;
 mod bound;
+mod change;
 pub mod checkpoint;
 mod clipping;
+mod config;
 mod driven;
 mod driver;
 mod error;
@@ -46,6 +48,7 @@ mod update;
 pub use average::{Averaging, PolyakError, polyak_update};
 pub use batch::{Accumulation, MicroBatch};
 pub use clipping::{Clipping, NonFinite};
+pub use config::{CheckpointsConfig, DriverConfig, DriverConfigError, GroupConfig, SelectConfig};
 pub use driver::{Driver, DriverBuilder};
 pub use error::{BindError, Rejected, StepCause, StepError};
 pub use evaluated::evaluated;

@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
 use downhill_setting::Range;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::gradients::in_single;
 use crate::setting::{OutOfRange, in_range};
@@ -37,7 +37,8 @@ const EPSILON: f64 = 1e-8;
 ///
 /// Source: Cutkosky et al., arXiv 2306.00144, in the form of `optax.contrib.mechanize`, whose clipped c and start of m
 /// and s differ from the authors' code.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Mechanic {
     s_init: f64,
     lambda: f64,

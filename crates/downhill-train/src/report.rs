@@ -77,6 +77,10 @@ pub struct StepReport {
     /// How far parameters moved, measured by their own norm; at updates that are sampled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub update_ratios: Vec<UpdateRatio>,
+    /// Decompositions of matrices that failed in this update, such as eigenvectors of what is not finite: those of
+    /// the last time stand in for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_decompositions: u64,
     /// Updates left out so far because of what was not finite.
     pub skipped: u64,
 }
@@ -126,6 +130,10 @@ pub struct UpdateRatio {
     /// The ratio; about 1e-3 in a healthy training. Infinite where the parameter was 0.
     #[serde(with = "any_number")]
     pub ratio: f64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Numbers in JSON, which has none that are not finite: those are the texts `NaN`, `inf` and `-inf`.
@@ -381,6 +389,9 @@ impl fmt::Display for StepReport {
         self.write_absent(f)?;
         if !self.non_finite.is_empty() {
             write!(f, ", zeroed: {}", listed(self.non_finite.iter()))?;
+        }
+        if self.failed_decompositions > 0 {
+            write!(f, ", {} decompositions failed", self.failed_decompositions)?;
         }
         let by_ratio = |a: &&UpdateRatio, b: &&UpdateRatio| a.ratio.total_cmp(&b.ratio);
         if let Some(largest) = self.update_ratios.iter().max_by(by_ratio) {

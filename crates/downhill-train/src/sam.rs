@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, Tensor};
 use downhill_setting::Range;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::MicroBatch;
 use crate::error::{StepCause, StepError};
@@ -37,16 +37,21 @@ const TINY: f64 = 1e-12;
 ///
 /// Sources: Foret et al., arXiv 2010.01412; Kwon et al., arXiv 2102.11600 (without its eta); Zhuang et al., arXiv
 /// 2203.08065; Liu et al., arXiv 2203.02714.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sam {
     rho: Setting,
+    #[serde(default)]
     adaptive: bool,
+    #[serde(default)]
     surrogate_gap: Option<f64>,
+    #[serde(default)]
     look: Option<Look>,
 }
 
 /// How LookSAM saves gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Look {
     every: u64,
     alpha: f64,

@@ -2,9 +2,10 @@ use core::fmt;
 
 use burn::lr_scheduler::LrScheduler;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use downhill_schedule::{Multiplier, PlateauScheduler, Schedule};
+use downhill_schedule::{Multiplier, PlateauScheduler, Schedule, ScheduleConfig};
 use downhill_setting::Range;
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number that may follow a schedule: a learning rate, a weight decay, a momentum, a threshold.
 ///
@@ -87,6 +88,23 @@ impl Serialize for Setting {
             Self::Schedule(schedule) => schedule.serialize(serializer),
             Self::Multiplier(multiplier) => multiplier.serialize(serializer),
         }
+    }
+}
+
+/// A number, or a schedule whose lengths are in updates.
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if let Some(number) = value.as_f64() {
+            return Ok(Self::Constant(number));
+        }
+        if !value.is_object() {
+            let found = format!("{value} is neither a number nor a schedule");
+            return Err(D::Error::custom(found));
+        }
+        let config: ScheduleConfig = serde_json::from_value(value).map_err(D::Error::custom)?;
+        let schedule = config.try_build().map_err(D::Error::custom)?;
+        Ok(Self::Schedule(schedule))
     }
 }
 

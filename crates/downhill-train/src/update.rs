@@ -2,11 +2,10 @@
 //! learning rate, which burn-train keeps itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use downhill_optim::drive::{Directive, Directives, Driven, ModelState, Place};
+use downhill_optim::drive::{Directive, Directives, Driven, Failures, ModelState, Place};
 use downhill_optim::{Identity, RuleOptimizer};
 use downhill_setting::Range;
 
@@ -100,7 +99,7 @@ pub(crate) struct Core {
     /// Whether groups have learning rates of their own.
     pub own_rates: bool,
     /// Whether all parameters follow the same directive.
-    uniform: bool,
+    pub uniform: bool,
     /// Which trainable parameters have optimizers that are not of this library.
     others: Vec<bool>,
     /// Whether Burn computes something of its own between two steps.
@@ -135,6 +134,7 @@ impl Core {
             }
         }
         let probed = probe::all(model, &optim)?;
+        let kept: Vec<GroupSettings> = groups.iter().map(Group::settings).collect();
         let mut resolved = resolved.into_iter();
         let bound = found.into_iter().zip(probed).map(|(found, probed)| {
             let own = match found.info.trainable {
@@ -142,14 +142,16 @@ impl Core {
                 false => Vec::new(),
             };
             let own: Vec<&Group> = own.into_iter().map(|index| &groups[index]).collect();
-            Bound::new(found, &own, probed, &settings.driven, identity.as_ref())
+            Bound::new(
+                found,
+                &own,
+                probed,
+                &settings.driven,
+                &kept,
+                identity.as_ref(),
+            )
         });
         let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
-        let mut stepped = bound
-            .iter()
-            .filter(|bound| bound.info().trainable && !bound.frozen);
-        let first = stepped.next();
-        let uniform = stepped.all(|bound| first.is_none_or(|first| bound.driven == first.driven));
         let others = bound
             .iter()
             .map(|bound| bound.info().trainable && !bound.is_own());
@@ -180,9 +182,9 @@ impl Core {
             all_fold: all.all(|(bound, folds)| *folds || !bound.info().trainable),
             folds,
             own_rates: bound.iter().any(|bound| bound.rate.is_some()),
-            uniform,
+            uniform: uniform(&bound),
             settings,
-            groups: groups.iter().map(Group::settings).collect(),
+            groups: kept,
             bound,
             counters: Counters::default(),
             window: Window::default(),
@@ -230,6 +232,7 @@ impl Core {
             frozen: Vec::new(),
             non_finite: Vec::new(),
             update_ratios: Vec::new(),
+            failed_decompositions: 0,
             skipped: self.counters.skipped,
         }
     }
@@ -405,10 +408,17 @@ impl Core {
         let sampled = |every: u64| update.is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
         let places = self.clips_in_burn.then(|| gradients::places(model, &grads));
-        let directives = self.directives(seen, &inside, numbers, places.as_deref(), loss);
+        let failures = Failures::default();
+        let told = Directive {
+            loss,
+            failures: failures.clone(),
+            ..Directive::default()
+        };
+        let directives = self.directives(seen, &inside, numbers, places.as_deref(), told);
         Go {
             look: None,
             told: (grads, directives),
+            failures,
             others: GradientsParams::new(),
             before: sampled.then(|| Box::new(model.clone())),
         }
@@ -421,7 +431,7 @@ impl Core {
         inside: &Scale,
         numbers: &Numbers,
         places: Option<&[Option<Place>]>,
-        loss: Option<f64>,
+        all: Directive,
     ) -> Directives {
         if let Scale::All(factor) = inside
             && self.uniform
@@ -430,17 +440,15 @@ impl Core {
             return Directives::All(Directive {
                 grad_scale: *factor,
                 driven: numbers.driven.first().cloned().unwrap_or_default(),
-                loss,
-                ..Directive::default()
+                ..all
             });
         }
         let takes = |at: &usize| self.bound[*at].is_own() && matches!(seen[*at], Seen::Gradient(_));
         let each = (0..seen.len()).filter(takes).map(|at| Directive {
             grad_scale: inside.of(at),
             driven: numbers.driven_of(at),
-            loss,
-            of_model: Arc::default(),
             place: places.and_then(|places| places[at]),
+            ..all.clone()
         });
         Directives::Each(each.collect())
     }
@@ -502,6 +510,7 @@ impl Core {
         self.counters.consecutive = 0;
         self.counters.windows = 0;
         report.step = self.counters.updates;
+        report.failed_decompositions = made.failures;
         if !made.of_model.is_empty() {
             self.of_model = made.of_model;
         }
@@ -512,6 +521,15 @@ impl Core {
             averages.update(model, &self.bound, self.counters.updates);
         }
     }
+}
+
+/// Whether what is stepped has the same numbers driven.
+pub(crate) fn uniform(bound: &[Bound]) -> bool {
+    let mut stepped = bound
+        .iter()
+        .filter(|bound| bound.info().trainable && !bound.frozen);
+    let first = stepped.next();
+    stepped.all(|bound| first.is_none_or(|first| bound.driven == first.driven))
 }
 
 /// The settings of one update.

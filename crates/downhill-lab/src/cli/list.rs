@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use downhill_optim::{OptimizerConfig, OptimizerInfo};
 use downhill_problems as problems;
 use downhill_schedule::ScheduleConfig;
+use downhill_setting::{nearest, suggestion};
 use serde::Serialize;
 
 use super::{Failure, json, number, table, usage};
@@ -106,6 +107,14 @@ impl Item {
         }
     }
 
+    fn name(&self) -> &str {
+        match self {
+            Self::Optimizer { name, .. }
+            | Self::Schedule { name, .. }
+            | Self::Problem { name, .. } => name,
+        }
+    }
+
     fn matches(&self, pattern: &str) -> bool {
         let (name, aliases, description) = match self {
             Self::Optimizer {
@@ -187,10 +196,25 @@ fn header(kind: Kind) -> &'static [&'static str] {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let pattern = args.pattern.as_deref().unwrap_or_default().to_lowercase();
     let mut items = Item::all();
-    items.retain(|item| args.kind.is_none_or(|kind| item.kind() == kind) && item.matches(&pattern));
+    items.retain(|item| args.kind.is_none_or(|kind| item.kind() == kind));
+    let matches = |item: &Item| item.matches(&pattern);
+    // It may be a name of another library's.
+    let optimizer = OptimizerConfig::by_name(&pattern).map(|config| config.name());
+    let schedule = ScheduleConfig::by_name(&pattern).map(|config| config.name());
+    let names = [optimizer.ok(), schedule.ok()];
+    let is_named = |item: &Item| names.contains(&Some(item.name()));
+    let by_text = items.iter().any(matches);
+    let (items, others): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| {
+        if by_text {
+            matches(item)
+        } else {
+            is_named(item)
+        }
+    });
     if items.is_empty() {
+        let near = suggestion(&nearest(&pattern, others.iter().map(Item::name)));
         return Err(usage(format!(
-            "nothing is called or described by `{pattern}`"
+            "nothing is called or described by `{pattern}`{near}"
         )));
     }
     let mut stdout = io::stdout().lock();

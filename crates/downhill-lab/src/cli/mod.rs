@@ -3,6 +3,7 @@
 mod bench;
 mod checkpoint;
 mod compare;
+mod config;
 mod device;
 mod find_lr;
 mod list;
@@ -42,6 +43,7 @@ Exit status:
 #[derive(Subcommand)]
 enum Command {
     List(list::Args),
+    Config(config::Args),
     Compare(compare::Args),
     Schedule(schedule::Args),
     FindLr(find_lr::Args),
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::List(args) => list::run(args),
+        Command::Config(args) => config::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::FindLr(args) => find_lr::run(args),

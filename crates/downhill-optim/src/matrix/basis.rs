@@ -1,6 +1,6 @@
 //! A basis for the rows of a matrix and one for its columns: the eigenvectors of what its gradients had in common.
 
-use super::{Algebra, Blocks, Entry, Held, Side, eigenvectors};
+use super::{Algebra, Blocks, Entry, Held, Moment, Side, eigenvectors};
 
 /// The sides that are short enough for a basis.
 pub(crate) fn sides(size: [usize; 2], longest: usize) -> impl Iterator<Item = Side> {
@@ -60,14 +60,18 @@ impl<'a, M: Clone> Bases<'a, M> {
         for (at, side) in self.sides.iter().enumerate() {
             let gram = algebra.gram(grad, *side);
             algebra.follow(&mut self.state[2 * at], decay, 1.0 - decay, &gram);
+            algebra.discard(gram);
         }
     }
 
     /// The bases become the eigenvectors. One that cannot be computed stays; before the first one it is the unit
     /// matrix.
-    pub fn renew<V: Entry, A: Algebra<Matrix = M>>(&mut self, algebra: &A, first: bool) {
+    pub fn renew<V: Entry, A: Algebra<Matrix = M>>(&mut self, moment: &Moment, algebra: &A) {
+        let first = moment.t == 1;
         for pair in self.state.chunks_mut(2) {
-            let renewed = algebra.one_on_host::<V>(&pair[0], |gram| eigenvectors(gram, first));
+            let renewed = algebra.one_on_host::<V>(&pair[0], |gram| {
+                moment.noted_or_unit(eigenvectors(gram), first, gram.rows)
+            });
             if let Some(renewed) = renewed {
                 pair[1] = renewed;
             }

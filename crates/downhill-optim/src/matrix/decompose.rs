@@ -24,10 +24,9 @@ pub(crate) fn eigen<V: Entry>(matrix: &Dense<V>) -> Option<(Vec<V>, Dense<V>)> {
     vectors.is_finite().then_some((sorted, vectors))
 }
 
-/// The eigenvectors as columns; of what has none the unit matrix, if there were none `first`.
-pub(crate) fn eigenvectors<V: Entry>(matrix: &Dense<V>, first: bool) -> Option<Dense<V>> {
-    let found = eigen(matrix).map(|(_, vectors)| vectors);
-    found.or_else(|| first.then(|| Dense::unit(matrix.rows)))
+/// The eigenvectors as columns, if there are some.
+pub(crate) fn eigenvectors<V: Entry>(matrix: &Dense<V>) -> Option<Dense<V>> {
+    eigen(matrix).map(|(_, vectors)| vectors)
 }
 
 /// The orthogonal factor of a QR decomposition, with signs as those of [`eigen`].

@@ -8,7 +8,7 @@ use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par};
 
 use super::Side;
-use crate::pass::Element;
+use crate::pass::{self, Element};
 
 /// A number that matrices in memory can have.
 pub(crate) trait Entry: Real + Element<Compute = Self> + ComplexField {}
@@ -50,23 +50,25 @@ impl<V: Entry> Dense<V> {
     }
 
     pub fn product(&self, other: &Self) -> Self {
-        product(self.view(), other.view())
+        let blank = Self::zeros(self.rows, other.cols);
+        product(self.view(), other.view(), blank)
     }
 
     pub fn product_transposed(&self, other: &Self) -> Self {
-        product(self.view(), other.view().transpose())
+        let blank = Self::zeros(self.rows, other.rows);
+        product(self.view(), other.view().transpose(), blank)
     }
 
-    /// The order of the columns of a basis by their part of this matrix, the largest first.
-    pub fn descending_in(&self, basis: &Self) -> Vec<usize> {
-        let image = self.product(basis);
-        let mut parts = vec![0.0; basis.cols];
-        for (row, image) in (basis.values.chunks(basis.cols)).zip(image.values.chunks(basis.cols)) {
+    /// The order of the columns of a basis by their products with those of its image under a matrix, the largest
+    /// first.
+    pub fn descending(&self, image: &Self) -> Vec<usize> {
+        let mut parts = vec![0.0; self.cols];
+        for (row, image) in (self.values.chunks(self.cols)).zip(image.values.chunks(self.cols)) {
             for ((part, a), b) in parts.iter_mut().zip(row).zip(image) {
                 *part += a.to_f64() * b.to_f64();
             }
         }
-        let mut order: Vec<usize> = (0..basis.cols).collect();
+        let mut order: Vec<usize> = (0..self.cols).collect();
         order.sort_by(|&a, &b| parts[b].total_cmp(&parts[a]));
         order
     }
@@ -208,23 +210,32 @@ impl<V: Entry> Dense<V> {
 
     /// The Frobenius norm.
     pub fn norm(&self) -> f64 {
-        let squares = self.values.chunks(1 << 14).map(|chunk| {
-            let square = |value: &V| value.to_f64() * value.to_f64();
-            chunk.iter().map(square).sum::<f64>()
-        });
-        squares.sum::<f64>().sqrt()
+        pass::squares(&self.values).norm()
     }
 
     /// Copies what is below the diagonal to above it.
     fn mirror(&mut self) {
         const TILE: usize = 32;
         let n = self.rows;
+        // Columns of a large matrix lie in the same few places of a cache: they are written row by row.
+        let mut turned = [[V::from_f64(0.0); TILE]; TILE];
         for top in (0..n).step_by(TILE) {
-            for left in (0..=top).step_by(TILE) {
-                for row in top..(top + TILE).min(n) {
-                    for col in left..(left + TILE).min(row) {
-                        self.values[col * n + row] = self.values[row * n + col];
+            let height = TILE.min(n - top);
+            for left in (0..top).step_by(TILE) {
+                for row in 0..height {
+                    let values = &self.values[(top + row) * n + left..][..TILE];
+                    for (turned, &value) in turned.iter_mut().zip(values) {
+                        turned[row] = value;
                     }
+                }
+                for (col, values) in turned.iter().enumerate() {
+                    self.values[(left + col) * n + top..][..height]
+                        .copy_from_slice(&values[..height]);
+                }
+            }
+            for row in top..top + height {
+                for col in top..row {
+                    self.values[col * n + row] = self.values[row * n + col];
                 }
             }
         }
@@ -248,18 +259,60 @@ fn threads(_: usize) -> Par {
     Par::Seq
 }
 
-pub(super) fn product<V: Entry>(a: MatRef<'_, V>, b: MatRef<'_, V>) -> Dense<V> {
-    let mut product = Dense::zeros(a.nrows(), b.ncols());
+/// `a·b`, in the place of what is in `product`.
+pub(super) fn product<V: Entry>(
+    a: MatRef<'_, V>,
+    b: MatRef<'_, V>,
+    mut product: Dense<V>,
+) -> Dense<V> {
     let par = threads(a.nrows() * a.ncols() * b.ncols());
     let one = V::from_f64(1.0);
     matmul(product.view_mut(), Accum::Replace, a, b, one, par);
     product
 }
 
-/// `a·b`, of which only what is on and below the diagonal is computed.
-pub(super) fn symmetric<V: Entry>(a: MatRef<'_, V>, b: MatRef<'_, V>) -> Dense<V> {
+/// `a·b`, of which only what is on and below the diagonal is computed, in the place of what is in `product`.
+pub(super) fn symmetric<V: Entry>(
+    a: MatRef<'_, V>,
+    b: MatRef<'_, V>,
+    mut product: Dense<V>,
+) -> Dense<V> {
+    lower(a, b, V::from_f64(1.0), &mut product);
+    product.mirror();
+    product
+}
+
+/// `a·I + b·x + c·x·x` of a symmetric matrix, of which only what is on and below the diagonal is computed, in the place
+/// of what is in `sum`.
+pub(super) fn polynomial<V: Entry>(x: &Dense<V>, [a, b, c]: [V; 3], mut sum: Dense<V>) -> Dense<V> {
+    let n = x.rows;
+    lower(x.view(), x.view(), c, &mut sum);
+    let rows = sum.values.chunks_mut(n).zip(x.values.chunks(n));
+    for (row, (sum, x)) in rows.enumerate() {
+        followed(&mut sum[..=row], V::from_f64(1.0), b, &x[..=row]);
+        sum[row] += a;
+    }
+    sum.mirror();
+    sum
+}
+
+/// `mean ← decay·mean + share·new`.
+pub(super) fn followed<V: Entry>(mean: &mut [V], decay: V, share: V, new: &[V]) {
+    #[inline(always)]
+    fn follow<V: Entry>(mean: &mut [V], decay: V, share: V, new: &[V]) {
+        for (mean, &new) in mean.iter_mut().zip(new) {
+            *mean = *mean * decay + new * share;
+        }
+    }
+    pass::dispatch(
+        #[inline(always)]
+        || follow(mean, decay, share, new),
+    );
+}
+
+/// `factor·a·b`, on and below the diagonal alone.
+fn lower<V: Entry>(a: MatRef<'_, V>, b: MatRef<'_, V>, factor: V, product: &mut Dense<V>) {
     let n = a.nrows();
-    let mut product = Dense::zeros(n, n);
     triangular::matmul(
         product.view_mut(),
         BlockStructure::TriangularLower,
@@ -268,9 +321,7 @@ pub(super) fn symmetric<V: Entry>(a: MatRef<'_, V>, b: MatRef<'_, V>) -> Dense<V
         BlockStructure::Rectangular,
         b,
         BlockStructure::Rectangular,
-        V::from_f64(1.0),
+        factor,
         threads(n * n * a.ncols()),
     );
-    product.mirror();
-    product
 }

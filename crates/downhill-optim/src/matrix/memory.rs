@@ -1,21 +1,48 @@
 //! A method of matrices over memory: the matrices of a weight, one after the other.
 
-use core::marker::PhantomData;
+use core::cell::RefCell;
 
 use downhill_rule::{Rule, Step};
+use faer::MatRef;
 use half::bf16;
 
-use super::dense::{product, symmetric};
+use super::dense::{followed, polynomial, product, symmetric};
 use super::layout::{Block, Extent};
 use super::{Algebra, Blocks, Dense, Draw, Entry, Held, Side, Turn};
 use crate::pass::{self, Buffers};
 
 /// The products of matrices in memory, on the threads of the current pool.
-pub(crate) struct DenseAlgebra<V>(PhantomData<V>);
+pub(crate) struct DenseAlgebra<V> {
+    /// Memory of what was discarded.
+    spare: RefCell<Vec<Vec<V>>>,
+}
 
-impl<V> DenseAlgebra<V> {
+impl<V: Entry> DenseAlgebra<V> {
     pub const fn new() -> Self {
-        Self(PhantomData)
+        let spare = RefCell::new(Vec::new());
+        Self { spare }
+    }
+
+    /// A matrix to be written over.
+    fn blank(&self, rows: usize, cols: usize) -> Dense<V> {
+        let mut spare = self.spare.borrow_mut();
+        let fitting = spare.iter().position(|values| values.len() == rows * cols);
+        match fitting {
+            Some(at) => Dense {
+                values: spare.swap_remove(at),
+                rows,
+                cols,
+            },
+            None => Dense::zeros(rows, cols),
+        }
+    }
+
+    fn product_of(&self, a: MatRef<'_, V>, b: MatRef<'_, V>) -> Dense<V> {
+        product(a, b, self.blank(a.nrows(), b.ncols()))
+    }
+
+    fn symmetric_of(&self, a: MatRef<'_, V>, b: MatRef<'_, V>) -> Dense<V> {
+        symmetric(a, b, self.blank(a.nrows(), a.nrows()))
     }
 }
 
@@ -27,15 +54,19 @@ impl<V: Entry> Algebra for DenseAlgebra<V> {
     }
 
     fn product(&self, a: &Dense<V>, b: &Dense<V>) -> Dense<V> {
-        product(a.view(), b.view())
+        self.product_of(a.view(), b.view())
     }
 
     fn transposed_product(&self, a: &Dense<V>, b: &Dense<V>) -> Dense<V> {
-        product(a.view().transpose(), b.view())
+        self.product_of(a.view().transpose(), b.view())
     }
 
     fn product_transposed(&self, a: &Dense<V>, b: &Dense<V>) -> Dense<V> {
-        product(a.view(), b.view().transpose())
+        self.product_of(a.view(), b.view().transpose())
+    }
+
+    fn discard(&self, matrix: Dense<V>) {
+        self.spare.borrow_mut().push(matrix.values);
     }
 
     fn transposed(&self, a: Dense<V>) -> Dense<V> {
@@ -45,40 +76,32 @@ impl<V: Entry> Algebra for DenseAlgebra<V> {
     fn gram(&self, a: &Dense<V>, side: Side) -> Dense<V> {
         let view = a.view();
         match side {
-            Side::Rows => symmetric(view, view.transpose()),
-            Side::Cols => symmetric(view.transpose(), view),
+            Side::Rows => self.symmetric_of(view, view.transpose()),
+            Side::Cols => self.symmetric_of(view.transpose(), view),
         }
     }
 
     fn symmetric(&self, a: &Dense<V>, b: &Dense<V>) -> Dense<V> {
-        symmetric(a.view(), b.view())
+        self.symmetric_of(a.view(), b.view())
     }
 
-    fn combined(
-        &self,
-        shift: f64,
-        (factor, a): (f64, &Dense<V>),
-        (other, b): (f64, &Dense<V>),
-    ) -> Dense<V> {
-        let (factor, other) = (V::from_f64(factor), V::from_f64(other));
-        let pairs = a.values.iter().zip(&b.values);
-        let mut sum = Dense {
-            values: pairs.map(|(&a, &b)| a * factor + b * other).collect(),
-            ..*a
-        };
-        for at in 0..sum.rows {
-            let diagonal = &mut sum.values[at * (sum.cols + 1)];
-            *diagonal += V::from_f64(shift);
-        }
-        sum
+    fn polynomial(&self, x: &Dense<V>, coefficients: [f64; 3]) -> Dense<V> {
+        let blank = self.blank(x.rows, x.rows);
+        polynomial(x, coefficients.map(V::from_f64), blank)
     }
 
     fn added(&self, mut a: Dense<V>, factor: f64, b: &Dense<V>) -> Dense<V> {
-        let factor = V::from_f64(factor);
-        for (a, &b) in a.values.iter_mut().zip(&b.values) {
-            *a += b * factor;
-        }
+        self.follow(&mut a, 1.0, factor, b);
         a
+    }
+
+    fn follow(&self, mean: &mut Dense<V>, decay: f64, share: f64, new: &Dense<V>) {
+        followed(
+            &mut mean.values,
+            V::from_f64(decay),
+            V::from_f64(share),
+            &new.values,
+        );
     }
 
     fn normalized(&self, a: Dense<V>, safety: f64, floor: f64) -> Dense<V> {
@@ -258,7 +281,10 @@ impl Place {
 
     fn read<V: Entry>(&self, whole: &[V]) -> Dense<V> {
         let [rows, cols] = self.size;
-        let values = self.rows().flat_map(|row| &whole[row]).copied().collect();
+        let mut values = Vec::with_capacity(rows * cols);
+        for row in self.rows() {
+            values.extend_from_slice(&whole[row]);
+        }
         Dense { values, rows, cols }
     }
 

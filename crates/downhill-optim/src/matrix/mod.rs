@@ -50,6 +50,9 @@ pub(crate) trait Algebra {
     /// `a·bᵀ`.
     fn product_transposed(&self, a: &Self::Matrix, b: &Self::Matrix) -> Self::Matrix;
 
+    /// A matrix that is not needed any more: the next one as large may take its memory.
+    fn discard(&self, _matrix: Self::Matrix) {}
+
     /// Rows and columns exchanged.
     fn transposed(&self, a: Self::Matrix) -> Self::Matrix;
 
@@ -59,21 +62,14 @@ pub(crate) trait Algebra {
     /// `a·b` of symmetric matrices that commute: it is symmetric.
     fn symmetric(&self, a: &Self::Matrix, b: &Self::Matrix) -> Self::Matrix;
 
-    /// The sum of a multiple of the unit matrix and of two square matrices, each with its factor.
-    fn combined(
-        &self,
-        shift: f64,
-        one: (f64, &Self::Matrix),
-        other: (f64, &Self::Matrix),
-    ) -> Self::Matrix;
+    /// `a·I + b·x + c·x·x` of a symmetric matrix.
+    fn polynomial(&self, x: &Self::Matrix, coefficients: [f64; 3]) -> Self::Matrix;
 
     /// `a + factor·b`, in the place of `a`.
     fn added(&self, a: Self::Matrix, factor: f64, b: &Self::Matrix) -> Self::Matrix;
 
     /// `decay·mean + share·new`, in the place of the mean.
-    fn follow(&self, mean: &mut Self::Matrix, decay: f64, share: f64, new: &Self::Matrix) {
-        *mean = self.added(self.scaled(mean.clone(), decay), share, new);
-    }
+    fn follow(&self, mean: &mut Self::Matrix, decay: f64, share: f64, new: &Self::Matrix);
 
     /// The product with a square matrix from the side that has as many rows.
     fn applied(&self, square: &Self::Matrix, to: &Self::Matrix, side: Side) -> Self::Matrix {

@@ -102,13 +102,20 @@ impl NewtonSchulz {
         let mut gram = algebra.gram(&x, side);
         let mut turn: Option<A::Matrix> = None;
         for (step, [a, b, c]) in self.triples().enumerate() {
-            let square = algebra.symmetric(&gram, &gram);
-            let m = algebra.combined(a, (b, &gram), (c, &square));
+            let m = algebra.polynomial(&gram, [a, b, c]);
             if step + 1 < self.steps {
-                gram = algebra.symmetric(&algebra.symmetric(&m, &gram), &m);
+                let half = algebra.symmetric(&m, &gram);
+                algebra.discard(gram);
+                gram = algebra.symmetric(&half, &m);
+                algebra.discard(half);
             }
             turn = Some(match turn {
-                Some(turn) => algebra.symmetric(&turn, &m),
+                Some(turn) => {
+                    let next = algebra.symmetric(&turn, &m);
+                    algebra.discard(turn);
+                    algebra.discard(m);
+                    next
+                }
                 None => m,
             });
         }
@@ -119,15 +126,16 @@ impl NewtonSchulz {
     fn by_products<A: Algebra>(&self, algebra: &A, mut x: A::Matrix, side: Side) -> A::Matrix {
         for (step, [a, b, c]) in self.triples().enumerate() {
             let gram = algebra.gram(&x, side);
-            let square = algebra.symmetric(&gram, &gram);
             let scale = if step + 1 == self.steps {
                 self.scale
             } else {
                 1.0
             };
-            let [a, b, c] = [a, b, c].map(|factor| factor * scale);
-            let m = algebra.combined(a, (b, &gram), (c, &square));
-            x = algebra.applied(&m, &x, side);
+            let m = algebra.polynomial(&gram, [a, b, c].map(|factor| factor * scale));
+            algebra.discard(gram);
+            let next = algebra.applied(&m, &x, side);
+            algebra.discard(m);
+            algebra.discard(core::mem::replace(&mut x, next));
         }
         x
     }
@@ -136,8 +144,7 @@ impl NewtonSchulz {
         let mut x = algebra.rounded(x);
         for [a, b, c] in self.triples() {
             let gram = algebra.rounded(algebra.gram(&x, side));
-            let square = algebra.symmetric(&gram, &gram);
-            let m = algebra.rounded(algebra.combined(0.0, (b, &gram), (c, &square)));
+            let m = algebra.rounded(algebra.polynomial(&gram, [0.0, b, c]));
             let moved = algebra.applied(&m, &x, side);
             x = algebra.rounded(algebra.added(moved, a, &x));
         }

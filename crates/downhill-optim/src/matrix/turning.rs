@@ -1,8 +1,10 @@
 //! Optimizers that make a direction of the gradient as matrices.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use downhill_rule::{Clock, Descent, Numbers, Scalar, Slot, Value};
 
-use super::{Algebra, Blocks, Formula, Held, Of, Turn};
+use super::{Algebra, Blocks, Dense, Entry, Formula, Held, Of, Turn};
 use crate::decay::{OnGradient, Shared};
 use crate::declare::Scope;
 use crate::program::Program;
@@ -10,10 +12,32 @@ use crate::settings::ConfigError;
 use crate::wrapped::{Around, Field, Stage};
 
 /// When a step is: its number, and what the method has counted.
-#[derive(Clone, Debug)]
-pub(crate) struct Moment {
+#[derive(Debug)]
+pub(crate) struct Moment<'a> {
     pub t: u64,
     pub counted: Vec<f64>,
+    failures: Option<&'a AtomicU64>,
+}
+
+impl Moment<'_> {
+    /// Notes a computation that failed, whose last result is kept.
+    pub fn noted<T>(&self, found: Option<T>) -> Option<T> {
+        if let (None, Some(failures)) = (&found, self.failures) {
+            failures.fetch_add(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// [`noted`](Self::noted); the first result that cannot be computed is the unit matrix.
+    pub fn noted_or_unit<V: Entry>(
+        &self,
+        found: Option<Dense<V>>,
+        first: bool,
+        len: usize,
+    ) -> Option<Dense<V>> {
+        self.noted(found)
+            .or_else(|| first.then(|| Dense::unit(len)))
+    }
 }
 
 /// What an optimizer does with matrices.
@@ -94,7 +118,7 @@ impl<M: Numbers> Numbers for Turning<M> {
 /// A method at a step.
 struct At<'a, M> {
     method: &'a M,
-    moment: Moment,
+    moment: Moment<'a>,
 }
 
 impl<M: Method> Turn for At<'_, M> {
@@ -136,6 +160,7 @@ impl<M: Method> Around for Turning<M> {
         let moment = Moment {
             t: clock.step,
             counted: clock.memory.to_vec(),
+            failures: clock.failures,
         };
         stage.turn(&blocks, &held, &At { method, moment });
         if self.method.moves(clock.step) {

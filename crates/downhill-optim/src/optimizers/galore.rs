@@ -63,9 +63,12 @@ fn shorter([rows, cols]: [usize; 2]) -> Side {
 impl GaLore {
     /// The first singular vectors, or the first unit vectors where there is nothing yet and they cannot be computed.
     fn projection<V: Entry, A: Algebra>(
-        &self, algebra: &A, gram: &A::Matrix, rank: usize, first: bool,
+        &self, moment: &Moment, algebra: &A, gram: &A::Matrix, rank: usize,
     ) -> Option<A::Matrix> {
-        algebra.one_on_host::<V>(gram, |gram| Some(eigenvectors(gram, first)?.first_columns(rank)))
+        algebra.one_on_host::<V>(gram, |gram| {
+            let vectors = moment.noted_or_unit(eigenvectors(gram), moment.t == 1, gram.rows)?;
+            Some(vectors.first_columns(rank))
+        })
     }
 }
 
@@ -95,7 +98,7 @@ impl Method for GaLore {
         if (t - 1).is_multiple_of(self.update_proj_gap as u64) {
             let rank = self.rank.min(size[0]).min(size[1]);
             let gram = algebra.gram(&grad, side);
-            let found = in_precision!(self.float64, V => self.projection::<V, A>(algebra, &gram, rank, t == 1));
+            let found = in_precision!(self.float64, V => self.projection::<V, A>(moment, algebra, &gram, rank));
             if let Some(found) = found {
                 projection[0] = found;
             }

@@ -124,7 +124,7 @@ impl Method for PsgdKron {
             let draw = Draw { seed: self.seed as u64, step: moment.t, rows: size[0], cols: size[1] };
             let inputs = [&mean, &factors[0], &factors[1]];
             let updated = in_precision!(self.float64, V => {
-                algebra.on_host::<V>(&inputs, |found| self.updated(found, balance, draw))
+                algebra.on_host::<V>(&inputs, |found| moment.noted(self.updated(found, balance, draw)))
             });
             if let Some(updated) = updated {
                 factors.clone_from_slice(&updated);

@@ -190,7 +190,7 @@ impl Method for Shampoo {
             let exponent = self.exponent.unwrap_or(0.5 / sides.len() as f64);
             for pair in factors.chunks_mut(2) {
                 let root = in_precision!(self.float64, V => {
-                    self.rooted::<V, A>(algebra, &pair[0], scale, exponent, t == start)
+                    self.rooted::<V, A>(moment, algebra, &pair[0], scale, exponent)
                 });
                 if let Some(root) = root {
                     pair[1] = root;
@@ -209,11 +209,11 @@ impl Method for Shampoo {
 impl Shampoo {
     /// The root of a factor on its carrier. The first one that cannot be computed is the unit matrix.
     fn rooted<V: Entry, A: Algebra>(
-        &self, algebra: &A, factor: &A::Matrix, scale: f64, exponent: f64, first: bool,
+        &self, moment: &Moment, algebra: &A, factor: &A::Matrix, scale: f64, exponent: f64,
     ) -> Option<A::Matrix> {
+        let first = moment.t == self.start();
         algebra.one_on_host::<V>(factor, |factor| {
-            let unit = || first.then(|| Dense::unit(factor.rows));
-            self.root(factor.clone(), scale, exponent).or_else(unit)
+            moment.noted_or_unit(self.root(factor.clone(), scale, exponent), first, factor.rows)
         })
     }
 }

@@ -73,7 +73,7 @@ impl Method for Soap {
         let follow = self.shampoo_beta.unwrap_or(self.beta_2);
         if t == 1 {
             bases.follow(algebra, &grad, follow);
-            in_precision!(self.float64, V => bases.renew::<V, A>(algebra, true));
+            in_precision!(self.float64, V => bases.renew::<V, A>(moment, algebra));
             return grad;
         }
         let (m, v) = own.split_at_mut(1);
@@ -87,20 +87,22 @@ impl Method for Soap {
         let scale = bias_correction(self.beta_2, k).sqrt() / bias_correction(self.beta_1, k);
         bases.follow(algebra, &grad, follow);
         if (t - 1).is_multiple_of(self.precondition_frequency as u64) {
-            in_precision!(self.float64, V => turn_on::<V, A>(algebra, &mut bases, &mut v[0]));
+            in_precision!(self.float64, V => turn_on::<V, A>(moment, algebra, &mut bases, &mut v[0]));
         }
         algebra.scaled(direction, scale)
     }
 }
 
 /// One step of the iteration that finds eigenvectors, on each basis; the second moment keeps to its columns.
-fn turn_on<V: Entry, A: Algebra>(algebra: &A, bases: &mut Bases<'_, A::Matrix>, v: &mut A::Matrix) {
+fn turn_on<V: Entry, A: Algebra>(
+    moment: &Moment, algebra: &A, bases: &mut Bases<'_, A::Matrix>, v: &mut A::Matrix,
+) {
     for (pair, side) in bases.state.chunks_mut(2).zip(&bases.sides) {
         let turned = algebra.on_host::<V>(&[&pair[0], &pair[1], v], |found| {
             let [gram, basis, v] = <[Dense<V>; 3]>::try_from(found).expect("as many as were given");
-            let order = gram.descending_in(&basis);
-            let basis = gram.product(&basis.permuted(Side::Cols, &order));
-            Some(vec![orthogonal(&basis)?, v.permuted(*side, &order)])
+            let image = gram.product(&basis);
+            let order = basis.descending(&image);
+            Some(vec![moment.noted(orthogonal(&image.permuted(Side::Cols, &order)))?, v.permuted(*side, &order)])
         });
         if let Some([basis, second]) = turned.and_then(|turned| <[A::Matrix; 2]>::try_from(turned).ok()) {
             pair[1] = basis;

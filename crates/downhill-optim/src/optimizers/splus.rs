@@ -83,7 +83,7 @@ impl Method for SPlus {
         };
         bases.follow(algebra, &grad, self.beta_2);
         if t == 1 || t.is_multiple_of(self.precondition_frequency as u64) {
-            in_precision!(self.float64, V => bases.renew::<V, A>(algebra, t == 1));
+            in_precision!(self.float64, V => bases.renew::<V, A>(moment, algebra));
         }
         direction
     }

@@ -19,7 +19,6 @@ pub(crate) use grid::gridded;
 pub(crate) use look::{Sums, knowing, looking, part_of_model};
 pub(crate) use slots::{gather, listed};
 pub use squares::Squares;
-#[cfg(feature = "burn")]
 pub(crate) use squares::squares;
 
 /// More state tensors than any rule has; a rule with more runs as tensor operations.

@@ -213,17 +213,16 @@ impl Algebra for TensorAlgebra {
         self.product(a, b)
     }
 
-    fn combined(
-        &self,
-        shift: f64,
-        (factor, a): (f64, &TensorValue),
-        (other, b): (f64, &TensorValue),
-    ) -> TensorValue {
-        let sum = a.clone().scale(factor).add_scaled(b, other);
-        match shift {
+    fn polynomial(&self, x: &TensorValue, [a, b, c]: [f64; 3]) -> TensorValue {
+        let sum = x.clone().scale(b).add_scaled(&self.symmetric(x, x), c);
+        match a {
             0.0 => sum,
-            shift => sum.add_scaled(self.unit(a), shift),
+            a => sum.add_scaled(self.unit(x), a),
         }
+    }
+
+    fn follow(&self, mean: &mut TensorValue, decay: f64, share: f64, new: &TensorValue) {
+        *mean = mean.clone().scale(decay).add_scaled(new, share);
     }
 
     fn added(&self, a: TensorValue, factor: f64, b: &TensorValue) -> TensorValue {

@@ -96,7 +96,8 @@ impl OptimizerConfig {
     /// The optimizer, whatever it is to be used for.
     fn optimizer(&self) -> Result<RuleOptimizer, ConfigError> {
         let program = self.any().try_program()?;
-        let settings = Value::Object(self.any().to_map());
+        // A rate to begin with is none of the training's.
+        let settings = Value::Object(self.any().steps());
         let identity = Identity::new(self.name(), settings.to_string());
         let within = core::iter::successors(Some(self), |config| config.inner());
         let known = within.flat_map(Self::settings).collect();

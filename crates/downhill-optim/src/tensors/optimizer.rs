@@ -401,6 +401,7 @@ impl RuleOptimizer {
         let mut clock = Clock::new(lr, step, memory);
         clock.grad_scale = directive.grad_scale;
         clock.loss = directive.loss;
+        clock.failures = Some(&directive.failures.0);
         clock.known = ToldOfModel::find(&directive.of_model, self);
         let name = || {
             self.identity()

@@ -4,4 +4,5 @@ mod check_values;
 mod equalities;
 mod looks;
 mod matrices;
+mod names;
 mod rules;

@@ -15,7 +15,7 @@ shape! {
     /// # Ok::<(), downhill_schedule::ScheduleError>(())
     /// ```
     ConstantConfig, "constant" {
-        aliases: &["constant_schedule"],
+        aliases: &["constant_schedule", "get_constant_schedule"],
         source: "",
         description: "the same value at every step",
     }

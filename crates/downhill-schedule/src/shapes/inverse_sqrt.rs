@@ -28,7 +28,7 @@ shape! {
     /// # Ok::<(), downhill_schedule::ScheduleError>(())
     /// ```
     InverseSqrtConfig, "inverse_sqrt" {
-        aliases: &["rsqrt", "inverse_square_root"],
+        aliases: &["rsqrt", "inverse_square_root", "get_inverse_sqrt_schedule"],
         source: "Zhai et al. 2022, arXiv 2106.04560",
         description: "falls with the root of the time, without an end",
     }

@@ -75,7 +75,7 @@ shape! {
     /// # Ok::<(), downhill_schedule::ScheduleError>(())
     /// ```
     WsdConfig, "wsd" {
-        aliases: &["warmup_stable_decay", "trapezoidal"],
+        aliases: &["warmup_stable_decay", "trapezoidal", "get_wsd_schedule"],
         source: "Hu et al. 2024, arXiv 2404.06395",
         description: "warmup, long at the peak, and a decay at the end",
     }

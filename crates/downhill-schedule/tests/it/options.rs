@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use downhill_schedule::{ScheduleConfig, ScheduleError};
+use downhill_schedule::{ScheduleConfig, ScheduleError, percent};
 use serde_json::{Value, json};
 
 /// A setting, a schedule in which it is set, another value of it, and one that is refused.
@@ -475,6 +475,9 @@ fn names_of_other_libraries() {
         ("piecewise_interpolate", "piecewise"),
         ("sgdr_schedule", "cosine_restarts"),
         ("join_schedules", "sequence"),
+        ("get_constant_schedule_with_warmup", "warmup"),
+        ("get_inverse_sqrt_schedule", "inverse_sqrt"),
+        ("get_wsd_schedule", "wsd"),
         ("cosine_annealing_lr", "cosine"),
         ("Cosine-Annealing-LR", "cosine"),
     ] {
@@ -484,6 +487,43 @@ fn names_of_other_libraries() {
             "{alias}"
         );
     }
+}
+
+/// A warmup and a schedule after it have one name, in this library and in others.
+#[test]
+fn a_warmup_belongs_to_some_names() {
+    for (name, after) in [
+        ("warmup_cosine", "cosine"),
+        ("get_cosine_schedule_with_warmup", "cosine"),
+        ("warmup_linear", "linear"),
+        ("get_linear_schedule_with_warmup", "linear"),
+    ] {
+        let after = ScheduleConfig::by_name(after).unwrap();
+        assert_eq!(
+            ScheduleConfig::by_name(name).unwrap(),
+            after.clone().warmup(percent(5.0))
+        );
+        for length in ["warmup", "warmup_steps", "num_warmup_steps"] {
+            let json = format!(r#"{{"name": "{name}", "{length}": 30}}"#);
+            assert_eq!(
+                ScheduleConfig::from_json(&json).unwrap(),
+                after.clone().warmup(30)
+            );
+        }
+    }
+    assert_eq!(
+        message(r#"{"name": "warmup_cosine", "warmup": 3, "num_warmup_steps": 3}"#),
+        "the length of a warmup is one of `warmup`, `warmup_steps`, `num_warmup_steps`"
+    );
+    assert_eq!(
+        message(r#"{"name": "warmup_cosine", "flor": 3}"#),
+        "warmup: cosine: there is no setting `flor`; did you mean `floor`?"
+    );
+    let near = ScheduleConfig::by_name("warmup_cosin").unwrap_err();
+    assert!(
+        near.to_string().ends_with("did you mean `warmup_cosine`?"),
+        "{near}"
+    );
 }
 
 /// No name, in any spelling, means two schedules.

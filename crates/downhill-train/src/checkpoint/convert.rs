@@ -37,6 +37,7 @@ pub(super) fn contents(
             memory_order: None,
             optimizer: (known && with_state.contains(path.as_str())).then_some(0),
             groups: Vec::new(),
+            frozen: None,
         })
         .collect();
     let header = Header {

@@ -9,7 +9,8 @@ use super::{CheckpointError, format};
 use crate::Driver;
 
 /// Which metric is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Goal {
     /// The smaller, as with a loss.
     Lowest,

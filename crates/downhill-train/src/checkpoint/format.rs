@@ -90,6 +90,9 @@ pub struct ParameterEntry {
     pub optimizer: Option<usize>,
     /// The names of its groups.
     pub groups: Vec<String>,
+    /// Whether it was frozen or thawed by hand, against what its groups say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<bool>,
 }
 
 /// The contents of a file, all of it checked.

@@ -79,6 +79,7 @@ pub(super) fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<Parameter
                 memory_order: tensor.memory_order,
                 optimizer: place,
                 groups: groups.map(Iterator::collect).unwrap_or_default(),
+                frozen: bound.and_then(|bound| bound.by_hand),
             }
         })
         .collect()
@@ -188,6 +189,16 @@ pub(super) fn differences<M: Module>(
                 &format!("group of `{}`", entry.path),
                 groups(&entry.groups),
                 groups(&found.groups),
+            );
+            let by_hand = |frozen: Option<bool>| match frozen {
+                None => "as its groups say".to_string(),
+                Some(true) => "frozen".to_string(),
+                Some(false) => "thawed".to_string(),
+            };
+            differ(
+                &format!("freezing of `{}`", entry.path),
+                by_hand(entry.frozen),
+                by_hand(found.frozen),
             );
         }
     }

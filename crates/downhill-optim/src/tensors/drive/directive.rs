@@ -1,5 +1,6 @@
 use core::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::backend::DispatchTensor;
 
@@ -23,6 +24,26 @@ pub struct Directive {
     pub of_model: Arc<[ToldOfModel]>,
     /// The parameter that it is for, where that is known: a step of another one passes it by.
     pub place: Option<Place>,
+    /// Counts what could not be computed.
+    pub failures: Failures,
+}
+
+/// How often something could not be computed in a step, such as the eigenvectors of a matrix, so that the last
+/// result stands in for it. Clones count together, and are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Failures(pub(crate) Arc<AtomicU64>);
+
+impl Failures {
+    /// How many so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Failures {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Default for Directive {
@@ -34,6 +55,7 @@ impl Default for Directive {
             loss: None,
             of_model: Arc::default(),
             place: None,
+            failures: Failures::default(),
         }
     }
 }

@@ -28,7 +28,9 @@ mod measure;
 mod model;
 mod place;
 
-pub use directive::{Directive, Directives, Probed, directed, evaluating, looking, probe};
+pub use directive::{
+    Directive, Directives, Failures, Probed, directed, evaluating, looking, probe,
+};
 pub(crate) use directive::{Question, Task, begin, record, record_look};
 pub use lerp::lerp;
 pub use measure::{Measure, Unfit, examine, measure};

@@ -1,0 +1,223 @@
+//! A driver from a configuration is the one that a builder makes.
+
+use burn::config::Config;
+use downhill::train::{DriverConfig, GroupConfig, Mechanic, Sam, SelectConfig};
+
+use super::*;
+
+/// A field as JSON, and what it stands for.
+type Field = (&'static str, fn(DriverBuilder) -> DriverBuilder);
+
+fn fields() -> Vec<Field> {
+    vec![
+        (r#"{}"#, |builder| builder),
+        (
+            r#"{"clipping": {"global_norm": {"threshold": 0.5}}}"#,
+            |builder| builder.with_clipping(Clipping::global_norm(0.5)),
+        ),
+        (
+            r#"{"clipping": {"adaptive": {"ratio": {"name": "linear", "initial": 0.5, "end": 0.25, "steps": 9}}}}"#,
+            |builder| {
+                let falling = LinearConfig::new(0.5, 0.25, 9).try_build();
+                builder.with_clipping(Clipping::adaptive(falling.unwrap()))
+            },
+        ),
+        (
+            r#"{"non_finite": {"skip": {"max_consecutive": 5}}}"#,
+            |builder| builder.with_non_finite(NonFinite::Skip { max_consecutive: 5 }),
+        ),
+        (
+            r#"{"accumulation": {"sum": {"micro_batches": 1}}}"#,
+            |builder| builder.with_accumulation(Accumulation::sum(1)),
+        ),
+        (
+            r#"{"averaging": {"kind": {"ema": {"decay": 0.5}}}}"#,
+            |builder| builder.with_averaging(Averaging::ema(0.5)),
+        ),
+        (r#"{"sam": {"rho": 0.05}}"#, |builder| {
+            builder.with_sam(Sam::new(0.05))
+        }),
+        (r#"{"mechanic": {"s_init": 1e-3}}"#, |builder| {
+            builder.with_mechanic(Mechanic::new().with_s_init(1e-3))
+        }),
+        (
+            r#"{"driven": {"beta_2": {"name": "linear", "initial": 0.5, "end": 0.9, "steps": 9}}}"#,
+            |builder| {
+                builder.with_driven(
+                    "beta_2",
+                    LinearConfig::new(0.5, 0.9, 9).try_build().unwrap(),
+                )
+            },
+        ),
+        (
+            r#"{"groups": [{"name": "no_decay", "select": {"rank": [0, 1]}, "weight_decay": 0.0}]}"#,
+            |builder| builder.with_group(Group::no_decay()),
+        ),
+        (
+            r#"{"groups": [{"name": "a", "select": {"all_of": [{"name": "weight"}, {"not": {"path": "head.*"}}]},
+                "learning_rate_factor": 0.5, "driven": {"beta_1": 0.5}},
+                {"name": "b", "select": {"any_of": [{"path": "bias"}, {"path": "none"}]}, "frozen": true}]}"#,
+            |builder| {
+                let a = Select::name("weight") & !Select::path("head.*");
+                let a = Group::new("a", a).with_learning_rate_factor(0.5);
+                let b = Select::path("bias") | Select::path("none");
+                builder
+                    .with_group(a.with_driven("beta_1", 0.5))
+                    .with_group(Group::new("b", b).frozen())
+            },
+        ),
+        (
+            r#"{"groups": [{"name": "sgd", "select": {"rank": [2, 2]}, "learning_rate": 0.5, "momentum": 0.25,
+                "optimizer": {"name": "SGD", "momentum": 0.9}}]}"#,
+            |builder| {
+                let sgd = optim::SgdConfig::new().with_momentum(0.9).build();
+                let group = Group::new("sgd", Select::rank(2..=2)).with_optimizer(sgd);
+                builder.with_group(group.with_learning_rate(0.5).with_momentum(0.25))
+            },
+        ),
+    ]
+}
+
+/// Two steps, and all that is saved of them.
+fn trained(builder: DriverBuilder, device: &Device) -> Vec<u8> {
+    let mut net = Net::new(1, device, DType::F32);
+    let mut driver = builder.bind(&net).unwrap();
+    for t in 0..2 {
+        let grads = net.grads(t, &ALL, device, DType::F32);
+        (net, _) = driver.step(net, grads).unwrap();
+    }
+    bytes(&driver, &net)
+}
+
+#[test]
+fn every_field_is_what_a_builder_is_told() {
+    let device = devices().remove(0).device;
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    for (json, with) in fields() {
+        let config = DriverConfig::from_json(json).unwrap();
+        let found = trained(config.try_builder().unwrap(), &device);
+        let adamw = optim::AdamWConfig::new().init();
+        let expected = trained(with(Driver::builder(adamw, 1e-3)), &device);
+        assert!(found == expected, "{json}");
+        assert!(!seen.contains(&found), "{json} does nothing");
+        seen.push(found);
+        // What is written is read again, in both languages.
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            DriverConfig::from_json(&written).unwrap(),
+            config,
+            "{written}"
+        );
+    }
+}
+
+#[test]
+fn the_rate_is_the_optimizers_and_its_schedules() {
+    let device = devices().remove(0).device;
+    let net = Net::new(1, &device, DType::F32);
+    let rates = |toml: &str| {
+        let mut driver = DriverConfig::from_toml(toml).unwrap().bind(&net).unwrap();
+        let mut net = net.clone();
+        (0..3)
+            .map(|t| {
+                let rate = driver.learning_rate().unwrap();
+                let grads = net.grads(t, &ALL, &device, DType::F32);
+                net = driver.step(net.clone(), grads).unwrap().0;
+                rate
+            })
+            .collect::<Vec<f64>>()
+    };
+    assert_eq!(rates(""), [1e-3; 3]);
+    assert_eq!(rates(r#"optimizer = { name = "sgd" }"#), [1e-2; 3]);
+    let own = r#"optimizer = { name = "sgd", lr = 0.5 }"#;
+    assert_eq!(rates(own), [0.5; 3]);
+    let warm = "schedule = { name = \"warmup_linear\", warmup = \"50%\" }\nsteps = 4\n";
+    assert_eq!(rates(&format!("{warm}{own}")), [0.0, 0.25, 0.5]);
+    let counted = "schedule = { name = \"linear\", steps = 2 }\n";
+    assert_eq!(rates(&format!("{counted}{own}")), [0.5, 0.25, 0.0]);
+}
+
+#[test]
+fn an_error_has_the_path_of_its_field() {
+    let device = devices().remove(0).device;
+    let net = Net::new(1, &device, DType::F32);
+    for (toml, message) in [
+        (
+            "cliping = 1",
+            "`cliping`: unknown field `cliping`, expected one of `optimizer`, ",
+        ),
+        (
+            "optimizer = { name = \"adamv\" }",
+            "`optimizer`: there is no optimizer `adamv`; did you mean `adam`?",
+        ),
+        (
+            "[[groups]]\nname = \"a\"\nselect = { path = \"**\" }\noptimizer = { name = \"adam\", epsylon = 1 }",
+            "`groups[0].optimizer`: adam: there is no setting `epsylon`; did you mean `epsilon`?",
+        ),
+        (
+            "optimizer = { name = \"adam\", beta_1 = 2.0 }",
+            "`optimizer`: adam: `beta_1` must be at least 0 and below 1, got 2",
+        ),
+        (
+            "[[groups]]\nname = \"a\"\nselect = \"all\"\noptimizer = { name = \"adam\", beta_1 = 2.0 }",
+            "`groups[0].optimizer`: adam: `beta_1` must be",
+        ),
+        (
+            "schedule = { name = \"cosine\" }",
+            "`schedule`: cosine: `steps` is 100% of the whole, ",
+        ),
+        (
+            "clipping = { global_norm = { threshold = { name = \"linear\" } } }",
+            "`clipping.global_norm.threshold`: linear: ",
+        ),
+        (
+            "clipping = { global_norm = { threshold = \"1\" } }",
+            "`clipping.global_norm.threshold`: \"1\" is neither a number nor a schedule",
+        ),
+        (
+            "clipping = { value = { threshold = -1.0 } }",
+            "`threshold of the clipping` must be finite and above 0",
+        ),
+        ("clipping = {", "TOML parse error at line 1, column"),
+    ] {
+        let found = DriverConfig::from_toml(toml);
+        let error = match found {
+            Ok(config) => config.bind(&net).unwrap_err(),
+            Err(error) => error,
+        };
+        let error = error.to_string();
+        assert!(error.starts_with(message), "{toml}: {error}");
+    }
+    let error = DriverConfig::from_json(r#"{"steps": "many"}"#).unwrap_err();
+    assert!(
+        error.to_string().starts_with("`steps`: invalid type"),
+        "{error}"
+    );
+    let error = DriverConfig::from_json("{} {}").unwrap_err();
+    assert!(error.to_string().contains("trailing"), "{error}");
+}
+
+/// The configuration of a training, as Burn's users write it.
+#[derive(Config, Debug)]
+struct TrainingConfig {
+    #[config(default = 10)]
+    epochs: usize,
+    driver: DriverConfig,
+}
+
+#[test]
+fn it_is_part_of_the_configuration_of_a_training() {
+    let mut driver = DriverConfig::new(optim::AdamWConfig::new().with_learning_rate(3e-4));
+    driver.clipping = Some(Clipping::global_norm(1.0));
+    driver.groups = vec![
+        GroupConfig::no_decay(),
+        GroupConfig::new("head", SelectConfig::Path("head.**".to_string())),
+    ];
+    let config = TrainingConfig::new(driver);
+    let file = std::env::temp_dir().join(format!("downhill-config-{}.json", std::process::id()));
+    config.save(&file).unwrap();
+    let loaded = TrainingConfig::load(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(loaded.driver, config.driver);
+    assert_eq!(loaded.epochs, 10);
+}
