@@ -7,6 +7,7 @@ mod folders;
 mod forged;
 mod layouts;
 mod old_files;
+mod pytorch;
 mod settings;
 
 use std::path::{Path, PathBuf};

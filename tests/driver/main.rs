@@ -24,6 +24,7 @@ mod parts;
 mod properties;
 mod reports;
 mod shapes;
+mod states;
 mod unfit;
 
 use burn::grad_clipping::GradientClippingConfig;

@@ -265,7 +265,7 @@ fn failed_decompositions_are_reported() {
         let grads = huge(&model, grads_for(&model, 2).0);
         let (model, report) = driver.step(model, grads).unwrap();
         assert!(
-            report.failed_decompositions >= 3,
+            report.failed_decompositions >= 2,
             "{}: {report}",
             device.name
         );
@@ -283,16 +283,9 @@ fn failed_decompositions_are_reported() {
 
 /// The gradients, so large that their squares overflow.
 fn huge(model: &Everything, mut grads: GradientsParams) -> GradientsParams {
-    for id in [
-        model.conv.weight.id,
-        model.linear.weight.id,
-        model.head.weight.id,
-    ] {
-        if let Some(grad) = grads.remove::<2>(id) {
-            grads.register(id, grad * 1e30);
-        } else if let Some(grad) = grads.remove::<4>(id) {
-            grads.register(id, grad * 1e30);
-        }
+    for id in [model.linear.weight.id, model.head.weight.id] {
+        let grad = grads.remove::<2>(id).expect("it has one");
+        grads.register(id, grad * 1e30);
     }
     grads
 }

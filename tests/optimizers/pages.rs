@@ -68,7 +68,11 @@ fn every_link_leads_somewhere() {
                 None => (page.parent().unwrap().to_path_buf(), link),
             };
             let (file, place) = link.split_once('#').unwrap_or((&link, ""));
-            let target = if file.is_empty() { page.clone() } else { base.join(file) };
+            let target = if file.is_empty() {
+                page.clone()
+            } else {
+                base.join(file)
+            };
             assert!(target.exists(), "{}: {link}", page.display());
             if !place.is_empty() {
                 assert!(has_anchor(&target, place), "{}: {link}", page.display());

@@ -13,7 +13,7 @@
 //! # Feature flags
 //!
 //! `flex` and `ndarray` compile the passes over memory of these backends. `learner` has the driver behind
-//! burn-train's `SupervisedTraining`.
+//! burn-train's `SupervisedTraining`, `pytorch` reads the states of PyTorch's optimizers.
 #![forbid(unsafe_code)]
 
 mod average;
@@ -38,11 +38,14 @@ mod params;
 mod path;
 mod plan;
 mod probe;
+#[cfg(feature = "pytorch")]
+mod pytorch;
 mod rates;
 mod ratios;
 mod report;
 mod sam;
 mod setting;
+mod states;
 mod update;
 
 pub use average::{Averaging, PolyakError, polyak_update};
@@ -59,6 +62,9 @@ pub use mechanic::Mechanic;
 pub use params::{ModuleError, ParamInfo};
 pub use path::ParamPath;
 pub use plan::{BoundParameter, Plan};
+#[cfg(feature = "pytorch")]
+pub use pytorch::{PyTorchError, PyTorchReport, PyTorchStates};
 pub use report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
 pub use sam::Sam;
 pub use setting::{OutOfRange, Rate, Setting};
+pub use states::{OptimizerStates, ParameterState, Statistics};

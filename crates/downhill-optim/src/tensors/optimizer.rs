@@ -314,7 +314,7 @@ impl RuleOptimizer {
         Ok(())
     }
 
-    fn layout(&self, shape: &[usize], slots: &[(Slot, Vec<usize>)]) -> Layout {
+    pub(super) fn layout(&self, shape: &[usize], slots: &[(Slot, Vec<usize>)]) -> Layout {
         let memory = self.program.0.memory(shape);
         Layout {
             tensors: unique(slots.iter().map(|(slot, _)| slot.name)),

@@ -27,6 +27,13 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// As it stands in a record.
+    pub fn encoded(&self) -> TensorData {
+        let layout = serde_json::to_vec(self).expect("strings serialise");
+        let len = layout.len();
+        TensorData::new(layout, [len])
+    }
+
     /// Every name, for messages.
     pub fn names(&self) -> Vec<String> {
         self.tensors.iter().chain(&self.scalars).cloned().collect()
@@ -118,9 +125,7 @@ const TENSORS: &str = "state";
 impl RecordState for RuleState {
     fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
         // Burn's records find a tensor by its name alone, so the names themselves are saved.
-        let layout = serde_json::to_vec(&*self.layout).expect("strings serialise");
-        let len = layout.len();
-        out.push_tensor(prefix, LAYOUT, TensorData::new(layout, [len]));
+        out.push_tensor(prefix, LAYOUT, self.layout.encoded());
         out.push_scalar(prefix, STEP, Scalar::from(self.step));
         let scalars = join_path(prefix, SCALARS);
         for (name, value) in self.scalars() {

@@ -81,8 +81,9 @@ use downhill_optim::Identity;
 
 pub use folder::{Checkpoints, Goal};
 pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
-pub(crate) use optimizer::{States, renamed};
+pub(crate) use optimizer::{States, renamed, stated};
 pub use report::{LoadReport, Mismatch};
+pub(crate) use resume::check_bound;
 pub use scheduler::RatesAhead;
 
 use crate::error::Rejected;

@@ -1,15 +1,21 @@
 //! An optimizer's state by the paths of the parameters, out of Burn's record and back into it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use burn::module::ParamId;
+use burn::module::{Module, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::store::RecordError;
-use burn::tensor::{Bytes, TensorData};
+use burn::tensor::{Bytes, DType, TensorData};
 use burn_pack::{Reader, Scalar, Writer};
 
-use crate::BindError;
+use downhill_optim::drive::state_dtype;
+
+use super::CheckpointError;
 use crate::bound::Bound;
+use crate::probe::Refusal;
+use crate::update::Core;
+use crate::{BindError, probe};
 
 /// The state of all parameters, each entry under `path` and its own name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,6 +119,85 @@ impl States {
         let tensor = tensor.map(|(key, _)| key);
         tensor.or(scalar.map(|(key, _)| key)).cloned()
     }
+}
+
+/// The optimizer with these states, of which every one is taken up; in the precision in which this library keeps
+/// states, if it is `strict`.
+pub(crate) fn stated<M: Module>(
+    core: &Core,
+    optim: &ModuleOptimizer,
+    model: &M,
+    states: &States,
+    strict: bool,
+) -> Result<ModuleOptimizer, CheckpointError> {
+    let ids: HashMap<&str, ParamId> = (core.bound.iter())
+        .map(|bound| (&*bound.info().path, bound.id()))
+        .collect();
+    let refused = |path: &str, reason: String| CheckpointError::State {
+        path: path.to_string(),
+        reason,
+    };
+    // Burn's own loader panics on some records that it should refuse.
+    let load = AssertUnwindSafe(|| states.load(optim, |path| ids.get(path).copied()));
+    let optim = match catch_unwind(load) {
+        Ok(Ok(optim)) => optim,
+        Ok(Err(error)) => return Err(refused("the whole model", error.to_string())),
+        Err(_) => return Err(refused("the whole model", "Burn panics on it".to_string())),
+    };
+    if strict {
+        check_precisions(core, states)?;
+    }
+    let taken = States::of(&optim, &core.bound)
+        .map_err(|error| refused("the whole model", error.to_string()))?;
+    if let Some((path, name)) = states.difference(&taken) {
+        let reason = format!(
+            "`{name}` is lost or changed by it; it is another optimizer's, or in a precision that Burn \
+             does not keep"
+        );
+        return Err(refused(&path, reason));
+    }
+    let unfit = |refusal: Refusal| refused(&refusal.path, refusal.reason);
+    let probed = probe::all(model, &optim).map_err(unfit)?;
+    let probed = || probed.iter().zip(&core.bound);
+    let mismatch = probed().find_map(|(probed, bound)| {
+        let mismatch = probed.as_ref()?.mismatch.as_ref()?;
+        Some((bound.info().path.clone(), mismatch.to_string()))
+    });
+    if let Some((path, reason)) = mismatch {
+        return Err(refused(&path, reason));
+    }
+    let stated: BTreeSet<&str> = states.paths().collect();
+    let others = probed().filter(|(probed, bound)| probed.is_none() && bound.info().trainable);
+    let others: BTreeSet<&str> = others
+        .map(|(_, bound)| &*bound.info().path)
+        .filter(|path| stated.contains(path))
+        .collect();
+    probe::step_copies(model, &optim, &others).map_err(unfit)?;
+    Ok(optim)
+}
+
+/// Whether the states are in the precision in which this library keeps them.
+fn check_precisions(core: &Core, states: &States) -> Result<(), CheckpointError> {
+    let own = core.bound.iter().filter(|bound| bound.is_own());
+    let dtypes: HashMap<&str, DType> = own
+        .map(|bound| {
+            let info = bound.info();
+            (&*info.path, state_dtype(info.dtype).into())
+        })
+        .collect();
+    for ((path, name), data) in &states.tensors {
+        let Some(expected) = dtypes.get(path.as_str()) else {
+            continue;
+        };
+        if name.starts_with("state.") && data.dtype() != *expected {
+            let found = data.dtype();
+            return Err(CheckpointError::State {
+                path: path.clone(),
+                reason: format!("`{name}` is in {found:?}, and must be in {expected:?}"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The optimizer with the same states under other ids.

@@ -1,10 +1,9 @@
 //! How a driver goes on from a checkpoint.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::{Module, ParamId};
+use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, TensorData};
 use downhill_optim::drive::{ModelState, state_dtype};
@@ -15,7 +14,7 @@ use super::contents::{
     UPDATES, WINDOW_LOSS, WINDOW_LOSS_WEIGHT, WINDOW_WEIGHT, path_of_state, scale_of, unescaped,
 };
 use super::format::Contents;
-use super::optimizer::States;
+use super::optimizer::{States, stated};
 use super::report::{LoadReport, compare, first_error};
 use super::scheduler::load_scheduler;
 use super::settings::{Difference, check_settings, differences, learning_rate};
@@ -25,10 +24,9 @@ use crate::batch::Accumulation;
 use crate::error::Rejected;
 use crate::gradients::Window;
 use crate::mechanic::{SCALES, Scale, Tuned};
-use crate::probe::Refusal;
 use crate::sam::Looked;
 use crate::update::{Core, Counters};
-use crate::{Driver, ParamPath, Rate, params, probe};
+use crate::{Driver, ParamPath, Rate, params};
 
 /// The tensors whose names begin with `prefix`, without it.
 pub(super) fn part(contents: &Contents, prefix: &str) -> BTreeMap<String, TensorData> {
@@ -39,7 +37,7 @@ pub(super) fn part(contents: &Contents, prefix: &str) -> BTreeMap<String, Tensor
 }
 
 /// Whether the model is the one that the driver is bound to.
-pub(super) fn check_bound<M: Module>(core: &Core, model: &M) -> Result<(), CheckpointError> {
+pub(crate) fn check_bound<M: Module>(core: &Core, model: &M) -> Result<(), CheckpointError> {
     let found = params::floats(model);
     let bound = &core.bound;
     let same = found.len() == bound.len()
@@ -390,38 +388,6 @@ impl NextCore {
     }
 }
 
-/// Whether the states are in the precision in which this library keeps them. Those of converted records may be
-/// in another one.
-fn check_precisions(
-    core: &Core,
-    contents: &Contents,
-    states: &States,
-) -> Result<(), CheckpointError> {
-    if contents.header.settings.is_none() {
-        return Ok(());
-    }
-    let own = core.bound.iter().filter(|bound| bound.is_own());
-    let dtypes: HashMap<&str, DType> = own
-        .map(|bound| {
-            let info = bound.info();
-            (&*info.path, state_dtype(info.dtype).into())
-        })
-        .collect();
-    for ((path, name), data) in &states.tensors {
-        let Some(expected) = dtypes.get(path.as_str()) else {
-            continue;
-        };
-        if name.starts_with("state.") && data.dtype() != *expected {
-            let found = data.dtype();
-            return Err(CheckpointError::State {
-                path: path.clone(),
-                reason: format!("`{name}` is in {found:?}, and must be in {expected:?}"),
-            });
-        }
-    }
-    Ok(())
-}
-
 fn next<M: Module>(
     driver: &Driver,
     model: &M,
@@ -430,47 +396,9 @@ fn next<M: Module>(
     whole: bool,
 ) -> Result<Next, CheckpointError> {
     let core = &driver.core;
-    let ids: HashMap<&str, ParamId> = (core.bound.iter())
-        .map(|bound| (&*bound.info().path, bound.id()))
-        .collect();
-    let refused = |path: &str, reason: String| CheckpointError::State {
-        path: path.to_string(),
-        reason,
-    };
-    // Burn's own loader panics on some records that it should refuse.
-    let load = AssertUnwindSafe(|| states.load(&driver.optim, |path| ids.get(path).copied()));
-    let optim = match catch_unwind(load) {
-        Ok(Ok(optim)) => optim,
-        Ok(Err(error)) => return Err(refused("the whole model", error.to_string())),
-        Err(_) => return Err(refused("the whole model", "Burn panics on it".to_string())),
-    };
-    check_precisions(core, contents, states)?;
-    let taken = States::of(&optim, &core.bound)
-        .map_err(|error| refused("the whole model", error.to_string()))?;
-    if let Some((path, name)) = states.difference(&taken) {
-        let reason = format!(
-            "`{name}` is lost or changed by it; it is another optimizer's, or in a precision that Burn \
-             does not keep"
-        );
-        return Err(refused(&path, reason));
-    }
-    let unfit = |refusal: Refusal| refused(&refusal.path, refusal.reason);
-    let probed = probe::all(model, &optim).map_err(unfit)?;
-    let probed = || probed.iter().zip(&core.bound);
-    let mismatch = probed().find_map(|(probed, bound)| {
-        let mismatch = probed.as_ref()?.mismatch.as_ref()?;
-        Some((bound.info().path.clone(), mismatch.to_string()))
-    });
-    if let Some((path, reason)) = mismatch {
-        return Err(refused(&path, reason));
-    }
-    let stated: BTreeSet<&str> = states.paths().collect();
-    let others = probed().filter(|(probed, bound)| probed.is_none() && bound.info().trainable);
-    let others: BTreeSet<&str> = others
-        .map(|(_, bound)| &*bound.info().path)
-        .filter(|path| stated.contains(path))
-        .collect();
-    probe::step_copies(model, &optim, &others).map_err(unfit)?;
+    // States of converted records may be in another precision.
+    let strict = contents.header.settings.is_some();
+    let optim = stated(core, &driver.optim, model, states, strict)?;
     let (scheduler, begins_anew) = match &driver.rate {
         // A record that was converted has none: the driver's own goes on.
         Rate::Scheduler(scheduler) if contents.header.settings.is_some() => {

@@ -168,7 +168,7 @@ impl DriverConfig {
     /// Says which field cannot be read, and what is wrong with it.
     pub fn from_json(json: &str) -> Result<Self, DriverConfigError> {
         let mut reader = serde_json::Deserializer::from_str(json);
-        let config = read(&mut reader)?;
+        let config = read(&mut reader, ToString::to_string)?;
         reader
             .end()
             .map_err(|error| DriverConfigError::new("", error))?;
@@ -181,8 +181,15 @@ impl DriverConfig {
     ///
     /// Says which field cannot be read, and what is wrong with it.
     pub fn from_toml(toml: &str) -> Result<Self, DriverConfigError> {
+        let said = |error: &toml::de::Error| {
+            let before = error.span().and_then(|span| toml.get(..span.start));
+            let line = before.map(|before| 1 + before.matches('\n').count());
+            let line = line.map_or_else(String::new, |line| format!(" at line {line}"));
+            format!("{}{line}", error.message().trim_end())
+        };
         let reader = toml::Deserializer::parse(toml);
-        read(reader.map_err(|error| DriverConfigError::new("", error))?)
+        let reader = reader.map_err(|error| DriverConfigError::new("", said(&error)))?;
+        read(reader, said)
     }
 
     /// The driver, still to be bound to a model.
@@ -242,12 +249,15 @@ impl DriverConfig {
     }
 }
 
-fn read<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<DriverConfig, DriverConfigError> {
+fn read<'de, D: serde::Deserializer<'de>>(
+    reader: D,
+    said: impl Fn(&D::Error) -> String,
+) -> Result<DriverConfig, DriverConfigError> {
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let path = error.path().to_string();
         // Of the whole it is a point.
         let path = if path == "." { "" } else { &path };
-        DriverConfigError::new(path, error.inner())
+        DriverConfigError::new(path, said(error.inner()))
     })
 }
 
@@ -272,8 +282,8 @@ impl DriverConfigError {
 impl fmt::Display for DriverConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
-            "" => f.write_str(self.reason.trim_end()),
-            path => write!(f, "`{path}`: {}", self.reason.trim_end()),
+            "" => f.write_str(&self.reason),
+            path => write!(f, "`{path}`: {}", self.reason),
         }
     }
 }

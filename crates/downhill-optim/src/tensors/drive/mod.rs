@@ -26,6 +26,7 @@ mod directive;
 mod lerp;
 mod measure;
 mod model;
+mod names;
 mod place;
 
 pub use directive::{
@@ -36,6 +37,7 @@ pub use lerp::lerp;
 pub use measure::{Measure, Unfit, examine, measure};
 pub(crate) use model::{Looked, LookedSums};
 pub use model::{ModelState, Seen, ToldOfModel};
+pub use names::StateNames;
 pub use place::{Place, memory_order};
 
 pub use super::optimizer::StateMismatch;
