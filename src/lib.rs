@@ -54,6 +54,7 @@ mod pages {
     pages! {
         readme: "../README.md";
         getting_started: "../docs/book/src/getting-started.md";
+        from_burn_optim: "../docs/book/src/from-burn-optim.md";
         from_pytorch: "../docs/book/src/from-pytorch.md";
         optimizers: "../docs/book/src/optimizers.md";
         schedules: "../docs/book/src/schedules.md";

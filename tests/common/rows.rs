@@ -69,6 +69,7 @@ const SAMPLE: &[&str] = &[
     "sm3",
     "adamp",
     "prodigy",
+    "muon",
     "slides_adafactor",
 ];
 
