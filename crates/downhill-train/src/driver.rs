@@ -1,164 +1,21 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::{Module, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use downhill_optim::Identity;
 use downhill_optim::drive::ModelState;
-use downhill_setting::Range;
 
-use crate::average::Averaging;
-use crate::batch::{Accumulation, MicroBatch};
+use crate::batch::MicroBatch;
 use crate::bound::Bound;
 use crate::checkpoint;
-use crate::clipping::{Clipping, NonFinite};
-use crate::driven::{MOMENTUM, WEIGHT_DECAY};
 use crate::error::{BindError, StepCause, StepError};
 use crate::evaluated::asked;
 use crate::gradients::Window;
-use crate::groups::Group;
 use crate::params::{self, Found, ModuleError, ParamInfo};
 use crate::rates::Rates;
 use crate::report::StepReport;
-use crate::setting::in_range;
 use crate::update::{Core, Settings};
-use crate::{BoundParameter, Mechanic, Plan, Rate, Sam, Setting, probe};
-
-/// What a driver does, until it is bound to a model: see [`Driver::builder`].
-#[derive(Clone)]
-#[must_use = "it does nothing until it is bound to a model"]
-pub struct DriverBuilder {
-    pub(crate) optim: ModuleOptimizer,
-    pub(crate) rate: Rate,
-    pub(crate) settings: Settings,
-    pub(crate) groups: Vec<Group>,
-    pub(crate) averaging: Option<Averaging>,
-    pub(crate) identity: Option<Identity>,
-}
-
-impl DriverBuilder {
-    /// Clips gradients. Default: not.
-    pub fn with_clipping(mut self, clipping: Clipping) -> Self {
-        self.settings.clipping = Some(clipping);
-        self
-    }
-
-    /// What happens where gradients or loss are not finite. Default: [`NonFinite::Error`].
-    pub fn with_non_finite(mut self, non_finite: NonFinite) -> Self {
-        self.settings.non_finite = non_finite;
-        self
-    }
-
-    /// Makes one update of several micro-batches. Default: of one.
-    pub fn with_accumulation(mut self, accumulation: Accumulation) -> Self {
-        self.settings.accumulation = Some(accumulation);
-        self
-    }
-
-    /// Keeps an average of the parameters. Default: none.
-    pub fn with_averaging(mut self, averaging: Averaging) -> Self {
-        self.averaging = Some(averaging);
-        self
-    }
-
-    /// Looks for gradients beside the parameters, which [`Driver::step_sam`] then takes. Default: not.
-    pub fn with_sam(mut self, sam: Sam) -> Self {
-        self.settings.sam = Some(sam);
-        self
-    }
-
-    /// Puts a factor on the whole way, that [`Mechanic`] finds. Default: not.
-    pub fn with_mechanic(mut self, mechanic: Mechanic) -> Self {
-        self.settings.mechanic = Some(mechanic);
-        self
-    }
-
-    /// Adds a group of parameters that are treated differently.
-    pub fn with_group(mut self, group: Group) -> Self {
-        self.groups.push(group);
-        self
-    }
-
-    /// Adds groups.
-    pub fn with_groups(mut self, groups: impl IntoIterator<Item = Group>) -> Self {
-        self.groups.extend(groups);
-        self
-    }
-
-    /// A weight decay in the place of the optimizer's, at least 0. Every optimizer must be of this
-    /// library, and have one.
-    pub fn with_weight_decay(self, weight_decay: impl Into<Setting>) -> Self {
-        self.with_driven(WEIGHT_DECAY, weight_decay)
-    }
-
-    /// A momentum (for Adam and its relatives: `beta_1`) in the place of the optimizer's, in `[0, 1)`:
-    /// [one-cycle](downhill_schedule::OneCycleConfig) lets it fall while the rate rises. Every optimizer must be
-    /// of this library, and have one.
-    pub fn with_momentum(self, momentum: impl Into<Setting>) -> Self {
-        self.with_driven(MOMENTUM, momentum)
-    }
-
-    /// A number in the place of a setting of the optimizer, by its name: any that acts at every step and does not
-    /// decide about the state. Its range is the optimizer's. Every optimizer must be of this library, and
-    /// have it.
-    ///
-    /// ```
-    /// use downhill_optim::AdamConfig;
-    /// use downhill_schedule::LinearConfig;
-    /// use downhill_train::Driver;
-    ///
-    /// let beta_2 = LinearConfig::new(0.95, 0.999, 1_000).try_build()?;
-    /// let builder = Driver::builder(AdamConfig::new().init(), 1e-3).with_driven("beta_2", beta_2);
-    /// # Ok::<(), downhill_schedule::ScheduleError>(())
-    /// ```
-    pub fn with_driven(mut self, name: impl Into<Arc<str>>, setting: impl Into<Setting>) -> Self {
-        self.settings.driven.set(name.into(), setting.into());
-        self
-    }
-
-    /// Measures after each `every`th update how far each parameter moved, for the report. At these
-    /// updates the parameters before the step are kept, which costs their memory. Default: never.
-    pub fn with_update_ratios(mut self, every: u64) -> Self {
-        self.settings.update_ratios_every = Some(every);
-        self
-    }
-
-    /// Name and settings of an optimizer that is not of this library, for checkpoints: one of another name
-    /// or with other settings will not go on from them.
-    pub fn with_identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(identity);
-        self
-    }
-
-    /// Looks at the model, and resolves the groups. What is to be trained at some time has to require
-    /// gradients now; it can be frozen afterwards, and thawed again.
-    ///
-    /// # Errors
-    ///
-    /// If a parameter is in the model twice, a group is empty or two contradict each other, a setting is
-    /// outside its range, an optimizer refuses a parameter (Muon those that are no matrices) or has not the
-    /// setting that is to be driven, or does nothing with a learning rate that changes.
-    pub fn bind<M: Module>(self, model: &M) -> Result<Driver, BindError> {
-        let (optim, core) = Core::bind(
-            self.optim,
-            self.settings,
-            &self.groups,
-            self.averaging,
-            self.identity,
-            model,
-        )?;
-        core.check_followed(&self.rate)?;
-        if let Rate::Setting(rate) = &self.rate {
-            in_range("learning rate", rate.value(0), Range::NOT_NEGATIVE)?;
-        }
-        Ok(Driver {
-            optim,
-            rate: self.rate,
-            core,
-        })
-    }
-}
+use crate::{BoundParameter, DriverBuilder, Plan, Rate, probe};
 
 /// What surrounds an optimizer's step: checks, clipping, guards, accumulation, groups, averages, and a
 /// report; and [checkpoints](crate::checkpoint) of all of it.

@@ -19,6 +19,7 @@
 mod average;
 mod batch;
 mod bound;
+mod builder;
 mod change;
 pub mod checkpoint;
 mod clipping;
@@ -50,9 +51,10 @@ mod update;
 
 pub use average::{Averaging, PolyakError, polyak_update};
 pub use batch::{Accumulation, MicroBatch};
+pub use builder::DriverBuilder;
 pub use clipping::{Clipping, NonFinite};
 pub use config::{CheckpointsConfig, DriverConfig, DriverConfigError, GroupConfig, SelectConfig};
-pub use driver::{Driver, DriverBuilder};
+pub use driver::Driver;
 pub use error::{BindError, Rejected, StepCause, StepError};
 pub use evaluated::evaluated;
 pub use groups::{Group, GroupError, Select};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorData};
-use downhill_optim::drive::{StateNames, state_dtype};
+use burn::module::Module;
+use burn::tensor::{DType, TensorData};
+use downhill_optim::drive::{StateNames, layers, state_dtype};
 use pytorch_reader::PytorchReader;
 use serde_json::{Map, Value};
 
@@ -184,33 +184,6 @@ fn float(dtype: pytorch_reader::DType) -> Option<DType> {
     }
 }
 
-/// The weights of linear layers, which PyTorch has the other way round.
-#[derive(Default)]
-struct Linear {
-    path: Vec<String>,
-    kinds: Vec<String>,
-    found: BTreeSet<String>,
-}
-
-impl ModuleVisitor for Linear {
-    fn enter_module(&mut self, name: &str, kind: &str) {
-        self.path.push(name.to_string());
-        self.kinds.push(kind.to_string());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-        self.kinds.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
-        let kind = self.kinds.last().map_or("", String::as_str);
-        if D == 2 && kind.trim_start_matches("Struct:") == "Linear" {
-            self.found.insert(self.path.join("."));
-        }
-    }
-}
-
 /// Rows and columns exchanged.
 fn transposed(data: &TensorData) -> TensorData {
     let values: Vec<f64> = data.iter().collect();
@@ -346,8 +319,9 @@ impl Driver {
             let expected = order.len();
             return Err(PyTorchError::Count { expected, found });
         }
-        let mut linear = Linear::default();
-        model.visit(&mut linear);
+        let layers = layers(model).into_iter();
+        let linear = layers.filter(|found| found.layer == "Linear");
+        let linear: BTreeSet<String> = linear.map(|found| found.path).collect();
         let mut report = PyTorchReport::default();
         let mut all = self.states()?;
         let mut updates = 0;
@@ -375,7 +349,7 @@ impl Driver {
                 let Some(found) = states.states.get(&place) else {
                     continue;
                 };
-                let state = state_of(bound, found, linear.found.contains(&**path));
+                let state = state_of(bound, found, linear.contains(&**path));
                 let state = state.map_err(refused)?;
                 updates = updates.max(state.step.unwrap_or_default());
                 all.0.insert(path.clone(), state);

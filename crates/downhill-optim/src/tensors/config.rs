@@ -1,10 +1,10 @@
 //! Configurations as optimizers of Burn.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamGroup};
+use burn::module::{Module, ParamGroup};
 use burn::optim::ModuleOptimizer;
-use burn::tensor::Tensor;
 use serde_json::Value;
 
+use super::drive::layers;
 use super::{Identity, RuleOptimizer};
 use crate::MatrixLayout;
 use crate::config::Config;
@@ -58,37 +58,6 @@ impl<P: Preset> Config<P::Rule, P> {
     /// Panics if a setting is outside its range.
     pub fn init(&self) -> ModuleOptimizer {
         self.try_init().unwrap_or_else(|error| panic!("{error}"))
-    }
-}
-
-/// The paths of weights that are not what their shape says.
-#[derive(Default)]
-struct Layers {
-    path: Vec<String>,
-    kinds: Vec<String>,
-    embeddings: Vec<String>,
-    transposed: Vec<String>,
-}
-
-impl ModuleVisitor for Layers {
-    fn enter_module(&mut self, name: &str, kind: &str) {
-        self.path.push(name.to_string());
-        self.kinds.push(kind.to_string());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-        self.kinds.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
-        let kind = self.kinds.last().map_or("", String::as_str);
-        let path = || self.path.join(".");
-        match kind.trim_start_matches("Struct:") {
-            "Embedding" => self.embeddings.push(path()),
-            kind if kind.starts_with("ConvTranspose") => self.transposed.push(path()),
-            _ => {}
-        }
     }
 }
 
@@ -157,19 +126,25 @@ impl OptimizerConfig {
             return Ok(optim);
         };
         let clipping = || self.any().grad_clipping().map(|clipping| clipping.init());
-        let mut layers = Layers::default();
-        model.visit(&mut layers);
+        // Weights that are not what their shape says.
+        let layers = layers(model);
+        let of = |is: fn(&str) -> bool| -> Vec<String> {
+            let found = layers.iter().filter(|found| is(&found.layer));
+            found.map(|found| found.path.clone()).collect()
+        };
+        let transposed = of(|layer| layer.starts_with("ConvTranspose"));
+        let embeddings = of(|layer| layer == "Embedding");
         let mut settings = self.to_map();
         let auto = serde_json::to_value(MatrixLayout::Auto).ok();
-        if !layers.transposed.is_empty() && settings.get("layout") == auto.as_ref() {
+        if !transposed.is_empty() && settings.get("layout") == auto.as_ref() {
             let layout = serde_json::to_value(MatrixLayout::InOut).unwrap_or_default();
             settings.insert("layout".to_string(), layout);
             let turned = Self::from_value(Value::Object(settings))?.optimizer()?;
-            let group = ParamGroup::from_paths(layers.transposed);
+            let group = ParamGroup::from_paths(transposed);
             optim = optim.with_group(group, turned, clipping());
         }
-        if !layers.embeddings.is_empty() {
-            let group = ParamGroup::from_paths(layers.embeddings);
+        if !embeddings.is_empty() {
+            let group = ParamGroup::from_paths(embeddings);
             optim = optim.with_group(group, fallback, clipping());
         }
         Ok(optim)

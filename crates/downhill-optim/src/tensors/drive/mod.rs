@@ -23,6 +23,7 @@
 //! ```
 
 mod directive;
+mod layers;
 mod lerp;
 mod measure;
 mod model;
@@ -33,6 +34,7 @@ pub use directive::{
     Directive, Directives, Failures, Probed, directed, evaluating, looking, probe,
 };
 pub(crate) use directive::{Question, Task, begin, record, record_look};
+pub use layers::{OfLayer, layers};
 pub use lerp::lerp;
 pub use measure::{Measure, Unfit, examine, measure};
 pub(crate) use model::{Looked, LookedSums};
