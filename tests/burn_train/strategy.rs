@@ -18,7 +18,7 @@ use downhill::schedule::{
 };
 use downhill::train::{
     Accumulation, Averaging, BindError, Clipping, DrivenStrategy, Driver, DriverBuilder, Group,
-    NonFinite, Outcome, Rate, Select, StepCause, StepReport,
+    LossScaling, NonFinite, Outcome, Rate, Select, StepCause, StepReport,
 };
 use downhill_problems::data::{self, Batch};
 
@@ -253,6 +253,17 @@ fn the_accumulation_of_burn_train_is_a_sum() {
     let trained = run.train(builder(3));
     assert_eq!(trained.params, expected.params);
     assert_eq!(trained.reports.last().unwrap().step, 3);
+}
+
+#[test]
+fn a_loss_that_is_to_be_scaled_is_refused() {
+    let run = Run::new("scaled", 1);
+    let scaled = builder(10).with_loss_scaling(LossScaling::dynamic());
+    let error = scaled.learner(Net::new(&run.device)).err().unwrap();
+    assert!(
+        error.to_string().contains("loss scaling cannot be given"),
+        "{error}"
+    );
 }
 
 #[test]

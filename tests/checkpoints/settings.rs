@@ -8,7 +8,7 @@ use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::module::ParamGroup;
 use downhill::optim::AdamWConfig;
 use downhill::schedule::{LinearConfig, Schedule};
-use downhill::train::{Mechanic, Rate, Sam};
+use downhill::train::{LossScaling, Mechanic, Rate, Sam};
 
 use super::*;
 
@@ -189,6 +189,16 @@ const CHANGES: &[(&str, Make, Make)] = &[
         "sam",
         || adamw().with_sam(Sam::new(0.05).look_every(2, 0.7)),
         || adamw().with_sam(Sam::new(0.05).look_every(3, 0.7)),
+    ),
+    (
+        "loss_scaling",
+        || adamw().with_loss_scaling(LossScaling::dynamic()),
+        || adamw().with_loss_scaling(LossScaling::dynamic().with_scale(4.0)),
+    ),
+    (
+        "loss_scaling",
+        || adamw().with_loss_scaling(LossScaling::dynamic()),
+        || adamw().with_loss_scaling(LossScaling::dynamic().with_interval(10)),
     ),
     (
         "mechanic",

@@ -1,7 +1,7 @@
 //! A driver from a configuration is the one that a builder makes.
 
 use burn::config::Config;
-use downhill::train::{DriverConfig, GroupConfig, Mechanic, Sam, SelectConfig};
+use downhill::train::{DriverConfig, GroupConfig, LossScaling, Mechanic, Sam, SelectConfig};
 
 use super::*;
 
@@ -37,6 +37,13 @@ fn fields() -> Vec<Field> {
         (r#"{"sam": {"rho": 0.05}}"#, |builder| {
             builder.with_sam(Sam::new(0.05))
         }),
+        (
+            r#"{"loss_scaling": {"scale": 4.0, "interval": 5}}"#,
+            |builder| {
+                let scaling = LossScaling::dynamic().with_scale(4.0);
+                builder.with_loss_scaling(scaling.with_interval(5))
+            },
+        ),
         (r#"{"mechanic": {"s_init": 1e-3}}"#, |builder| {
             builder.with_mechanic(Mechanic::new().with_s_init(1e-3))
         }),

@@ -23,6 +23,7 @@ mod non_finite;
 mod parts;
 mod properties;
 mod reports;
+mod scaling;
 mod shapes;
 mod states;
 mod unfit;

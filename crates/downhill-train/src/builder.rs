@@ -13,7 +13,7 @@ use crate::error::BindError;
 use crate::groups::Group;
 use crate::setting::in_range;
 use crate::update::{Core, Settings};
-use crate::{Driver, Mechanic, Rate, Sam, Setting};
+use crate::{Driver, LossScaling, Mechanic, Rate, Sam, Setting};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].
 #[derive(Clone)]
@@ -55,6 +55,12 @@ impl DriverBuilder {
     /// Looks for gradients beside the parameters, which [`Driver::step_sam`] then takes. Default: not.
     pub fn with_sam(mut self, sam: Sam) -> Self {
         self.settings.sam = Some(sam);
+        self
+    }
+
+    /// Puts a factor on the loss, which [`Driver::scaled`] applies, and divides it out of the gradients. Default: none.
+    pub fn with_loss_scaling(mut self, scaling: LossScaling) -> Self {
+        self.settings.loss_scaling = Some(scaling);
         self
     }
 

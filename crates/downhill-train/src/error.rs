@@ -65,7 +65,7 @@ pub enum BindError {
         /// The parameter's path.
         path: ParamPath,
     },
-    /// A learning rate that is no scheduler of Burn's kind.
+    /// A learning rate that is no scheduler of Burn's kind, or something else that burn-train does itself.
     #[error("{what} cannot be given to burn-train: {reason}")]
     LearnerRate {
         /// Which.

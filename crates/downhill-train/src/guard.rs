@@ -49,7 +49,8 @@ enum Verdict {
 
 impl Core {
     pub fn is_guarded(&self) -> bool {
-        self.settings.non_finite != NonFinite::Ignore
+        let scaled = self.scaler.is_some_and(|scaler| scaler.is_dynamic());
+        scaled || self.settings.non_finite != NonFinite::Ignore
     }
 
     fn inspect<M: Module>(
@@ -90,6 +91,9 @@ impl Core {
         }
         let broken = gradients::non_finite(model, &self.bound, &grads, &seen);
         let loss = loss.filter(|loss| !loss.is_finite());
+        if loss.is_none() && self.backs_off(&broken, report) {
+            return Ok(None);
+        }
         match self.judge(broken, loss, self.counters.consecutive) {
             Verdict::Fine => good(grads, seen, None),
             Verdict::Error(cause) => Err((grads, cause)),
@@ -177,6 +181,9 @@ impl Core {
             return Ok(Some(seen));
         }
         let broken = gradients::non_finite(model, &self.bound, sum, &seen);
+        if self.backs_off(&broken, report) {
+            return Ok(None);
+        }
         match self.judge(broken, None, self.counters.windows) {
             Verdict::Fine => Ok(Some(seen)),
             Verdict::Error(cause) => Err(cause),
@@ -222,6 +229,22 @@ impl Core {
             NonFinite::ZeroNan => Verdict::Zero(broken),
             NonFinite::Ignore => Verdict::Fine,
         }
+    }
+
+    /// Whether a smaller factor on the loss may help against what is not finite: then the update is left out, with the
+    /// window, whose gradients have the old one.
+    fn backs_off(&mut self, broken: &[NonFiniteGradient], report: &mut StepReport) -> bool {
+        let scaler = self.scaler.as_mut().filter(|_| !broken.is_empty());
+        let Some(scaler) = scaler.filter(|scaler| scaler.is_dynamic()) else {
+            return false;
+        };
+        if !scaler.backs_off() {
+            return false;
+        }
+        report.loss_scale = Some(scaler.scale);
+        self.window = Window::default();
+        self.skip(report, broken.to_vec());
+        true
     }
 
     fn skip(&mut self, report: &mut StepReport, broken: Vec<NonFiniteGradient>) {

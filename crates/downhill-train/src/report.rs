@@ -57,6 +57,9 @@ pub struct StepReport {
         with = "any_number::option"
     )]
     pub loss: Option<f64>,
+    /// The factor on the next loss, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
     /// The norm of all gradients together, before clipping; where something asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grad_norm: Option<Norm>,
@@ -351,6 +354,9 @@ impl fmt::Display for StepReport {
                 if let Some(loss) = self.loss {
                     write!(f, ", loss {}", number(loss))?;
                 }
+                if let Some(scale) = self.loss_scale {
+                    write!(f, ", loss scale {}", number(scale))?;
+                }
                 return match self.non_finite.is_empty() {
                     true => Ok(()),
                     false => write!(f, ", not finite: {}", listed(self.non_finite.iter())),
@@ -365,6 +371,7 @@ impl fmt::Display for StepReport {
         write!(f, "step {}: lr {}", self.step, number(self.learning_rate))?;
         for (name, value) in [
             ("loss", self.loss),
+            ("loss scale", self.loss_scale),
             ("weight decay", self.weight_decay),
             ("momentum", self.momentum),
         ] {

@@ -25,6 +25,7 @@ use crate::probe;
 use crate::ratios::ratios;
 use crate::report::{Outcome, StepReport};
 use crate::sam::{Looked, Sam};
+use crate::scaling::{LossScaling, Scaler};
 use crate::setting::{OutOfRange, in_range};
 
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub update_ratios_every: Option<u64>,
     pub sam: Option<Sam>,
     pub mechanic: Option<Mechanic>,
+    pub loss_scaling: Option<LossScaling>,
 }
 
 impl Settings {
@@ -50,6 +52,9 @@ impl Settings {
         }
         if let Some(mechanic) = &self.mechanic {
             mechanic.check()?;
+        }
+        if let Some(scaling) = &self.loss_scaling {
+            scaling.check()?;
         }
         let windows = self.accumulation.map(Accumulation::micro_batches);
         for (name, count) in [
@@ -88,6 +93,8 @@ pub(crate) struct Core {
     pub looked: Looked,
     /// What Mechanic keeps.
     pub tuned: Tuned,
+    /// The factor on the loss.
+    pub scaler: Option<Scaler>,
     /// What optimizers keep that look at the whole model.
     pub of_model: Vec<ModelState>,
     /// Whether an optimizer needs the loss.
@@ -175,6 +182,7 @@ impl Core {
         let core = Self {
             looked: Looked::default(),
             tuned: Tuned::default(),
+            scaler: settings.loss_scaling.as_ref().map(Scaler::new),
             of_model,
             needs_loss: needs_loss.into_iter().any(RuleOptimizer::needs_loss),
             others: others.collect(),
@@ -192,6 +200,11 @@ impl Core {
             notes: BTreeMap::new(),
         };
         Ok((optim, core))
+    }
+
+    /// The factor that is in the gradients.
+    pub fn scale(&self) -> f64 {
+        self.scaler.map_or(1.0, |scaler| scaler.scale)
     }
 
     /// Which parameters are stepped by this library's optimizers.
@@ -225,6 +238,7 @@ impl Core {
             momentum: None,
             driven: BTreeMap::new(),
             loss: None,
+            loss_scale: self.scaler.map(|scaler| scaler.scale),
             grad_norm: None,
             clipped_norm: None,
             updated: 0,
@@ -303,7 +317,8 @@ impl Core {
             return Ok(None);
         }
         let loss = sum.loss;
-        let go = self.shape(model, sum.grads, seen, (sum.factor, loss), &numbers, report);
+        let factor = sum.factor / self.scale();
+        let go = self.shape(model, sum.grads, seen, (factor, loss), &numbers, report);
         if let Some(last) = sum.last {
             // A sum that f32 holds can be too large for the parameter's precision.
             let mut trainable = self.bound.iter().filter(|bound| bound.info().trainable);
@@ -511,6 +526,10 @@ impl Core {
         self.counters.windows = 0;
         report.step = self.counters.updates;
         report.failed_decompositions = made.failures;
+        if let Some(scaler) = &mut self.scaler {
+            scaler.goes_on();
+            report.loss_scale = Some(scaler.scale);
+        }
         if !made.of_model.is_empty() {
             self.of_model = made.of_model;
         }

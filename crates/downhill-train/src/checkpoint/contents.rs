@@ -36,6 +36,10 @@ pub(super) const LOOKED: &str = "looked/";
 
 pub(super) const LOOKED_STEPS: &str = "looked.steps";
 
+pub(super) const LOSS_SCALE: &str = "loss_scale";
+
+pub(super) const LOSS_SCALE_UPDATES: &str = "loss_scale.updates";
+
 pub(super) const UPDATES: &str = "updates";
 
 /// The name of what the optimizer at this place keeps of the model.
@@ -69,6 +73,10 @@ pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
     scalar(CONSECUTIVE, u64::from(consecutive).into());
     if windows > 0 {
         scalar(CONSECUTIVE_WINDOWS, u64::from(windows).into());
+    }
+    if let Some(scaler) = &core.scaler {
+        scalar(LOSS_SCALE, scaler.scale.into());
+        scalar(LOSS_SCALE_UPDATES, scaler.updates.into());
     }
     if let Some(averages) = &core.averages {
         let data = averages.data(model, &core.bound);

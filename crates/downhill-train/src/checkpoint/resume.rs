@@ -10,8 +10,9 @@ use downhill_optim::drive::{ModelState, state_dtype};
 use serde::Deserialize;
 
 use super::contents::{
-    self, AVERAGE_PRODUCT, CONSECUTIVE, CONSECUTIVE_WINDOWS, LOOKED, LOOKED_STEPS, MECHANIC,
-    UPDATES, WINDOW_LOSS, WINDOW_LOSS_WEIGHT, WINDOW_WEIGHT, path_of_state, scale_of, unescaped,
+    self, AVERAGE_PRODUCT, CONSECUTIVE, CONSECUTIVE_WINDOWS, LOOKED, LOOKED_STEPS, LOSS_SCALE,
+    LOSS_SCALE_UPDATES, MECHANIC, UPDATES, WINDOW_LOSS, WINDOW_LOSS_WEIGHT, WINDOW_WEIGHT,
+    path_of_state, scale_of, unescaped,
 };
 use super::format::Contents;
 use super::optimizer::{States, stated};
@@ -25,6 +26,7 @@ use crate::error::Rejected;
 use crate::gradients::Window;
 use crate::mechanic::{SCALES, Scale, Tuned};
 use crate::sam::Looked;
+use crate::scaling::Scaler;
 use crate::update::{Core, Counters};
 use crate::{Driver, ParamPath, Rate, params};
 
@@ -317,6 +319,24 @@ fn of_model(
     states.collect()
 }
 
+/// The factor on the loss, where there is one; without one in the file it begins anew, unless the `whole` is taken up.
+fn scaler(
+    core: &Core,
+    contents: &Contents,
+    whole: bool,
+) -> Result<Option<Scaler>, CheckpointError> {
+    let Some(own) = core.scaler else {
+        return Ok(None);
+    };
+    let is_converted = contents.header.settings.is_none();
+    if !contents.scalars.contains_key(LOSS_SCALE) && (is_converted || !whole) {
+        return Ok(Some(own));
+    }
+    let scale = number(contents, LOSS_SCALE, |x| x.is_finite() && x > 0.0)?;
+    let updates = number(contents, LOSS_SCALE_UPDATES, |x| x >= 0.0)?;
+    Ok(Some(own.at(scale, updates as u64)))
+}
+
 /// What a driver becomes; nothing of it has been changed yet.
 struct Next {
     optim: burn::optim::ModuleOptimizer,
@@ -337,6 +357,7 @@ struct NextCore {
     of_model: Vec<ModelState>,
     looked: Looked,
     tuned: Tuned,
+    scaler: Option<Scaler>,
 }
 
 impl NextCore {
@@ -374,6 +395,7 @@ impl NextCore {
             of_model: of_model(core, contents, whole)?,
             looked,
             tuned,
+            scaler: scaler(core, contents, whole)?,
         })
     }
 
@@ -385,6 +407,7 @@ impl NextCore {
         core.of_model = self.of_model;
         core.looked = self.looked;
         core.tuned = self.tuned;
+        core.scaler = self.scaler;
     }
 }
 

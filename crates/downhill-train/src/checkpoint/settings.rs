@@ -31,6 +31,7 @@ pub(super) fn settings(core: &Core) -> Value {
         "driven": core.settings.driven,
         "sam": core.settings.sam,
         "mechanic": core.settings.mechanic,
+        "loss_scaling": core.settings.loss_scaling,
         "averaging": core.averages.as_ref().map(|averages| &averages.config),
     })
 }

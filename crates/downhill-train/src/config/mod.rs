@@ -15,8 +15,8 @@ pub use groups::{GroupConfig, SelectConfig};
 
 use crate::checkpoint::{Checkpoints, Goal};
 use crate::{
-    Accumulation, Averaging, BindError, Clipping, Driver, DriverBuilder, Mechanic, NonFinite, Sam,
-    Setting,
+    Accumulation, Averaging, BindError, Clipping, Driver, DriverBuilder, LossScaling, Mechanic,
+    NonFinite, Sam, Setting,
 };
 
 /// Everything about a [`Driver`] in one value that can be written and read, also inside the configuration of a
@@ -78,6 +78,9 @@ pub struct DriverConfig {
     /// See [`DriverBuilder::with_sam`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sam: Option<Sam>,
+    /// See [`DriverBuilder::with_loss_scaling`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scaling: Option<LossScaling>,
     /// See [`DriverBuilder::with_mechanic`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mechanic: Option<Mechanic>,
@@ -153,6 +156,7 @@ impl DriverConfig {
             accumulation: None,
             averaging: None,
             sam: None,
+            loss_scaling: None,
             mechanic: None,
             driven: BTreeMap::new(),
             groups: Vec::new(),
@@ -214,6 +218,7 @@ impl DriverConfig {
         builder.settings.accumulation = self.accumulation;
         builder.settings.sam = self.sam.clone();
         builder.settings.mechanic = self.mechanic.clone();
+        builder.settings.loss_scaling = self.loss_scaling;
         builder.settings.update_ratios_every = self.update_ratios_every;
         builder.averaging = self.averaging.clone();
         for (name, setting) in &self.driven {

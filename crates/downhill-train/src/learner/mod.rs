@@ -28,11 +28,18 @@ impl DriverBuilder {
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind), and if a group has a factor on a rate that comes from a scheduler.
+    /// As [`bind`](Self::bind), and if a group has a factor on a rate that comes from a scheduler, or the loss is to be
+    /// scaled.
     pub fn learner<M: LearnerModel>(
         self,
         model: M,
     ) -> Result<(Learner<M>, DrivenStrategy<M>), BindError> {
+        if self.settings.loss_scaling.is_some() {
+            return Err(BindError::LearnerRate {
+                what: "loss scaling".to_string(),
+                reason: "its training step differentiates the loss itself".to_string(),
+            });
+        }
         let plain = |device: &Device| !device.is_autodiff();
         let model = match model.devices().iter().any(plain) {
             true => model.train(),
