@@ -213,7 +213,8 @@ fn burn_train_makes_the_updates_of_a_loop_of_ones_own() {
 fn parameters_go_to_muon_and_to_its_fallback() {
     let muon = |fallback_rate| {
         let config = MuonConfig::new().with_no_matrix(["output"].into());
-        Driver::builder(config.with_fallback_rate(fallback_rate).init(), 1e-2)
+        let builder = Driver::builder(config.with_fallback_rate(fallback_rate).init(), 1e-2);
+        builder.with_averaging(Averaging::ema(0.9))
     };
     let run = Run::new("matrices", 1);
     let expected = by_hand(muon(0.3), &run.batches, 1);

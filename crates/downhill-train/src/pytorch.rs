@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{DType, TensorData};
 use downhill_optim::drive::{StateNames, layers, state_dtype};
-use pytorch_reader::PytorchReader;
+use pytorch_reader::{PickleValue, PytorchReader};
 use serde_json::{Map, Value};
 
 use crate::bound::Bound;
@@ -123,14 +123,14 @@ impl PyTorchStates {
             Some(key) => PytorchReader::with_top_level_key(file, key),
         };
         let tensors = opened.map_err(|error| unreadable(error.to_string()))?;
-        #[derive(serde::Deserialize)]
-        struct Groups {
-            param_groups: Vec<Map<String, Value>>,
-        }
-        let found: Groups = PytorchReader::load_config(file, key)
-            .map_err(|error| other(&format!("its `param_groups`: {error}")))?;
+        let whole = PytorchReader::read_pickle_data(file, key);
+        let whole = json(whole.map_err(|error| unreadable(error.to_string()))?);
+        let found = whole.get("param_groups").and_then(Value::as_array);
+        let found = found.ok_or_else(|| other("it has no `param_groups`"))?;
         let mut groups = Vec::new();
-        for mut settings in found.param_groups {
+        for group in found {
+            let settings = group.as_object().cloned();
+            let mut settings = settings.ok_or_else(|| other("a group is no dictionary"))?;
             let places = settings.remove("params").and_then(|places| {
                 let places = places.as_array()?.iter().map(Value::as_u64);
                 places.map(|place| usize::try_from(place?).ok()).collect()
@@ -171,6 +171,22 @@ impl PyTorchStates {
     pub fn with_order<P: Into<String>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.order = Some(paths.into_iter().map(Into::into).collect());
         self
+    }
+}
+
+/// What is no number, text or list of such is nothing.
+fn json(value: PickleValue) -> Value {
+    match value {
+        PickleValue::Bool(flag) => flag.into(),
+        PickleValue::Int(number) => number.into(),
+        PickleValue::Float(number) => number.into(),
+        PickleValue::String(text) => text.into(),
+        PickleValue::List(values) => values.into_iter().map(json).collect(),
+        PickleValue::Dict(fields) => {
+            let fields = fields.into_iter();
+            Value::Object(fields.map(|(name, value)| (name, json(value))).collect())
+        }
+        PickleValue::None | PickleValue::Bytes(_) | PickleValue::Unsupported(_) => Value::Null,
     }
 }
 
