@@ -200,6 +200,9 @@ fn float(dtype: pytorch_reader::DType) -> Option<DType> {
     }
 }
 
+/// Where PyTorch counts the steps of a parameter.
+const STEP: &str = "step";
+
 /// Rows and columns exchanged.
 fn transposed(data: &TensorData) -> TensorData {
     let values: Vec<f64> = data.iter().collect();
@@ -233,7 +236,7 @@ fn state_of(
     };
     let mut state = ParameterState::named(&names);
     // Where PyTorch counts no steps, only the first one is another than the others.
-    let step = number("step").unwrap_or(1.0);
+    let step = number(STEP).unwrap_or(1.0);
     if !(step >= 0.0 && step.fract() == 0.0) {
         return Err(format!("`step` is {step}"));
     }
@@ -262,7 +265,7 @@ fn state_of(
         state.scalars.insert(name.clone(), number);
     }
     let known = |name: &String| {
-        name == "step" || state.tensors.contains_key(name) || state.scalars.contains_key(name)
+        name == STEP || state.tensors.contains_key(name) || state.scalars.contains_key(name)
     };
     match found.keys().find(|name| !known(name)) {
         None => Ok(state),
@@ -303,8 +306,8 @@ fn differences(at: usize, group: &Group, bound: &Bound) -> Vec<String> {
 
 impl Driver {
     /// Goes on from the state of an optimizer of PyTorch's: one of torch 2.15, or another one whose states have these
-    /// names (`exp_avg`, `momentum_buffer`, ...). The number of updates becomes that of its steps, so that a schedule is
-    /// where it was. The model itself is read by burn-store.
+    /// names (`exp_avg`, `momentum_buffer`, ...). The number of updates becomes that of its steps, where it counts them,
+    /// so that a schedule is where it was. The model itself is read by burn-store.
     ///
     /// The weights of linear layers, which PyTorch has the other way round, are transposed.
     ///
@@ -340,7 +343,7 @@ impl Driver {
         let linear: BTreeSet<String> = linear.map(|found| found.path).collect();
         let mut report = PyTorchReport::default();
         let mut all = self.states()?;
-        let mut updates = 0;
+        let mut updates = None;
         for (at, group) in states.groups.iter().enumerate() {
             let rate = group.settings.get("lr").and_then(Value::as_f64);
             report.learning_rates.extend(rate);
@@ -365,15 +368,20 @@ impl Driver {
                 let Some(found) = states.states.get(&place) else {
                     continue;
                 };
+                if report.taken.contains(path) {
+                    return Err(refused("it is given twice".into()));
+                }
                 let state = state_of(bound, found, linear.contains(&**path));
                 let state = state.map_err(refused)?;
-                updates = updates.max(state.step.unwrap_or_default());
+                if found.contains_key(STEP) {
+                    updates = updates.max(state.step);
+                }
                 all.0.insert(path.clone(), state);
                 report.taken.push(path.clone());
             }
         }
         self.set_states(model, &all)?;
-        self.core.counters.updates = updates;
+        self.core.counters.updates = updates.unwrap_or(self.core.counters.updates);
         Ok(report)
     }
 }

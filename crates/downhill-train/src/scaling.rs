@@ -30,6 +30,8 @@ use crate::setting::{OutOfRange, in_range};
 /// # }
 /// ```
 ///
+/// A loss that is in f16 itself must not be brought above 65504: begin lower, or compute the loss in f32.
+///
 /// Scales are powers of two by default, so that nothing is rounded by them. Source: Micikevicius et al., arXiv 1710.03740;
 /// the numbers of `dynamic` are those of `torch.amp.GradScaler`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

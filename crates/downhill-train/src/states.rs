@@ -1,7 +1,7 @@
 //! The state of an optimizer, to be looked at and to be changed.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::Module;
 use burn::tensor::TensorData;
@@ -124,9 +124,15 @@ impl OptimizerStates {
 
     fn of(states: States) -> Self {
         let mut all: BTreeMap<ParamPath, ParameterState> = BTreeMap::new();
+        let keys = states.tensors.keys();
+        let own: BTreeSet<String> = keys
+            .filter(|(_, name)| name == LAYOUT)
+            .map(|(path, _)| path.clone())
+            .collect();
         for ((path, name), data) in states.tensors {
+            let is_own = own.contains(&path);
             let state = all.entry(path.into()).or_default();
-            match name.strip_prefix(TENSORS) {
+            match name.strip_prefix(TENSORS).filter(|_| is_own) {
                 Some(own) => state.tensors.insert(own.to_string(), data),
                 None if data.dtype().is_float() => state.tensors.insert(name, data),
                 None => state.rest.0.insert(name, data),
