@@ -291,7 +291,7 @@ fn every_setting_in_a_header_has_a_change() {
             name => names.push(name.to_string()),
         }
     }
-    assert_eq!(names.len(), 9 + 6);
+    assert_eq!(names.len(), 10 + 6);
     for name in names {
         let has_one = CHANGES.iter().any(|(what, ..)| *what == name);
         assert!(has_one, "no change of {name}");
