@@ -56,7 +56,24 @@ fn lines(setting: &Setting, value: &Value, rate: f64) -> String {
         (_, Value::Null) => format!("## {name} is not set."),
         (_, value) => format!("{name} = {}", toml(value)),
     };
-    format!("\n## {doc}{range}\n{value}\n")
+    format!("\n{}{value}\n", explained(&format!("{doc}{range}")))
+}
+
+/// A text as comments.
+fn explained(text: &str) -> String {
+    const WIDTH: usize = 116;
+    let mut lines = String::new();
+    let mut line = String::from("##");
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines += &line;
+            lines.push('\n');
+            line = String::from("##");
+        }
+        line.push(' ');
+        line += word;
+    }
+    lines + &line + "\n"
 }
 
 /// A value in one line.
