@@ -219,8 +219,8 @@ fn unknown_names_and_fields_suggest_the_nearest() {
             "there is no optimizer `adamm`; did you mean `adam`?",
         ),
         (
-            json!({"name": "NAdam"}),
-            "there is no optimizer `NAdam`; did you mean `nadam`?",
+            json!({"name": "NAdamm"}),
+            "there is no optimizer `NAdamm`; did you mean `nadam`?",
         ),
         (json!({"name": "zzz"}), "there is no optimizer `zzz`"),
         (
