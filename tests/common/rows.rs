@@ -69,7 +69,6 @@ const SAMPLE: &[&str] = &[
     "sm3",
     "adamp",
     "prodigy",
-    "muon",
     "slides_adafactor",
 ];
 
