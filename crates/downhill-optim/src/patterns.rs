@@ -62,8 +62,9 @@ fn segment_regex(pattern: &str) -> String {
     for letter in pattern.chars() {
         match letter {
             '*' => regex += "[^.]*",
-            letter if letter.is_alphanumeric() || letter == '_' => regex.push(letter),
-            letter => regex.extend(['\\', letter]),
+            // No other character may be escaped, and none of them has to be.
+            letter if r"\.+?()|[]{}^$#&-~".contains(letter) => regex.extend(['\\', letter]),
+            letter => regex.push(letter),
         }
     }
     regex
