@@ -383,8 +383,8 @@ impl<P: Preset> Config<P::Rule, P> {
         map
     }
 
-    /// The settings that a step depends on, as JSON. A kind of decay that is the optimizer's own is left out, so that configurations
-    /// of before there was a choice are what they were.
+    /// The settings that a step depends on, as JSON. A kind of decay that is the optimizer's own is left out, so that
+    /// configurations of before there was a choice are what they were.
     pub(crate) fn steps(&self) -> Map<String, Value> {
         let mut map = Map::new();
         for (index, setting) in P::Rule::SETTINGS.iter().enumerate() {

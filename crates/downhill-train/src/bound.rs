@@ -8,7 +8,7 @@ use downhill_optim::drive::Probed;
 use downhill_optim::{Identity, RuleOptimizer};
 
 use crate::driven::{DrivenNumber, DrivenSettings};
-use crate::groups::{Group, GroupRate, GroupSettings};
+use crate::groups::{Group, GroupRate};
 use crate::params::{Found, ParamInfo};
 use crate::{BindError, ParamPath};
 
@@ -38,8 +38,6 @@ pub(crate) struct Bound {
     /// What a schedule drives of its optimizer.
     pub driven: Vec<DrivenNumber>,
     pub frozen: bool,
-    /// Whether it was frozen or thawed against what its groups say.
-    pub by_hand: Option<bool>,
     /// Its optimizer, if that is of this library.
     pub optimizer: Option<RuleOptimizer>,
     pub identity: Option<Identity>,
@@ -52,7 +50,6 @@ impl Bound {
         groups: &[&Group],
         probed: Option<Probed>,
         driven: &DrivenSettings,
-        settings: &[GroupSettings],
         identity: Option<&Identity>,
     ) -> Result<Self, BindError> {
         let optimizer = fitting(&found.info.path, probed)?;
@@ -62,7 +59,6 @@ impl Bound {
             rate: groups.iter().find_map(|group| group.rate.clone()),
             driven: Vec::new(),
             frozen,
-            by_hand: None,
             identity: match (found.info.trainable, &optimizer) {
                 (false, _) => None,
                 (true, Some(optimizer)) => optimizer.identity().cloned(),
@@ -71,32 +67,23 @@ impl Bound {
             optimizer,
             found,
         };
-        bound.set_frozen(frozen, driven, settings)?;
+        let of_groups = groups.iter().map(|group| &group.driven);
+        bound.set_frozen(frozen, driven, of_groups)?;
         Ok(bound)
     }
 
     /// Freezes it, or lets it be trained: then the driven numbers are its groups', or else those of all.
-    pub fn set_frozen(
+    pub fn set_frozen<'a>(
         &mut self,
         frozen: bool,
-        driven: &DrivenSettings,
-        settings: &[GroupSettings],
+        driven: &'a DrivenSettings,
+        of_groups: impl Iterator<Item = &'a DrivenSettings>,
     ) -> Result<(), BindError> {
-        let own = settings
-            .iter()
-            .filter(|group| self.groups.contains(&group.name));
-        let driven = match self.info().trainable && !frozen {
-            true => driven.of_parameter(
-                own.clone().map(|group| &group.driven),
-                self.optimizer.as_ref(),
-                &self.info().path,
-            )?,
+        self.driven = match self.info().trainable && !frozen {
+            true => driven.of_parameter(of_groups, self.optimizer.as_ref(), &self.info().path)?,
             false => Vec::new(),
         };
-        let by_groups = own.clone().any(|group| group.frozen);
-        self.by_hand = (frozen != by_groups).then_some(frozen);
         self.frozen = frozen;
-        self.driven = driven;
         Ok(())
     }
 

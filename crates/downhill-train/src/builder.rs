@@ -3,7 +3,6 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use downhill_optim::Identity;
-use downhill_setting::Range;
 
 use crate::average::Averaging;
 use crate::batch::Accumulation;
@@ -11,7 +10,6 @@ use crate::clipping::{Clipping, NonFinite};
 use crate::driven::{MOMENTUM, WEIGHT_DECAY};
 use crate::error::BindError;
 use crate::groups::Group;
-use crate::setting::in_range;
 use crate::update::{Core, Settings};
 use crate::{Driver, LossScaling, Mechanic, Rate, Sam, Setting};
 
@@ -144,10 +142,7 @@ impl DriverBuilder {
             self.identity,
             model,
         )?;
-        core.check_followed(&self.rate)?;
-        if let Rate::Setting(rate) = &self.rate {
-            in_range("learning rate", rate.value(0), Range::NOT_NEGATIVE)?;
-        }
+        core.check_rate(&self.rate)?;
         Ok(Driver {
             optim,
             rate: self.rate,

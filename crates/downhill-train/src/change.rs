@@ -1,10 +1,8 @@
 //! What can be changed about a driver in the middle of a training.
 
-use downhill_setting::Range;
-
 use crate::error::BindError;
 use crate::groups::{GroupError, Select};
-use crate::setting::{OutOfRange, in_range};
+use crate::setting::OutOfRange;
 use crate::update::uniform;
 use crate::{Clipping, Driver, Rate};
 
@@ -36,11 +34,7 @@ impl Driver {
     /// driver keeps the rate that it had.
     pub fn set_learning_rate(&mut self, rate: impl Into<Rate>) -> Result<(), BindError> {
         let rate = rate.into();
-        self.core.check_followed(&rate)?;
-        if let Rate::Setting(setting) = &rate {
-            let next = setting.value(self.updates());
-            in_range("learning rate", next, Range::NOT_NEGATIVE)?;
-        }
+        self.core.check_rate(&rate)?;
         self.rate = rate;
         Ok(())
     }
@@ -101,7 +95,9 @@ impl Driver {
         for at in chosen {
             let bound = &mut bound[at];
             changed += usize::from(bound.frozen != frozen);
-            bound.set_frozen(frozen, &self.core.settings.driven, &self.core.groups)?;
+            let groups = self.core.groups_of(&self.core.bound[at]);
+            let driven = groups.map(|group| &group.driven);
+            bound.set_frozen(frozen, &self.core.settings.driven, driven)?;
         }
         let before = core::mem::replace(&mut self.core.bound, bound);
         if let Err(error) = self.core.check_followed(&self.rate) {

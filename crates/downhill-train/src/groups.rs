@@ -3,15 +3,13 @@ use std::sync::Arc;
 
 use burn::module::ParamGroup;
 use burn::optim::{ModuleOptimizer, Optimizer};
-use downhill_optim::path_regex;
 use downhill_setting::Range;
-use regex::Regex;
 use serde::Serialize;
 
 use crate::driven::{self, DrivenSettings, MOMENTUM, WEIGHT_DECAY};
 use crate::params::ParamInfo;
 use crate::setting::{OutOfRange, in_range};
-use crate::{ParamPath, Setting};
+use crate::{ParamPath, Setting, path};
 
 /// A choice of parameters.
 ///
@@ -51,7 +49,7 @@ impl Select {
     /// else is meant literally, from the first letter to the last: `layers.1` is not `layers.10`.
     pub fn path(pattern: impl Into<String>) -> Self {
         let pattern = pattern.into();
-        let regex = Regex::new(&path_regex(&pattern)).expect("what is no letter is escaped");
+        let regex = path::pattern(&pattern);
         Self::custom(format!("path `{pattern}`"), move |info| {
             regex.is_match(&info.path)
         })

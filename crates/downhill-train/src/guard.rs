@@ -235,7 +235,7 @@ impl Core {
     /// window, whose gradients have the old one.
     fn backs_off(&mut self, broken: &[NonFiniteGradient], report: &mut StepReport) -> bool {
         let scaler = self.scaler.as_mut().filter(|_| !broken.is_empty());
-        let Some(scaler) = scaler.filter(|scaler| scaler.is_dynamic()) else {
+        let Some(scaler) = scaler else {
             return false;
         };
         if !scaler.backs_off() {

@@ -1,7 +1,14 @@
 use core::{borrow::Borrow, fmt, ops::Deref};
 use std::sync::Arc;
 
+use downhill_optim::path_regex;
+use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A [pattern](crate::Select::path) for paths.
+pub(crate) fn pattern(pattern: &str) -> Regex {
+    Regex::new(&path_regex(pattern)).expect("what is no letter is escaped")
+}
 
 /// The path of a parameter in its module, as in `encoder.linear.weight`. A clone shares it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

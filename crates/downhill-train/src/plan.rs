@@ -19,7 +19,7 @@ pub struct BoundParameter<'a> {
     /// The name of whoever moves it: that of its optimizer, or of the one that its optimizer leaves it to, as one of
     /// matrices does with vectors.
     pub stepped_by: Option<&'a str>,
-    /// Whether a group freezes it.
+    /// Whether it is frozen, by a group or [by hand](crate::Driver::freeze).
     pub frozen: bool,
 }
 

@@ -32,6 +32,16 @@ impl Rates {
 }
 
 impl Core {
+    /// Whether a rate is in its range at the next update, and every optimizer does something with it.
+    pub fn check_rate(&self, rate: &Rate) -> Result<(), BindError> {
+        self.check_followed(rate)?;
+        if let Rate::Setting(setting) = rate {
+            let next = setting.value(self.counters.updates);
+            in_range("learning rate", next, Range::NOT_NEGATIVE)?;
+        }
+        Ok(())
+    }
+
     /// Whether every optimizer does something with a learning rate that changes, if it does.
     pub fn check_followed(&self, rate: &Rate) -> Result<(), BindError> {
         let changes = |rate: &Rate| match rate {

@@ -6,11 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::Module;
 use burn::tensor::TensorData;
 use burn_pack::Scalar;
-use downhill_optim::path_regex;
-use regex::Regex;
 
 use crate::checkpoint::{CheckpointError, States, stated};
-use crate::{Driver, ParamPath};
+use crate::{Driver, ParamPath, path};
 
 /// The state that an optimizer has of each parameter, read back into memory: a copy, which
 /// [`Driver::set_states`] takes up again.
@@ -116,7 +114,7 @@ impl OptimizerStates {
     /// Drops the states of parameters by a pattern for their paths, as [`Select::path`](crate::Select::path) has it;
     /// returns how many. Without a state a parameter begins anew.
     pub fn remove(&mut self, pattern: &str) -> usize {
-        let regex = Regex::new(&path_regex(pattern)).expect("what is no letter is escaped");
+        let regex = path::pattern(pattern);
         let before = self.0.len();
         self.0.retain(|path, _| !regex.is_match(path));
         before - self.0.len()
@@ -252,11 +250,7 @@ impl Driver {
     ///
     /// If the optimizer cannot write its record.
     pub fn states(&self) -> Result<OptimizerStates, CheckpointError> {
-        let states = States::of(&self.optim, &self.core.bound);
-        let states = states.map_err(|error| CheckpointError::State {
-            path: "the whole model".to_string(),
-            reason: error.to_string(),
-        })?;
+        let states = States::read(&self.optim, &self.core.bound)?;
         Ok(OptimizerStates::of(states))
     }
 

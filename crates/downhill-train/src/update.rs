@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ParamGroup, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use downhill_optim::drive::{Directive, Directives, Driven, Failures, ModelState, Place};
+use downhill_optim::drive::{Directive, Directives, Driven, ModelState, Place};
 use downhill_optim::{Identity, RuleOptimizer};
 use downhill_setting::Range;
 
@@ -141,7 +141,6 @@ impl Core {
             }
         }
         let probed = probe::all(model, &optim)?;
-        let kept: Vec<GroupSettings> = groups.iter().map(Group::settings).collect();
         let mut resolved = resolved.into_iter();
         let bound = found.into_iter().zip(probed).map(|(found, probed)| {
             let own = match found.info.trainable {
@@ -149,14 +148,7 @@ impl Core {
                 false => Vec::new(),
             };
             let own: Vec<&Group> = own.into_iter().map(|index| &groups[index]).collect();
-            Bound::new(
-                found,
-                &own,
-                probed,
-                &settings.driven,
-                &kept,
-                identity.as_ref(),
-            )
+            Bound::new(found, &own, probed, &settings.driven, identity.as_ref())
         });
         let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
         let others = bound
@@ -192,7 +184,7 @@ impl Core {
             own_rates: bound.iter().any(|bound| bound.rate.is_some()),
             uniform: uniform(&bound),
             settings,
-            groups: kept,
+            groups: groups.iter().map(Group::settings).collect(),
             bound,
             counters: Counters::default(),
             window: Window::default(),
@@ -205,6 +197,12 @@ impl Core {
     /// The factor that is in the gradients.
     pub fn scale(&self) -> f64 {
         self.scaler.map_or(1.0, |scaler| scaler.scale)
+    }
+
+    /// The groups that a parameter is in.
+    pub fn groups_of<'a>(&'a self, bound: &'a Bound) -> impl Iterator<Item = &'a GroupSettings> {
+        let groups = self.groups.iter();
+        groups.filter(|group| bound.groups.contains(&group.name))
     }
 
     /// Which parameters are stepped by this library's optimizers.
@@ -423,12 +421,11 @@ impl Core {
         let sampled = |every: u64| update.is_multiple_of(every);
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
         let places = self.clips_in_burn.then(|| gradients::places(model, &grads));
-        let failures = Failures::default();
         let told = Directive {
             loss,
-            failures: failures.clone(),
             ..Directive::default()
         };
+        let failures = told.failures.clone();
         let directives = self.directives(seen, &inside, numbers, places.as_deref(), told);
         Go {
             look: None,

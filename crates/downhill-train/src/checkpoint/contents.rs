@@ -129,7 +129,7 @@ pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
         rates_ahead: None,
         settings: Some(settings::settings(core)),
         optimizers: settings::optimizers(&core.bound),
-        parameters: settings::parameters(model, &core.bound),
+        parameters: settings::parameters(model, core),
         averaged: core.averages.as_ref().map(|averages| averages.count),
         micro_batches: window.micro_batches,
         metric: None,
@@ -150,11 +150,7 @@ pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents
     let mut contents = core_contents(core, model);
     contents.header.learning_rate = settings::learning_rate(&driver.rate);
     put(&mut contents.tensors, "model/", model::data(model));
-    let states =
-        States::of(&driver.optim, &core.bound).map_err(|error| CheckpointError::State {
-            path: "the whole model".to_string(),
-            reason: error.to_string(),
-        })?;
+    let states = States::read(&driver.optim, &core.bound)?;
     let keyed = |(path, name): &(String, String)| format!("{}/{name}", escaped(path));
     let data = states.tensors.iter();
     let data = data.map(|(key, data)| (keyed(key), data.clone()));

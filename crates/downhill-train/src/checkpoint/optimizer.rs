@@ -34,6 +34,14 @@ impl States {
         Self::from_record(Reader::from_bytes(optim.into_bytes()?)?, path)
     }
 
+    /// [`of`](Self::of), for whoever saves or shows them.
+    pub fn read(optim: &ModuleOptimizer, bound: &[Bound]) -> Result<Self, CheckpointError> {
+        Self::of(optim, bound).map_err(|error| CheckpointError::State {
+            path: "the whole model".to_string(),
+            reason: error.to_string(),
+        })
+    }
+
     /// The entries of a record of Burn's, with the path of each id.
     pub fn from_record(
         reader: Reader,
@@ -147,8 +155,7 @@ pub(crate) fn stated<M: Module>(
     if strict {
         check_precisions(core, states)?;
     }
-    let taken = States::of(&optim, &core.bound)
-        .map_err(|error| refused("the whole model", error.to_string()))?;
+    let taken = States::read(&optim, &core.bound)?;
     if let Some((path, name)) = states.difference(&taken) {
         let reason = format!(
             "`{name}` is lost or changed by it; it is another optimizer's, or in a precision that Burn \

@@ -57,7 +57,8 @@ pub(super) fn optimizers(bound: &[Bound]) -> Vec<OptimizerEntry> {
     entries
 }
 
-pub(super) fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<ParameterEntry> {
+pub(super) fn parameters<M: Module>(model: &M, core: &Core) -> Vec<ParameterEntry> {
+    let bound = &core.bound;
     let optimizers = optimizers(bound);
     let of_path: HashMap<&str, &Bound> = (bound.iter())
         .map(|bound| (&*bound.info().path, bound))
@@ -80,7 +81,10 @@ pub(super) fn parameters<M: Module>(model: &M, bound: &[Bound]) -> Vec<Parameter
                 memory_order: tensor.memory_order,
                 optimizer: place,
                 groups: groups.map(Iterator::collect).unwrap_or_default(),
-                frozen: bound.and_then(|bound| bound.by_hand),
+                frozen: bound.and_then(|bound| {
+                    let by_groups = core.groups_of(bound).any(|group| group.frozen);
+                    (bound.frozen != by_groups).then_some(bound.frozen)
+                }),
             }
         })
         .collect()
@@ -152,7 +156,7 @@ pub(super) fn differences<M: Module>(
             }
         }
     }
-    let own = parameters(model, &core.bound);
+    let own = parameters(model, core);
     let own_optimizers = optimizers(&core.bound);
     let saved: HashMap<&str, &ParameterEntry> = (header.parameters.iter())
         .map(|entry| (&*entry.path, entry))
