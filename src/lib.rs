@@ -32,7 +32,8 @@
 //! # Feature flags
 //!
 //! `flex` (default), `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm` and `cpu` are Burn's backends. `learner`
-//! has the driver behind burn-train's `SupervisedTraining`, `tui` its terminal interface, `problems` models and data.
+//! has the driver behind burn-train's `SupervisedTraining`, `tui` its terminal interface, `problems` models and data,
+//! `pytorch` the files of PyTorch's optimizers.
 #![forbid(unsafe_code)]
 
 pub use downhill_optim as optim;

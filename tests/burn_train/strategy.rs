@@ -11,7 +11,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::KeepLastNCheckpoints;
 use burn::train::metric::{LossMetric, NumericEntry};
-use burn::train::{InferenceStep, LearningResult, SupervisedTraining, TrainStep};
+use burn::train::{
+    ClassificationOutput, InferenceStep, LearningResult, SupervisedTraining, TrainOutput, TrainStep,
+};
 use downhill::optim::{AdamWConfig, MuonConfig, ScheduleFreeAdamWConfig, SgdConfig};
 use downhill::schedule::{
     CosineConfig, PlateauScheduler, ReduceOnPlateauConfig, ThresholdMode, percent,
@@ -265,6 +267,37 @@ fn a_loss_that_is_to_be_scaled_is_refused() {
         error.to_string().contains("loss scaling cannot be given"),
         "{error}"
     );
+}
+
+/// burn-train's loop updates the places of a parameter one by one.
+#[test]
+fn a_tied_parameter_is_refused() {
+    #[derive(Module, Debug)]
+    struct Twins {
+        left: Net,
+        right: Net,
+    }
+    impl TrainStep for Twins {
+        type Input = Batch;
+        type Output = ClassificationOutput;
+
+        fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
+            TrainStep::step(&self.left, batch)
+        }
+    }
+    impl InferenceStep for Twins {
+        type Input = Batch;
+        type Output = ClassificationOutput;
+
+        fn step(&self, batch: Batch) -> ClassificationOutput {
+            InferenceStep::step(&self.right, batch)
+        }
+    }
+    let left = Net::new(&Device::flex().autodiff());
+    let right = left.clone();
+    let error = builder(1).learner(Twins { left, right }).err().unwrap();
+    let said = "`left.mlp.hidden.weight` and `right.mlp.hidden.weight` are one parameter, which burn-train";
+    assert!(error.to_string().contains(said), "{error}");
 }
 
 #[test]

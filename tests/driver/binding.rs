@@ -9,24 +9,6 @@ fn bind_error(with: impl FnOnce(DriverBuilder) -> DriverBuilder) -> BindError {
 }
 
 #[test]
-fn tied_parameters_are_refused_with_both_paths() {
-    let device = &devices()[0].device;
-    let first = Net::new(1, device, DType::F32).bias;
-    let pair = Pair {
-        second: first.clone(),
-        first,
-    };
-    let error = Driver::builder(optim::SgdConfig::new().init(), 0.1)
-        .bind(&pair)
-        .unwrap_err();
-    let expected = ModuleError::Tied {
-        first: "first".into(),
-        second: "second".into(),
-    };
-    assert_eq!(error, BindError::Module(expected));
-}
-
-#[test]
 fn a_model_that_cannot_be_trained_is_refused() {
     let device = &devices()[0].device;
     let frozen = Net::new(1, device, DType::F32).no_grad();

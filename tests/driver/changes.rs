@@ -123,6 +123,17 @@ fn a_frozen_group_can_be_thawed() {
     assert_eq!(net.values(), other.values());
 }
 
+/// What a clipping is before the next update does not matter.
+#[test]
+fn a_clipping_that_begins_later_is_taken() {
+    let device = devices().remove(0);
+    let (net, mut driver) = start(&device.device);
+    let rising = || Clipping::global_norm(LinearConfig::new(0.0, 1.0, 1).try_build().unwrap());
+    driver.set_clipping(Some(rising())).unwrap_err();
+    step(&mut driver, net, 0, &device.device);
+    driver.set_clipping(Some(rising())).unwrap();
+}
+
 #[test]
 fn what_is_refused_changes_nothing() {
     let device = devices().remove(0);

@@ -110,10 +110,16 @@ fn every_field_is_what_a_builder_is_told() {
         assert!(found == expected, "{json}");
         assert!(!seen.contains(&found), "{json} does nothing");
         seen.push(found);
-        // What is written is read again, in both languages.
+        // What is written is read again, as JSON and as TOML.
         let written = serde_json::to_string(&config).unwrap();
         assert_eq!(
             DriverConfig::from_json(&written).unwrap(),
+            config,
+            "{written}"
+        );
+        let written = config.to_toml().unwrap();
+        assert_eq!(
+            DriverConfig::from_toml(&written).unwrap(),
             config,
             "{written}"
         );
@@ -173,7 +179,23 @@ fn an_error_has_the_path_of_its_field() {
         ),
         (
             "schedule = { name = \"cosine\" }",
-            "`schedule`: cosine: `steps` is 100% of the whole, ",
+            "`schedule`: cosine: `steps` is 100% of `steps`, which is not set",
+        ),
+        (
+            "[[groups]]\nname = \"a\"\nselect = \"all\"\nlearning_rate = 1.0\nlearning_rate_factor = 1.0",
+            "`groups[0].learning_rate_factor`: `learning_rate` says what the rate is, too",
+        ),
+        (
+            "[[groups]]\nname = \"a\"\nselect = \"all\"\nlearning_rate = 1.0\noptimizer = { name = \"sgd\", lr = 1.0 }",
+            "`groups[0].learning_rate`: `optimizer.learning_rate` says what the rate is, too",
+        ),
+        (
+            "[[groups]]\nname = \"a\"\nselect = \"all\"\nweight_decay = 1.0\ndriven = { weight_decay = 1.0 }",
+            "`groups[0].weight_decay`: `driven.weight_decay` says what it is, too",
+        ),
+        (
+            "optimizer = { name = \"lookahead\", optimizer = { name = \"adam\", lr = 1.0 } }",
+            "`optimizer`: lookahead: the optimizer in it has a `learning_rate`",
         ),
         (
             "clipping = { global_norm = { threshold = { name = \"linear\" } } }",
@@ -207,6 +229,66 @@ fn an_error_has_the_path_of_its_field() {
     );
     let error = DriverConfig::from_json("{} {}").unwrap_err();
     assert!(error.to_string().contains("trailing"), "{error}");
+}
+
+/// Who steps what, and at which rate.
+fn steppers(config: &DriverConfig) -> (Vec<String>, Vec<Option<f64>>) {
+    #[derive(Module, Debug)]
+    struct Words {
+        characters: nn::Embedding,
+        hidden: nn::Linear,
+        head: nn::Linear,
+    }
+    let device = devices().remove(0).device.autodiff();
+    let linear = nn::LinearConfig::new(4, 6).with_bias(false);
+    let model = Words {
+        characters: nn::EmbeddingConfig::new(5, 4).init(&device),
+        hidden: linear.init(&device),
+        head: linear.init(&device),
+    };
+    let driver = config.bind(&model).unwrap();
+    let by = driver
+        .parameters()
+        .map(|found| found.stepped_by.unwrap().to_string());
+    let by = by.collect();
+    let states = driver.pytorch_states(&model).unwrap();
+    let mut again = config.bind(&model).unwrap();
+    (
+        by,
+        again.load_pytorch(&model, &states).unwrap().learning_rates,
+    )
+}
+
+/// One of matrices knows the model, for all parameters and for a group, and a group's rate may be its optimizer's.
+#[test]
+fn a_configuration_knows_the_model() {
+    let read = |toml: &str| DriverConfig::from_toml(toml).unwrap();
+    let whole = read("optimizer = { name = \"muon\", lr = 0.02 }");
+    assert_eq!(steppers(&whole).0, ["adamw", "muon", "adamw"]);
+    let group = "\n[[groups]]\nname = \"all\"\nselect = { rank = [2, 2] }\noptimizer = ";
+    let all = read(&format!(
+        "optimizer = {{ name = \"sgd\", lr = 0.5 }}{group}{{ name = \"muon\", lr = 0.05 }}"
+    ));
+    let (by, rates) = steppers(&all);
+    assert_eq!(by, ["adamw", "muon", "adamw"]);
+    assert!((rates[0].unwrap() - 0.05).abs() < 1e-12, "{rates:?}");
+    let own = read(&format!(
+        "{group}{{ name = \"muon\", no_matrix = [\"hidden\"] }}"
+    ));
+    let (by, rates) = steppers(&own);
+    assert_eq!(by, ["adamw", "adamw", "muon"]);
+    assert_eq!(rates[0], Some(1e-3));
+}
+
+/// What is off although it is on by default cannot be said in TOML, and is not lost.
+#[test]
+fn toml_has_no_null() {
+    let adafactor = optim::AdafactorConfig::new().with_clip_threshold(None);
+    let error = DriverConfig::new(adafactor).to_toml().unwrap_err();
+    assert!(
+        error.to_string().contains("which TOML cannot say"),
+        "{error}"
+    );
 }
 
 /// The configuration of a training, as Burn's users write it.

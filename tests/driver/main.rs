@@ -26,6 +26,7 @@ mod reports;
 mod scaling;
 mod shapes;
 mod states;
+mod tied;
 mod unfit;
 
 use burn::grad_clipping::GradientClippingConfig;

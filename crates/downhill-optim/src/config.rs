@@ -327,6 +327,12 @@ impl<P: Preset> Config<P::Rule, P> {
             }
         }
         check_range(Self::NAME, &LEARNING_RATE, self.learning_rate)?;
+        let inner = self.rule.inner().map(|inner| inner.any().to_map());
+        if inner.is_some_and(|inner| inner.contains_key(LEARNING_RATE.name)) {
+            return Err(Self::conflict(
+                "the optimizer in it has a `learning_rate`, which belongs to the whole",
+            ));
+        }
         check_range(Self::NAME, &WEIGHT_DECAY, Some(self.weight_decay))?;
         if P::ABOUT.decay.is_none() && self.weight_decay != 0.0 {
             return Err(Self::conflict("it has no weight decay"));

@@ -1,5 +1,7 @@
 //! What people type: the names that other libraries have for optimizers and settings.
 
+use std::collections::BTreeMap;
+
 use downhill_setting::plain;
 use serde_json::{Map, Value};
 
@@ -48,6 +50,12 @@ pub(crate) fn is(name: &str, other: &str) -> bool {
     name == other || plain(name) == plain(other)
 }
 
+/// Whether a setting that is typed says what another one is.
+pub(crate) fn says(typed: &str, setting: &str) -> bool {
+    let of_decay = [typed, setting].map(plain);
+    is(typed, setting) || of_decay == ["decoupledweightdecay", "weightdecaykind"]
+}
+
 /// Our name for one of another library, with the settings that belong to it.
 pub(crate) fn of_optimizer(name: &str) -> Option<(&'static str, Map<String, Value>)> {
     let (_, ours, settings) = OTHERS.iter().find(|(other, ..)| is(name, other))?;
@@ -64,11 +72,15 @@ pub(crate) fn of_settings(
 ) -> Result<Map<String, Value>, ConfigError> {
     let named = |name: &str| settings.iter().find(|setting| is(name, setting.name));
     let mut ours = Map::new();
-    let mut put = |key: &str, name: &str, value: Value| match ours.insert(name.to_string(), value) {
-        None => Ok(()),
-        Some(_) => Err(ConfigError::Json(format!(
-            "{optimizer}: `{key}` says again what `{name}` is"
-        ))),
+    let mut keys: BTreeMap<String, String> = BTreeMap::new();
+    let mut put = |key: &str, name: &str, value: Value| {
+        ours.insert(name.to_string(), value);
+        match keys.insert(name.to_string(), key.to_string()) {
+            None => Ok(()),
+            Some(first) => Err(ConfigError::Json(format!(
+                "{optimizer}: `{first}` and `{key}` both say what `{name}` is"
+            ))),
+        }
     };
     for (key, value) in map {
         let synonym = match key.as_str() {

@@ -42,7 +42,8 @@ pub struct OptimizerConfig(Arc<dyn AnyConfig>);
 pub(crate) trait AnyConfig: Send + Sync {
     fn info(&self) -> OptimizerInfo;
     fn name(&self) -> &'static str;
-    fn learning_rate(&self) -> f64;
+    fn learning_rate(&self) -> Option<f64>;
+    fn default_learning_rate(&self) -> f64;
     fn settings(&self) -> Vec<&'static Setting>;
     fn inner(&self) -> Option<&OptimizerConfig>;
     fn to_map(&self) -> Map<String, Value>;
@@ -58,7 +59,10 @@ impl<P: Preset> AnyConfig for Config<P::Rule, P> {
     fn name(&self) -> &'static str {
         Self::NAME
     }
-    fn learning_rate(&self) -> f64 {
+    fn learning_rate(&self) -> Option<f64> {
+        self.learning_rate
+    }
+    fn default_learning_rate(&self) -> f64 {
         self.learning_rate.unwrap_or(P::ABOUT.default_learning_rate)
     }
     fn settings(&self) -> Vec<&'static Setting> {
@@ -124,7 +128,9 @@ impl Entry {
             });
         };
         for (setting, value) in belong {
-            settings.entry(setting).or_insert(value);
+            if !settings.keys().any(|key| names::says(key, &setting)) {
+                settings.insert(setting, value);
+            }
         }
         (entry.from_map)(settings)
     }
@@ -157,6 +163,11 @@ impl OptimizerConfig {
 
     /// The learning rate to begin with: the one that is set, or the one that its authors or PyTorch start from.
     pub fn default_learning_rate(&self) -> f64 {
+        self.0.default_learning_rate()
+    }
+
+    /// The learning rate to begin with, if one is set.
+    pub fn learning_rate(&self) -> Option<f64> {
         self.0.learning_rate()
     }
 

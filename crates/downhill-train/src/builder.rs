@@ -10,6 +10,7 @@ use crate::clipping::{Clipping, NonFinite};
 use crate::driven::{MOMENTUM, WEIGHT_DECAY};
 use crate::error::BindError;
 use crate::groups::Group;
+use crate::once::Once;
 use crate::update::{Core, Settings};
 use crate::{Driver, LossScaling, Mechanic, Rate, Sam, Setting};
 
@@ -130,7 +131,7 @@ impl DriverBuilder {
     ///
     /// # Errors
     ///
-    /// If a parameter is in the model twice, a group is empty or two contradict each other, a setting is
+    /// If a tied parameter is several tensors (see [`tie`](crate::tie)), a group is empty or two contradict each other, a setting is
     /// outside its range, an optimizer refuses a parameter (Muon those that are no matrices) or has not the
     /// setting that is to be driven, or does nothing with a learning rate that changes.
     pub fn bind<M: Module>(self, model: &M) -> Result<Driver, BindError> {
@@ -140,7 +141,7 @@ impl DriverBuilder {
             &self.groups,
             self.averaging,
             self.identity,
-            model,
+            &Once::of(model.clone()),
         )?;
         core.check_rate(&self.rate)?;
         Ok(Driver {

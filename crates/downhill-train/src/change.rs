@@ -46,8 +46,7 @@ impl Driver {
     /// If its threshold is outside its range at the next update. The driver keeps the clipping that it had.
     pub fn set_clipping(&mut self, clipping: Option<Clipping>) -> Result<(), OutOfRange> {
         if let Some(clipping) = &clipping {
-            clipping.check()?;
-            clipping.threshold(self.updates())?;
+            clipping.check(self.updates())?;
         }
         self.core.settings.clipping = clipping;
         Ok(())

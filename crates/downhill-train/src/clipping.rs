@@ -105,8 +105,9 @@ impl Clipping {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
-        self.threshold(0)?;
+    /// Whether it can be done at the update `step`.
+    pub(crate) fn check(&self, step: u64) -> Result<(), OutOfRange> {
+        self.threshold(step)?;
         if let Self::Adaptive { epsilon, .. } = self {
             in_range("epsilon of the clipping", *epsilon, Range::POSITIVE)?;
         }

@@ -100,7 +100,7 @@ impl Serialize for DrivenSettings {
 /// A number of an optimizer, and what it follows.
 #[derive(Clone, Debug)]
 pub(crate) struct DrivenNumber {
-    name: Arc<str>,
+    pub name: Arc<str>,
     label: Arc<str>,
     setting: Setting,
     range: Range,

@@ -11,6 +11,7 @@ use crate::checkpoint;
 use crate::error::{BindError, StepCause, StepError};
 use crate::evaluated::asked;
 use crate::gradients::Window;
+use crate::once::Once;
 use crate::params::{self, Found, ModuleError, ParamInfo};
 use crate::rates::Rates;
 use crate::report::StepReport;
@@ -141,20 +142,53 @@ impl Driver {
         self.core.window = Window::default();
     }
 
+    /// The rates of the next update.
+    pub(crate) fn next_rates(&self) -> Rates {
+        match &self.rate {
+            Rate::Setting(setting) => Rates::Constant(setting.value(self.updates())),
+            Rate::Scheduler(scheduler) => {
+                // A copy, that takes its place when the update is made.
+                let mut next = scheduler.clone();
+                Rates::Scheduler(next.step(), Box::new(next))
+            }
+        }
+    }
+
+    /// A model with the ties of the one that the driver is bound to.
+    pub(crate) fn once<M: Module>(&self, model: M) -> Once<M> {
+        Once::new(model, &self.core.ties)
+    }
+
     pub(crate) fn advance<M: Module>(
         &mut self,
         model: M,
         batch: MicroBatch,
         flush: bool,
     ) -> Result<(M, StepReport), StepError<M>> {
-        let mut rates = match &self.rate {
-            Rate::Setting(setting) => Rates::Constant(setting.value(self.core.counters.updates)),
-            Rate::Scheduler(scheduler) => {
-                // A copy, that takes its place when the update is made.
-                let mut next = scheduler.clone();
-                Rates::Scheduler(next.step(), Box::new(next))
-            }
-        };
+        let model = self.once(model);
+        match self.advance_once(model, batch, flush) {
+            Ok((model, report)) => Ok((model.model, report)),
+            Err(StepError {
+                model,
+                grads,
+                cause,
+            }) => Err(StepError {
+                model: model.model,
+                grads,
+                cause,
+            }),
+        }
+    }
+
+    // Its error hands the model back.
+    #[allow(clippy::result_large_err)]
+    fn advance_once<M: Module>(
+        &mut self,
+        model: Once<M>,
+        batch: MicroBatch,
+        flush: bool,
+    ) -> Result<(Once<M>, StepReport), StepError<Once<M>>> {
+        let rates = self.next_rates();
         if let Err(error) = self.core.check_rates(&rates) {
             let step = self.core.counters.updates;
             return Err(StepError {
@@ -175,7 +209,7 @@ impl Driver {
                 });
             }
         };
-        let rate = self.core.module_rate(&mut rates);
+        let rate = self.core.module_rate(&rates);
         if let Rates::Scheduler(_, next) = rates {
             self.rate = Rate::Scheduler(*next);
         }
@@ -221,7 +255,10 @@ impl Driver {
     /// of 16 bits are converted, since their averages are in f32.)
     pub fn averaged<M: Module>(&self, model: &M) -> M {
         match &self.core.averages {
-            Some(averages) if averages.count > 0 => averages.model(model, &self.core.bound),
+            Some(averages) if averages.count > 0 => {
+                let model = self.once(model.clone());
+                averages.model(&model, &self.core.bound).model
+            }
             _ => model.valid(),
         }
     }
@@ -257,7 +294,8 @@ impl Driver {
     pub fn switch_to_average<M: Module>(&self, model: M) -> M {
         match &self.core.averages {
             Some(averages) if averages.count > 0 => {
-                averages.model(&model, &self.core.bound).train()
+                let model = self.once(model);
+                averages.model(&model, &self.core.bound).train().model
             }
             _ => model,
         }
@@ -269,9 +307,9 @@ impl Driver {
     ///
     /// It is the same after a checkpoint was [resumed](Self::resume).
     pub fn evaluated<M: Module>(&self, model: &M) -> M {
-        asked(model, &self.core.own(), |model, grads| {
-            self.optim.clone().step(0.0, model, grads)
-        })
+        let model = self.once(model.clone());
+        let step = |model, grads| self.optim.clone().step(0.0, model, grads);
+        asked(&model, &self.core.own(), step).model
     }
 
     /// Whether an optimizer needs the loss of each micro-batch.
@@ -324,8 +362,10 @@ impl Driver {
     /// If the model differs in more than its ids, or Burn's groups choose a learning rate or an optimizer by an
     /// id; the driver is as it was then.
     pub fn rebind<M: Module>(&mut self, model: &M) -> Result<(), BindError> {
+        let model = &Once::of(model.clone());
         let found = params::floats(model);
         params::check(model, &found)?;
+        model.check()?;
         let same = |own: &Bound, other: &Found| {
             let (own, other) = (own.info(), &other.info);
             own.path == other.path && own.shape == other.shape && own.dtype == other.dtype
@@ -365,6 +405,7 @@ impl Driver {
         let optim = checkpoint::renamed(&self.optim, bound, &ids)?;
         probe::check_by_path(model, &optim, bound)?;
         self.optim = optim;
+        self.core.ties = model.ties.clone();
         self.core.move_to(&ids);
         Ok(())
     }

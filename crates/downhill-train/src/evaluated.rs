@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use downhill_optim::drive::evaluating;
 
 use crate::bound::fitting;
+use crate::once::Once;
 use crate::{BindError, params, probe};
 
 /// The model to evaluate, and to keep after a training, for one that an optimizer trains: with ASGD and the
@@ -41,6 +42,7 @@ use crate::{BindError, params, probe};
 /// # }
 /// ```
 pub fn evaluated<M: Module>(optim: &ModuleOptimizer, model: &M) -> Result<M, BindError> {
+    let model = &Once::of(model.clone());
     let probed = params::floats(model)
         .into_iter()
         .zip(probe::all(model, optim)?);
@@ -49,9 +51,8 @@ pub fn evaluated<M: Module>(optim: &ModuleOptimizer, model: &M) -> Result<M, Bin
         Ok(optimizer.is_some())
     });
     let own = own.collect::<Result<Vec<bool>, BindError>>()?;
-    Ok(asked(model, &own, |model, grads| {
-        optim.clone().step(0.0, model, grads)
-    }))
+    let step = |model, grads| optim.clone().step(0.0, model, grads);
+    Ok(asked(model, &own, step).model)
 }
 
 /// The model to evaluate, which `step` answers with when it is asked about the parameters that are marked: those

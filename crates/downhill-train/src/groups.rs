@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use burn::module::ParamGroup;
 use burn::optim::{ModuleOptimizer, Optimizer};
+use downhill_optim::drive::OfLayer;
+use downhill_optim::{ConfigError, OptimizerConfig};
 use downhill_setting::Range;
 use serde::Serialize;
 
@@ -45,13 +47,13 @@ impl Select {
         Self::custom("every parameter", |_| true)
     }
 
-    /// By the path. `*` stands for one segment or a part of one, `**` for any number of them; everything
+    /// By the path; of a tied parameter by any of them. `*` stands for one segment or a part of one, `**` for any number of them; everything
     /// else is meant literally, from the first letter to the last: `layers.1` is not `layers.10`.
     pub fn path(pattern: impl Into<String>) -> Self {
         let pattern = pattern.into();
         let regex = path::pattern(&pattern);
         Self::custom(format!("path `{pattern}`"), move |info| {
-            regex.is_match(&info.path)
+            info.paths().any(|path| regex.is_match(path))
         })
     }
 
@@ -60,7 +62,8 @@ impl Select {
         let name = name.into();
         let description = format!("name `{name}`");
         Self::custom(description, move |info| {
-            info.path.rsplit('.').next() == Some(name.as_str())
+            let mut names = info.paths().map(|path| path.rsplit('.').next());
+            names.any(|last| last == Some(name.as_str()))
         })
     }
 
@@ -119,7 +122,8 @@ impl fmt::Debug for Select {
     }
 }
 
-type WithGroup = dyn Fn(ModuleOptimizer, ParamGroup) -> ModuleOptimizer + Send + Sync;
+/// Adds an optimizer for the parameters of these paths, of a model of these layers.
+type WithGroup = dyn Fn(ModuleOptimizer, &[String], &[OfLayer]) -> ModuleOptimizer + Send + Sync;
 
 /// Parameters that are treated differently from the others.
 ///
@@ -264,13 +268,34 @@ impl Group {
         self
     }
 
-    /// Another optimizer, of this library, of Burn's, or a user's own.
+    /// Another optimizer, of this library, of Burn's, or a user's own. One of matrices goes by shape alone: see
+    /// [`with_optimizer_config`](Self::with_optimizer_config).
     #[must_use]
     pub fn with_optimizer(mut self, optimizer: impl Optimizer) -> Self {
-        self.optimizer = Some(Arc::new(move |optim, group| {
+        self.optimizer = Some(Arc::new(move |optim, paths, _| {
+            let group = ParamGroup::from_paths(paths.to_vec());
             optim.with_group(group, optimizer.clone(), None)
         }));
         self
+    }
+
+    /// Another optimizer of this library. One of matrices leaves to its fallback what it would of a whole model:
+    /// embeddings, and what its `no_matrix` names. The configuration's learning rate is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// If a setting is outside its range.
+    pub fn with_optimizer_config(
+        mut self,
+        config: impl Into<OptimizerConfig>,
+    ) -> Result<Self, ConfigError> {
+        let config = config.into();
+        config.try_init()?;
+        self.optimizer = Some(Arc::new(move |optim, paths, layers| {
+            let added = config.try_add_to(optim, paths, layers);
+            added.expect("its settings were checked")
+        }));
+        Ok(self)
     }
 
     /// What a checkpoint compares of it. Whom it chooses and by which optimizer they are stepped is compared
@@ -433,6 +458,7 @@ mod tests {
     fn param(path: &str) -> ParamInfo {
         ParamInfo {
             path: path.into(),
+            aliases: Vec::new(),
             shape: vec![2, 2],
             dtype: DType::F32,
             trainable: true,

@@ -35,6 +35,7 @@ mod guard;
 #[cfg(feature = "learner")]
 mod learner;
 mod mechanic;
+mod once;
 mod params;
 mod path;
 mod plan;
@@ -62,6 +63,7 @@ pub use groups::{Group, GroupError, Select};
 #[cfg(feature = "learner")]
 pub use learner::{DrivenStrategy, ReportMetric};
 pub use mechanic::Mechanic;
+pub use once::tie;
 pub use params::{ModuleError, ParamInfo};
 pub use path::ParamPath;
 pub use plan::{BoundParameter, Plan};

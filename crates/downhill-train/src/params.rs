@@ -1,6 +1,6 @@
 //! The parameters of a module: their paths, and what can be wrong with them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, DType, Device, GradientCheckpointingStrategy, Int, Tensor};
@@ -46,8 +46,10 @@ pub(crate) use with_rank;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParamInfo {
-    /// The path in the module, as in `encoder.linear.weight`.
+    /// The path in the module, as in `encoder.linear.weight`; of a tied parameter the first one.
     pub path: ParamPath,
+    /// The other paths of a tied parameter: one that is in several places of the module.
+    pub aliases: Vec<ParamPath>,
     /// The shape.
     pub shape: Vec<usize>,
     /// The precision.
@@ -55,6 +57,13 @@ pub struct ParamInfo {
     /// Whether it takes part in the training: it required gradients when it was looked at. Running
     /// statistics do not.
     pub trainable: bool,
+}
+
+impl ParamInfo {
+    /// All paths, of which most parameters have one.
+    pub fn paths(&self) -> impl Iterator<Item = &ParamPath> {
+        core::iter::once(&self.path).chain(&self.aliases)
+    }
 }
 
 /// A float tensor of a module, in the order of the visit.
@@ -83,6 +92,7 @@ impl ModuleVisitor for Walk {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let info = ParamInfo {
             path: self.path.join(".").into(),
+            aliases: Vec::new(),
             // Not the lazy one: a parameter may turn its value when it is initialised, as Burn's column-major
             // linear layer does.
             shape: param.shape().as_slice().to_vec(),
@@ -161,12 +171,23 @@ pub(crate) fn map_order<M: Module>(module: &M) -> Vec<ParamId> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModuleError {
-    /// One parameter in two places.
+    /// One parameter in two places, of a model that is trained by burn-train.
     #[error(
-        "`{first}` and `{second}` are one parameter: it would get one gradient and be updated once, and \
-         the two would part; keep it in one place and use it twice"
+        "`{first}` and `{second}` are one parameter, which burn-train would update in one of the two places; \
+         keep it in one place and use it twice"
     )]
     Tied {
+        /// Where it is.
+        first: ParamPath,
+        /// And where else.
+        second: ParamPath,
+    },
+    /// One parameter in two places, as two tensors.
+    #[error(
+        "`{first}` and `{second}` are one parameter but two tensors, as after loading a record, and only one of \
+         their gradients would count; `tie` makes them one"
+    )]
+    Parted {
         /// Where it is.
         first: ParamPath,
         /// And where else.
@@ -191,15 +212,8 @@ pub enum ModuleError {
 
 /// Looks for what would go wrong later.
 pub(crate) fn check<M: Module>(module: &M, found: &[Found]) -> Result<(), ModuleError> {
-    let mut ids: HashMap<ParamId, &ParamPath> = HashMap::new();
     let mut paths: HashSet<&str> = HashSet::new();
-    for Found { id, info } in found {
-        if let Some(first) = ids.insert(*id, &info.path) {
-            return Err(ModuleError::Tied {
-                first: first.clone(),
-                second: info.path.clone(),
-            });
-        }
+    for Found { info, .. } in found {
         if !paths.insert(&info.path) {
             let path = info.path.clone();
             return Err(ModuleError::SamePath { path });

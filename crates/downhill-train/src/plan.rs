@@ -52,7 +52,8 @@ impl BoundParameter<'_> {
     }
 }
 
-/// Who moves which parameter, as a table of a line each: path, shape, precision, who, and groups.
+/// Who moves which parameter, as a table of a line each: path (of a tied parameter all of them), shape, precision, who,
+/// and groups.
 ///
 /// ```text
 /// embedding.weight   65 × 128   F32  adamw, for muon
@@ -76,7 +77,12 @@ impl fmt::Display for Plan<'_> {
             .map(|parameter| {
                 let shape: Vec<_> = parameter.info.shape.iter().map(usize::to_string).collect();
                 [
-                    parameter.info.path.to_string(),
+                    parameter
+                        .info
+                        .paths()
+                        .cloned()
+                        .collect::<Vec<_>>()
+                        .join(" = "),
                     shape.join(" × "),
                     format!("{:?}", parameter.info.dtype),
                     parameter.mover(),

@@ -3,6 +3,7 @@
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::{ParamGroup, ParamId};
 
+use crate::bound::Bound;
 use crate::groups::GroupRate;
 use crate::setting::{OutOfRange, in_range};
 use crate::update::Core;
@@ -91,23 +92,27 @@ impl Core {
         Ok(())
     }
 
+    /// The rate of a parameter at the next update.
+    pub fn rate_of(&self, rates: &Rates, bound: &Bound) -> f64 {
+        let base = || rates.of(bound.id(), &bound.info().path);
+        match &bound.rate {
+            None => base(),
+            Some(GroupRate::Factor(factor)) => base() * factor,
+            Some(GroupRate::Setting(setting)) => setting.value(self.counters.updates),
+        }
+    }
+
     /// The rates of all parameters, as Burn takes them.
-    pub fn module_rate(&self, rates: &mut Rates) -> ModuleLearningRate {
+    pub fn module_rate(&self, rates: &Rates) -> ModuleLearningRate {
         if !self.own_rates {
             return match rates {
                 Rates::Constant(rate) => (*rate).into(),
                 Rates::Scheduler(rate, _) => rate.clone(),
             };
         }
-        let step = self.counters.updates;
         let mut of_rates: Vec<(f64, Vec<ParamId>)> = Vec::new();
         for bound in self.bound.iter().filter(|bound| bound.info().trainable) {
-            let base = rates.of(bound.id(), &bound.info().path);
-            let rate = match &bound.rate {
-                None => base,
-                Some(GroupRate::Factor(factor)) => base * factor,
-                Some(GroupRate::Setting(setting)) => setting.value(step),
-            };
+            let rate = self.rate_of(rates, bound);
             match of_rates.iter_mut().find(|(other, _)| *other == rate) {
                 Some((_, ids)) => ids.push(bound.id()),
                 None => of_rates.push((rate, vec![bound.id()])),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::MicroBatch;
 use crate::error::{StepCause, StepError};
 use crate::gradients::{self, Change, Seen, in_single};
+use crate::once::Once;
 use crate::report::StepReport;
 use crate::setting::{OutOfRange, in_range};
 use crate::update::Core;
@@ -163,12 +164,13 @@ impl Driver {
             return self.advance(model, first, false);
         };
         let (loss, samples) = (first.loss, first.samples);
-        let second = |model: &M| gradients(model).into().grads;
+        let model = self.once(model);
+        let second = |model: &Once<M>| gradients(&model.model).into().grads;
         let (grads, across) = match self.core.sharpened(&sam, &model, first.grads, second) {
             Ok(sharpened) => sharpened,
             Err((grads, cause)) => {
                 return Err(StepError {
-                    model,
+                    model: model.model,
                     grads,
                     cause,
                 });
@@ -179,7 +181,7 @@ impl Driver {
             loss,
             samples,
         };
-        let result = self.advance(model, batch, false)?;
+        let result = self.advance(model.model, batch, false)?;
         if sam.look.is_some() {
             let looked = &mut self.core.looked;
             looked.steps = looked.steps.saturating_add(1);

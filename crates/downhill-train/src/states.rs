@@ -7,7 +7,8 @@ use burn::module::Module;
 use burn::tensor::TensorData;
 use burn_pack::Scalar;
 
-use crate::checkpoint::{CheckpointError, States, stated};
+use crate::checkpoint::{CheckpointError, States, check_bound, stated};
+use crate::once::Once;
 use crate::{Driver, ParamPath, path};
 
 /// The state that an optimizer has of each parameter, read back into memory: a copy, which
@@ -28,12 +29,15 @@ use crate::{Driver, ParamPath, path};
 /// # let grads = GradientsParams::from_grads(loss.backward(), &model);
 /// let (model, _) = driver.step(model, grads).map_err(|error| error.cause)?;
 /// let mut states = driver.states()?;
-/// println!("{states}"); // weight, step 1: exp_avg 2 × 1, norm 0.141, from 0.1 to 0.1 ...
+/// println!("{states}");
+/// // weight, step 1
+/// //   exp_avg  2 × 1  F32  norm 1.414e-1, from 1.000e-1 to 1.000e-1
+/// //   exp_avg_sq  2 × 1  F32  norm 1.414e-3, from 1.000e-3 to 1.000e-3
 /// let state = states.get("weight").unwrap();
 /// assert_eq!(state.step, Some(1));
 /// assert_eq!(state.tensors["exp_avg"].shape().as_slice(), [2, 1]);
 ///
-/// states.remove("*"); // they begin anew
+/// states.remove("**"); // they begin anew
 /// driver.set_states(&model, &states)?;
 /// assert!(driver.states()?.get("weight").is_none());
 /// # }
@@ -254,7 +258,8 @@ impl Driver {
         Ok(OptimizerStates::of(states))
     }
 
-    /// Goes on with these states, and no others.
+    /// Goes on with these states, and no others. What an optimizer keeps of the whole model
+    /// ([`model_state`](Self::model_state)) stays.
     ///
     /// # Errors
     ///
@@ -277,7 +282,8 @@ impl Driver {
                 reason: "the model has no such parameter".to_string(),
             });
         }
-        crate::checkpoint::check_bound(&self.core, model)?;
+        let model = &Once::of(model.clone());
+        check_bound(&self.core, model)?;
         self.optim = stated(&self.core, &self.optim, model, &states.states(), true)?;
         Ok(())
     }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ParamGroup, ParamId};
+use burn::module::{Module, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use downhill_optim::drive::{Directive, Directives, Driven, ModelState, Place};
+use downhill_optim::drive::{Directive, Directives, Driven, ModelState, Place, layers};
 use downhill_optim::{Identity, RuleOptimizer};
 use downhill_setting::Range;
 
@@ -20,6 +20,7 @@ use crate::gradients::{self, Change, Seen, Window};
 use crate::groups::{self, Group, GroupRate, GroupSettings};
 use crate::guard::{Refused, Sum};
 use crate::mechanic::{Mechanic, Tuned};
+use crate::once::{Once, Ties};
 use crate::params::{self, ParamInfo};
 use crate::probe;
 use crate::ratios::ratios;
@@ -44,7 +45,7 @@ impl Settings {
     /// As far as it can be said before the first update.
     fn check(&self) -> Result<(), OutOfRange> {
         if let Some(clipping) = &self.clipping {
-            clipping.check()?;
+            clipping.check(0)?;
         }
         self.driven.check("")?;
         if let Some(sam) = &self.sam {
@@ -105,6 +106,8 @@ pub(crate) struct Core {
     all_fold: bool,
     /// Whether groups have learning rates of their own.
     pub own_rates: bool,
+    /// The places of tied parameters.
+    pub ties: Ties,
     /// Whether all parameters follow the same directive.
     pub uniform: bool,
     /// Which trainable parameters have optimizers that are not of this library.
@@ -120,24 +123,29 @@ impl Core {
         groups: &[Group],
         averaging: Option<Averaging>,
         identity: Option<Identity>,
-        model: &M,
+        model: &Once<M>,
     ) -> Result<(ModuleOptimizer, Self), BindError> {
         settings.check()?;
         if let Some(averaging) = &averaging {
             averaging.check()?;
         }
-        let found = params::floats(model);
+        let mut found = params::floats(model);
         params::check(model, &found)?;
+        model.check()?;
+        for params::Found { info, .. } in &mut found {
+            info.aliases = model.ties.aliases(&info.path);
+        }
         let trainable: Vec<&ParamInfo> = (found.iter().map(|found| &found.info))
             .filter(|info| info.trainable)
             .collect();
         let resolved = groups::resolve(groups, &trainable)?;
+        let layers = layers(model);
         for (index, group) in groups.iter().enumerate() {
             if let Some(with_group) = &group.optimizer {
                 let members = trainable.iter().zip(&resolved);
                 let members = members.filter(|(_, of_param)| of_param.contains(&index));
                 let paths: Vec<String> = members.map(|(info, _)| info.path.to_string()).collect();
-                optim = with_group(optim, ParamGroup::from_paths(paths));
+                optim = with_group(optim, &paths, &layers);
             }
         }
         let probed = probe::all(model, &optim)?;
@@ -190,6 +198,7 @@ impl Core {
             window: Window::default(),
             averages: averaging.map(Averages::new),
             notes: BTreeMap::new(),
+            ties: model.ties.clone(),
         };
         Ok((optim, core))
     }

@@ -14,12 +14,9 @@ use super::{Failure, json, number, table, usage};
 /// List optimizers, schedules and problems
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only these
-    #[arg(value_enum)]
-    kind: Option<Kind>,
-
-    /// Only those whose name or description contains this
-    pattern: Option<String>,
+    /// Only these, and only those whose name or description contains this; a name may be another library's
+    #[arg(value_names = ["optimizers|schedules|problems", "TEXT"], num_args = 0..=2)]
+    of: Vec<String>,
 
     /// Print one JSON object per line instead of tables, and nothing else
     #[arg(long)]
@@ -193,10 +190,31 @@ fn header(kind: Kind) -> &'static [&'static str] {
     }
 }
 
+impl Args {
+    /// The kind and the text that are asked for.
+    fn said(&self) -> Result<(Option<Kind>, &str), Failure> {
+        let kind = |text: &str| Kind::from_str(text, false).ok();
+        match &self.of[..] {
+            [] => Ok((None, "")),
+            [text] => match kind(text) {
+                Some(kind) => Ok((Some(kind), "")),
+                None => Ok((None, text)),
+            },
+            [first, rest @ ..] => match kind(first) {
+                Some(kind) => Ok((Some(kind), rest.first().map_or("", String::as_str))),
+                None => Err(usage(format!(
+                    "`{first}` is none of optimizers, schedules and problems"
+                ))),
+            },
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let pattern = args.pattern.as_deref().unwrap_or_default().to_lowercase();
+    let (kind, pattern) = args.said()?;
+    let pattern = pattern.to_lowercase();
     let mut items = Item::all();
-    items.retain(|item| args.kind.is_none_or(|kind| item.kind() == kind));
+    items.retain(|item| kind.is_none_or(|kind| item.kind() == kind));
     let matches = |item: &Item| item.matches(&pattern);
     // It may be a name of another library's.
     let optimizer = OptimizerConfig::by_name(&pattern).map(|config| config.name());

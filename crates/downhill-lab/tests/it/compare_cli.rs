@@ -428,6 +428,13 @@ fn lists() {
         schedule.contains("│ step") && !schedule.contains("cosine"),
         "{schedule}"
     );
+    let optimizer = success(&downhill(&["list", "adamw_torch"]));
+    assert!(
+        optimizer.contains("│ adamw") && !optimizer.contains("nadam"),
+        "{optimizer}"
+    );
+    let kind = downhill(&["list", "optimisers", "adam"]);
+    assert_eq!(kind.status.code(), Some(2));
     let nothing = downhill(&["list", "problems", "nothing-like-that"]);
     assert_eq!(nothing.status.code(), Some(2));
 }

@@ -1,10 +1,11 @@
 //! Configurations as optimizers of Burn.
 
+use burn::grad_clipping::{GradientClipping, GradientClippingConfig};
 use burn::module::{Module, ParamGroup};
 use burn::optim::ModuleOptimizer;
 use serde_json::Value;
 
-use super::drive::layers;
+use super::drive::{OfLayer, layers};
 use super::{Identity, RuleOptimizer};
 use crate::MatrixLayout;
 use crate::config::Config;
@@ -100,14 +101,14 @@ impl OptimizerConfig {
     pub fn try_init(&self) -> Result<ModuleOptimizer, ConfigError> {
         let optimizer = self.optimizer()?;
         let by_name = optimizer.by_name();
-        let clipping = self.any().grad_clipping().map(|clipping| clipping.init());
+        let clipping = self.clipping();
         let mut optim = ModuleOptimizer::from(optimizer);
         if let Some(clipping) = &clipping {
             optim = optim.with_grad_clipping(clipping.clone());
         }
-        if let Some((regexes, optimizer)) = by_name.filter(|(regexes, _)| !regexes.is_empty()) {
-            let group = ParamGroup::from_any_regexes(regexes);
-            let group = group.expect("what is no letter was escaped");
+        if let Some((regexes, optimizer)) = by_name
+            && let Some(group) = named(regexes)
+        {
             optim = optim.with_group(group, optimizer, clipping);
         }
         Ok(optim)
@@ -121,32 +122,73 @@ impl OptimizerConfig {
     ///
     /// Returns the first setting that is outside its range.
     pub fn try_init_for<M: Module>(&self, model: &M) -> Result<ModuleOptimizer, ConfigError> {
-        let mut optim = self.try_init()?;
-        let Some((_, fallback)) = self.optimizer()?.by_name() else {
-            return Ok(optim);
-        };
-        let clipping = || self.any().grad_clipping().map(|clipping| clipping.init());
-        // Weights that are not what their shape says.
         let layers = layers(model);
-        let of = |is: fn(&str) -> bool| -> Vec<String> {
-            let found = layers.iter().filter(|found| is(&found.layer));
-            found.map(|found| found.path.clone()).collect()
-        };
-        let transposed = of(|layer| layer.starts_with("ConvTranspose"));
-        let embeddings = of(|layer| layer == "Embedding");
-        let mut settings = self.to_map();
-        let auto = serde_json::to_value(MatrixLayout::Auto).ok();
-        if !transposed.is_empty() && settings.get("layout") == auto.as_ref() {
-            let layout = serde_json::to_value(MatrixLayout::InOut).unwrap_or_default();
-            settings.insert("layout".to_string(), layout);
-            let turned = Self::from_value(Value::Object(settings))?.optimizer()?;
-            let group = ParamGroup::from_paths(transposed);
-            optim = optim.with_group(group, turned, clipping());
-        }
-        if !embeddings.is_empty() {
-            let group = ParamGroup::from_paths(embeddings);
-            optim = optim.with_group(group, fallback, clipping());
+        let mut optim = self.try_init()?;
+        for (paths, optimizer) in self.apart(&layers)? {
+            optim = optim.with_group(ParamGroup::from_paths(paths), optimizer, self.clipping());
         }
         Ok(optim)
     }
+
+    /// The optimizer with this one for some parameters, as [`try_init_for`](Self::try_init_for) would make it for a
+    /// model of these layers.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first setting that is outside its range.
+    pub fn try_add_to(
+        &self,
+        optim: ModuleOptimizer,
+        paths: &[String],
+        layers: &[OfLayer],
+    ) -> Result<ModuleOptimizer, ConfigError> {
+        let group = ParamGroup::from_paths(paths.to_vec());
+        let mut optim = optim.with_group(group, self.optimizer()?, self.clipping());
+        for (mut apart, optimizer) in self.apart(layers)? {
+            apart.retain(|path| paths.contains(path));
+            if !apart.is_empty() {
+                optim = optim.with_group(ParamGroup::from_paths(apart), optimizer, self.clipping());
+            }
+        }
+        Ok(optim)
+    }
+
+    fn clipping(&self) -> Option<GradientClipping> {
+        self.any().grad_clipping().map(GradientClippingConfig::init)
+    }
+
+    /// The optimizers of parameters that are not what their shape says, of which the later ones decide.
+    fn apart(&self, layers: &[OfLayer]) -> Result<Vec<(Vec<String>, RuleOptimizer)>, ConfigError> {
+        let Some((regexes, fallback)) = self.optimizer()?.by_name() else {
+            return Ok(Vec::new());
+        };
+        let of = |is: &dyn Fn(&OfLayer) -> bool| -> Vec<String> {
+            let found = layers.iter().filter(|found| is(found));
+            found.map(|found| found.path.clone()).collect()
+        };
+        let mut all = Vec::new();
+        let mut settings = self.to_map();
+        let auto = serde_json::to_value(MatrixLayout::Auto).ok();
+        if settings.get("layout") == auto.as_ref() {
+            let layout = serde_json::to_value(MatrixLayout::InOut).unwrap_or_default();
+            settings.insert("layout".to_string(), layout);
+            let turned = Self::from_value(Value::Object(settings))?.optimizer()?;
+            let transposed = of(&|found| found.layer.starts_with("ConvTranspose"));
+            all.push((transposed, turned));
+        }
+        let named = named(regexes);
+        let left = of(&|found| {
+            let is_named = |group: &ParamGroup| group.matches(&found.id, Some(&found.path));
+            found.layer == "Embedding" || named.as_ref().is_some_and(is_named)
+        });
+        all.push((left, fallback));
+        all.retain(|(paths, _)| !paths.is_empty());
+        Ok(all)
+    }
+}
+
+/// The parameters whose paths one of the expressions matches, if there are any.
+fn named(regexes: Vec<String>) -> Option<ParamGroup> {
+    (!regexes.is_empty())
+        .then(|| ParamGroup::from_any_regexes(regexes).expect("what is no letter was escaped"))
 }

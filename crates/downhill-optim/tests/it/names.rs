@@ -60,7 +60,12 @@ fn settings_of_others_are_understood() {
 #[test]
 fn what_is_not_understood_is_said() {
     let twice = error(r#"{"name": "adam", "epsilon": 1e-6, "eps": 1e-6}"#);
-    assert!(twice.contains("says again what `epsilon` is"), "{twice}");
+    assert!(twice.contains("both say what `epsilon` is"), "{twice}");
+    let twice = error(r#"{"name": "adam", "learning_rate": 1e-3, "lr": 1e-3}"#);
+    assert!(
+        twice.contains("`learning_rate` and `lr` both say"),
+        "{twice}"
+    );
     let count = error(r#"{"name": "adam", "betas": [0.9, 0.99, 0.999]}"#);
     assert!(
         count.contains("3 numbers, and it has beta_1 and beta_2"),
@@ -75,6 +80,30 @@ fn what_is_not_understood_is_said() {
     );
     let field = error(r#"{"name": "adam", "epsylon": 1}"#);
     assert!(field.contains("did you mean `epsilon`"), "{field}");
+}
+
+/// What is said beside another library's name is meant.
+#[test]
+fn settings_say_more_than_a_name() {
+    let sgd = read(r#"{"name": "sgd"}"#).unwrap();
+    let coupled = r#"{"name": "sgdw", "decoupled_weight_decay": false}"#;
+    assert_eq!(read(coupled).unwrap(), sgd);
+    assert_ne!(read(r#"{"name": "sgdw"}"#).unwrap(), sgd);
+    let own = read(r#"{"name": "momentum", "Momentum": 0.5}"#).unwrap();
+    assert_eq!(own, SgdConfig::new().with_momentum(0.5).into());
+}
+
+/// The rate is the whole's, and not that of an optimizer inside another.
+#[test]
+fn a_rate_inside_is_refused() {
+    for json in [
+        r#"{"name": "lookahead", "optimizer": {"name": "adam", "lr": 1e-3}}"#,
+        r#"{"name": "muon", "fallback": {"name": "adamw", "lr": 1e-3}}"#,
+    ] {
+        let error = read(json).unwrap().try_trajectory(&[2, 2]).err().unwrap();
+        let said = "the optimizer in it has a `learning_rate`, which belongs to the whole";
+        assert!(error.to_string().contains(said), "{error}");
+    }
 }
 
 /// A rate is where a training begins, and nothing that a step depends on.

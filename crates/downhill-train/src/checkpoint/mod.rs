@@ -87,6 +87,7 @@ pub(crate) use resume::check_bound;
 pub use scheduler::RatesAhead;
 
 use crate::error::Rejected;
+use crate::once::Once;
 use crate::report::listed;
 #[cfg(feature = "learner")]
 use crate::update::Core;
@@ -356,9 +357,10 @@ impl Checkpoint {
     ///
     /// Hands the model back as it was if it has other tensors than the checkpoint.
     pub fn model<M: Module>(&self, model: M) -> Result<M, Rejected<M, CheckpointError>> {
+        let model = Once::of(model);
         match resume::check_model(&self.contents, &model) {
-            Ok(()) => Ok(model::load(model, resume::model_parts(&self.contents))),
-            Err(cause) => Err(Rejected { model, cause }),
+            Ok(()) => Ok(model::load(model, resume::model_parts(&self.contents)).model),
+            Err(cause) => Err(rejected(model, cause)),
         }
     }
 
@@ -368,11 +370,17 @@ impl Checkpoint {
     ///
     /// As [`model`](Self::model).
     pub fn averaged<M: Module>(&self, model: M) -> Result<M, Rejected<M, CheckpointError>> {
+        let model = Once::of(model);
         match resume::averaged_parts(&self.contents, &model) {
-            Ok(parts) => Ok(model::load(model, parts)),
-            Err(cause) => Err(Rejected { model, cause }),
+            Ok(parts) => Ok(model::load(model, parts).model),
+            Err(cause) => Err(rejected(model, cause)),
         }
     }
+}
+
+fn rejected<M>(model: Once<M>, cause: CheckpointError) -> Rejected<M, CheckpointError> {
+    let model = model.model;
+    Rejected { model, cause }
 }
 
 impl Driver {
@@ -382,7 +390,7 @@ impl Driver {
     ///
     /// If the model is another one than the driver is bound to, or the optimizer's state cannot be written.
     pub fn checkpoint<M: Module>(&self, model: &M) -> Result<Checkpoint, CheckpointError> {
-        let contents = contents::contents(self, model)?;
+        let contents = contents::contents(self, &self.once(model.clone()))?;
         Ok(Checkpoint { contents })
     }
 
@@ -429,7 +437,10 @@ impl Driver {
         model: M,
         checkpoint: &Checkpoint,
     ) -> Result<M, Rejected<M, CheckpointError>> {
-        resume::strictly(self, model, &checkpoint.contents)
+        match resume::strictly(self, Once::of(model), &checkpoint.contents) {
+            Ok(model) => Ok(model.model),
+            Err(Rejected { model, cause }) => Err(rejected(model, cause)),
+        }
     }
 
     /// Takes from a file what fits, for a model that has changed or under other settings: parameters with the
@@ -447,7 +458,12 @@ impl Driver {
         path: impl AsRef<Path>,
     ) -> Result<(M, LoadReport), Rejected<M, CheckpointError>> {
         match Checkpoint::open(path) {
-            Ok(checkpoint) => resume::partially(self, model, &checkpoint.contents),
+            Ok(checkpoint) => {
+                match resume::partially(self, Once::of(model), &checkpoint.contents) {
+                    Ok((model, report)) => Ok((model.model, report)),
+                    Err(Rejected { model, cause }) => Err(rejected(model, cause)),
+                }
+            }
             Err(cause) => Err(Rejected { model, cause }),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use downhill_optim::{ConfigError, OptimizerConfig};
+use downhill_optim::OptimizerConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::driven::{MOMENTUM, WEIGHT_DECAY};
@@ -82,7 +82,8 @@ pub struct GroupConfig {
     /// See [`Group::frozen`].
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub frozen: bool,
-    /// See [`Group::with_optimizer`].
+    /// See [`Group::with_optimizer_config`]. Its `learning_rate` is the group's: it goes on as that of all others does,
+    /// by the same schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<OptimizerConfig>,
 }
@@ -111,9 +112,16 @@ impl GroupConfig {
         }
     }
 
-    pub(super) fn group(&self) -> Result<Group, ConfigError> {
+    /// The group beside an optimizer whose learning rate begins at `base`. An error has the field's name.
+    pub(super) fn group(&self, base: f64) -> Result<Group, (&'static str, String)> {
+        self.check()?;
         let mut group = Group::new(self.name.as_str(), Select::from(&self.select));
-        if let Some(factor) = self.learning_rate_factor {
+        let own = self
+            .optimizer
+            .as_ref()
+            .and_then(OptimizerConfig::learning_rate);
+        let factor = self.learning_rate_factor.or(own.map(|own| own / base));
+        if let Some(factor) = factor {
             group = group.with_learning_rate_factor(factor);
         }
         if let Some(rate) = &self.learning_rate {
@@ -137,8 +145,38 @@ impl GroupConfig {
             group = group.frozen();
         }
         match &self.optimizer {
-            Some(optimizer) => Ok(group.with_optimizer(optimizer.try_build()?)),
+            Some(optimizer) => group
+                .with_optimizer_config(optimizer.clone())
+                .map_err(|error| ("optimizer", error.to_string())),
             None => Ok(group),
+        }
+    }
+
+    /// Whether nothing is said twice.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let own = self
+            .optimizer
+            .as_ref()
+            .and_then(OptimizerConfig::learning_rate);
+        let rates = [
+            ("learning_rate_factor", self.learning_rate_factor.is_some()),
+            ("learning_rate", self.learning_rate.is_some()),
+            ("optimizer.learning_rate", own.is_some()),
+        ];
+        let mut rates = rates.into_iter().filter(|(_, is_set)| *is_set);
+        if let (Some((first, _)), Some((second, _))) = (rates.next(), rates.next()) {
+            return Err((first, format!("`{second}` says what the rate is, too")));
+        }
+        let named = [
+            (WEIGHT_DECAY, self.weight_decay.is_some()),
+            (MOMENTUM, self.momentum.is_some()),
+        ];
+        let twice = named
+            .into_iter()
+            .find(|(name, is_set)| *is_set && self.driven.contains_key(*name));
+        match twice {
+            Some((name, _)) => Err((name, format!("`driven.{name}` says what it is, too"))),
+            None => Ok(()),
         }
     }
 }

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use burn::module::Module;
-use downhill_optim::OptimizerConfig;
+use burn::optim::ModuleOptimizer;
+use downhill_optim::{ConfigError, OptimizerConfig};
 use downhill_schedule::{ScheduleConfig, ScheduleError};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use groups::{GroupConfig, SelectConfig};
 
@@ -56,9 +58,10 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DriverConfig {
-    /// The optimizer; its `learning_rate` is the one to begin with, or its default one. Default: AdamW.
+    /// The optimizer. Its `learning_rate`, or else its default one, is the rate of the training; with a schedule, what
+    /// the schedule's percentages are of. Default: AdamW.
     pub optimizer: OptimizerConfig,
-    /// How the learning rate goes on from there. Percentages are of the optimizer's rate, and of
+    /// The learning rate from step to step. Percentages of a value are of the optimizer's rate, those of a length of
     /// [`steps`](Self::steps). Default: it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleConfig>,
@@ -197,21 +200,41 @@ impl DriverConfig {
         read(reader, said)
     }
 
+    /// The configuration as TOML, for [`from_toml`](Self::from_toml).
+    ///
+    /// # Errors
+    ///
+    /// If something is none whose default is not none: TOML has no null.
+    pub fn to_toml(&self) -> Result<String, DriverConfigError> {
+        // Through JSON, in which what is null can be told from what is a table.
+        let json = serde_json::to_value(self).map_err(|error| DriverConfigError::new("", error))?;
+        let toml = toml::to_string(&without_nulls(json));
+        let toml = toml.map_err(|error| DriverConfigError::new("", error))?;
+        match Self::from_toml(&toml) {
+            Ok(read) if read == *self => Ok(toml),
+            _ => Err(DriverConfigError::new(
+                "",
+                "something is off that is on by default, which TOML cannot say; JSON can",
+            )),
+        }
+    }
+
     /// The driver, still to be bound to a model.
     ///
     /// # Errors
     ///
     /// If a setting of an optimizer or of the schedule is outside its range.
     pub fn try_builder(&self) -> Result<DriverBuilder, DriverConfigError> {
-        let of = DriverConfigError::new::<downhill_optim::ConfigError>;
-        let optimizer = self.optimizer.try_init();
-        let optimizer = optimizer.map_err(|error| of("optimizer", error))?;
+        self.builder(of_optimizer(self.optimizer.try_init())?)
+    }
+
+    fn builder(&self, optimizer: ModuleOptimizer) -> Result<DriverBuilder, DriverConfigError> {
         let base = self.optimizer.default_learning_rate();
         let rate = match &self.schedule {
             None => Setting::from(base),
             Some(schedule) => {
                 let schedule = self.built(schedule, base);
-                Setting::from(schedule.map_err(|error| DriverConfigError::new("schedule", error))?)
+                Setting::from(schedule.map_err(|error| self.of_schedule(&error))?)
             }
         };
         let mut builder = Driver::builder(optimizer, rate).with_non_finite(self.non_finite);
@@ -226,9 +249,10 @@ impl DriverConfig {
             builder = builder.with_driven(name.as_str(), setting.clone());
         }
         for (at, group) in self.groups.iter().enumerate() {
-            let group = group.group();
-            let path = format!("groups[{at}].optimizer");
-            builder = builder.with_group(group.map_err(|error| of(&path, error))?);
+            let group = group.group(base).map_err(|(field, reason)| {
+                DriverConfigError::new(&format!("groups[{at}].{field}"), reason)
+            })?;
+            builder = builder.with_group(group);
         }
         Ok(builder)
     }
@@ -244,15 +268,52 @@ impl DriverConfig {
         }
     }
 
-    /// The driver for a model.
+    fn of_schedule(&self, error: &ScheduleError) -> DriverConfigError {
+        let reason = match error {
+            ScheduleError::Unresolved {
+                schedule,
+                field,
+                value,
+                ..
+            } => format!("{schedule}: `{field}` is {value} of `steps`, which is not set"),
+            error => error.to_string(),
+        };
+        DriverConfigError::new("schedule", reason)
+    }
+
+    /// The driver for a model. An optimizer of matrices knows its layers:
+    /// [`try_init_for`](OptimizerConfig::try_init_for).
     ///
     /// # Errors
     ///
     /// As [`try_builder`](Self::try_builder) and [`DriverBuilder::bind`].
     pub fn bind<M: Module>(&self, model: &M) -> Result<Driver, DriverConfigError> {
-        let bound = self.try_builder()?.bind(model);
+        let optimizer = of_optimizer(self.optimizer.try_init_for(model))?;
+        let bound = self.builder(optimizer)?.bind(model);
         bound.map_err(|error: BindError| DriverConfigError::new("", error))
     }
+}
+
+/// TOML has no null: what is not there has its default, which is none for whatever can be null.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(
+                fields
+                    .map(|(name, value)| (name, without_nulls(value)))
+                    .collect(),
+            )
+        }
+        Value::Array(values) => values.into_iter().map(without_nulls).collect(),
+        value => value,
+    }
+}
+
+fn of_optimizer(
+    made: Result<ModuleOptimizer, ConfigError>,
+) -> Result<ModuleOptimizer, DriverConfigError> {
+    made.map_err(|error| DriverConfigError::new("optimizer", error))
 }
 
 fn read<'de, D: serde::Deserializer<'de>>(

@@ -47,6 +47,7 @@ impl DriverBuilder {
         };
         let (rate, groups) = (self.rate.clone(), self.groups.clone());
         let driver = self.bind(&model)?;
+        driver.core.ties.none()?;
         let scheduler = rate::scheduler(&rate, &groups, &driver.core.bound)?;
         let learner = Learner::new(model, driver.optim, scheduler);
         Ok((learner, DrivenStrategy::new(driver.core)))

@@ -1,9 +1,11 @@
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 
 /// A float parameter of a model, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfLayer {
+    /// Its id.
+    pub id: ParamId,
     /// The path of the parameter.
     pub path: String,
     /// The type of the layer that it is in, as in `Linear`.
@@ -30,9 +32,10 @@ pub fn layers<M: Module>(model: &M) -> Vec<OfLayer> {
             self.kinds.pop();
         }
 
-        fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let kind = self.kinds.last().map_or("", String::as_str);
             self.found.push(OfLayer {
+                id: param.id,
                 path: self.path.join("."),
                 layer: kind.trim_start_matches("Struct:").to_string(),
             });
