@@ -33,7 +33,7 @@
 //!
 //! `flex` (default), `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm` and `cpu` are Burn's backends. `learner`
 //! has the driver behind burn-train's `SupervisedTraining`, `tui` its terminal interface, `problems` models and data,
-//! `pytorch` the files of PyTorch's optimizers.
+//! `pytorch` the files of PyTorch's optimizers, `logs` reports as JSON lines, CSV and for TensorBoard.
 #![forbid(unsafe_code)]
 
 pub use downhill_optim as optim;

@@ -12,7 +12,8 @@ use burn::optim::{self as theirs, ModuleOptimizer};
 use burn::tensor::{Bytes, DType, Device};
 use burn_pack::{Reader, Tensor, Writer};
 use downhill::optim::{
-    AdaGradConfig, AdamConfig, AdamWConfig, Identity, OptimizerConfig, RmsPropConfig, SgdConfig,
+    AdaGradConfig, AdafactorConfig, AdamConfig, AdamWConfig, AdanConfig, Identity, LambConfig,
+    LionConfig, OptimizerConfig, RmsPropConfig, SgdConfig,
 };
 use downhill::train::Driver;
 use downhill::train::checkpoint::{Checkpoint, CheckpointError};
@@ -158,7 +159,122 @@ fn pairs() -> Vec<(&'static str, ModuleOptimizer, OptimizerConfig, bool)> {
             OptimizerConfig::from(SgdConfig::new().with_momentum(0.9).with_nesterov(true)),
             false,
         ),
+        (
+            "lion",
+            theirs::LionConfig::new().init(),
+            OptimizerConfig::from(LionConfig::new().with_weight_decay(0.0)),
+            false,
+        ),
+        (
+            "lamb",
+            theirs::LambConfig::new().init(),
+            OptimizerConfig::from(LambConfig::new()),
+            true,
+        ),
+        (
+            "adan",
+            theirs::AdanConfig::new().init(),
+            OptimizerConfig::from(AdanConfig::new()),
+            true,
+        ),
+        (
+            "adafactor",
+            theirs::AdafactorConfig::new().init(),
+            OptimizerConfig::from(AdafactorConfig::burn()),
+            true,
+        ),
     ]
+}
+
+fn assert_near(label: &str, one: &Net, other: &Net) {
+    let (one, other) = (one.values(), other.values());
+    for (one, other) in one.iter().flatten().zip(other.iter().flatten()) {
+        assert!((one - other).abs() <= 1e-6, "{label}: {one} {other}");
+    }
+}
+
+/// There and back, each in one call.
+#[test]
+fn a_driver_takes_up_a_record_of_burn_optim_and_writes_one() {
+    for device in devices() {
+        let on = (&device.device, DType::F32);
+        for (label, mut theirs, config, counts) in pairs() {
+            let label = format!("{label} on {}", device.name);
+            let net = train(&mut theirs, Net::new(1, on.0, on.1), LR, 0..4, &ALL, on);
+            let (_, record) = records(&net, &theirs);
+            let optim = config.try_init().unwrap();
+            let mut driver = Driver::builder(optim, LR).bind(&net).unwrap();
+            driver.load_burn(&net, record).unwrap();
+            assert_eq!(driver.updates(), if counts { 4 } else { 0 }, "{label}");
+            let ours = go_on(&mut driver, net.clone(), 4..8, &ALL, on);
+            let net = train(&mut theirs, net, LR, 4..8, &ALL, on);
+            assert_near(&label, &ours, &net);
+
+            let record = driver.burn_record(&ours).unwrap();
+            let (_, own) = records(&net, &theirs);
+            let names = |record: Vec<u8>| -> Vec<String> {
+                let reader = Reader::from_bytes(Bytes::from_bytes_vec(record)).unwrap();
+                let names = reader.tensor_names().into_iter().map(str::to_string);
+                names.chain(reader.scalars().keys().cloned()).collect()
+            };
+            let sorted = |mut names: Vec<String>| {
+                names.sort();
+                names
+            };
+            assert_eq!(sorted(names(record.clone())), sorted(names(own)), "{label}");
+            let mut back = theirs
+                .clone()
+                .from_bytes(Bytes::from_bytes_vec(record))
+                .unwrap();
+            let ours = go_on(&mut driver, ours.clone(), 8..12, &ALL, on);
+            let net = train(&mut back, net, LR, 8..12, &ALL, on);
+            assert_near(&label, &ours, &net);
+        }
+    }
+}
+
+#[test]
+fn a_record_that_does_not_fit_changes_nothing() {
+    let (device, dtype) = cpu();
+    let on = (&device, dtype);
+    let mut adam = theirs::AdamConfig::new().init();
+    let net = train(&mut adam, Net::new(1, on.0, dtype), LR, 0..3, &ALL, on);
+    let (_, record) = records(&net, &adam);
+    let bind = |config: &OptimizerConfig, net: &Net| {
+        let optim = config.try_init().unwrap();
+        Driver::builder(optim, LR).bind(net).unwrap()
+    };
+    let mut driver = bind(&AdaGradConfig::burn().into(), &net);
+    let before = driver.checkpoint(&net).unwrap().to_bytes().unwrap();
+    let error = driver
+        .load_burn(&net, record.clone())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("is not that of burn-optim's adagrad: it has"),
+        "{error}"
+    );
+    let error = driver
+        .load_burn(&net, b"none".to_vec())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("the record is not a burnpack file"),
+        "{error}"
+    );
+    assert_eq!(driver.checkpoint(&net).unwrap().to_bytes().unwrap(), before);
+    let mut muon = bind(&OptimizerConfig::by_name("muon").unwrap(), &net);
+    let error = muon.load_burn(&net, record).unwrap_err().to_string();
+    assert!(
+        error.contains("for muon it cannot be translated"),
+        "{error}"
+    );
+    go_on(&mut muon, net.clone(), 0..1, &ALL, on);
+    let error = muon.burn_record(&net).unwrap_err().to_string();
+    assert!(
+        error.contains("burn-optim has no optimizer with the state that muon has"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -36,7 +36,6 @@
 //! | [`results`], [`stats`] | what comes out, and what it comes to |
 //! | [`report`] | the page about it |
 //! | [`trace`] | paths over the contours of a test function |
-//! | [`find_lr`] | the learning rate range test, for any module |
 //! | [`bench`](mod@bench) | times of steps, interleaved |
 //! | [`plot`], [`figure`] | pictures in files |
 //! | [`cli`] | the command line |
@@ -52,7 +51,6 @@ extern crate self as downhill_lab;
 pub mod bench;
 pub mod cli;
 pub mod figure;
-pub mod find_lr;
 pub mod plot;
 pub mod protocol;
 pub mod report;

@@ -7,13 +7,15 @@
 //! * [`checkpoint`] saves all of it in one file, and goes on from it bit for bit.
 //! * [`evaluated`] is the model to evaluate where an optimizer trains another one; [`polyak_update`] moves a
 //!   target network.
+//! * [`find_lr`] is the learning rate range test.
 //!
 //! See [`Driver`] for an example.
 //!
 //! # Feature flags
 //!
 //! `flex` and `ndarray` compile the passes over memory of these backends. `learner` has the driver behind
-//! burn-train's `SupervisedTraining`, `pytorch` reads the states of PyTorch's optimizers.
+//! burn-train's `SupervisedTraining`, `logs` writes reports into files, `pytorch` reads and writes the states of PyTorch's
+//! optimizers.
 #![forbid(unsafe_code)]
 
 mod average;
@@ -28,12 +30,15 @@ mod driven;
 mod driver;
 mod error;
 mod evaluated;
+pub mod find_lr;
 mod go;
 mod gradients;
 mod groups;
 mod guard;
 #[cfg(feature = "learner")]
 mod learner;
+#[cfg(feature = "logs")]
+mod log;
 mod mechanic;
 mod once;
 mod params;
@@ -62,6 +67,8 @@ pub use evaluated::evaluated;
 pub use groups::{Group, GroupError, Select};
 #[cfg(feature = "learner")]
 pub use learner::{DrivenStrategy, ReportMetric};
+#[cfg(feature = "logs")]
+pub use log::ReportLog;
 pub use mechanic::Mechanic;
 pub use once::tie;
 pub use params::{ModuleError, ParamInfo};

@@ -4,9 +4,9 @@ use std::error::Error;
 use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
-use downhill_lab::find_lr::{RangeEnd, RangePoint, RangeTest, RangeTestConfig, sweep};
 use downhill_optim::OptimizerConfig;
 use downhill_problems::AnyProblem;
+use downhill_train::find_lr::{RangeEnd, RangePoint, RangeTest, RangeTestConfig, sweep};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plotters::coord::Shift;
 use plotters::prelude::*;

@@ -7,10 +7,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-use downhill_lab::find_lr::{
+use downhill_optim::OptimizerConfig;
+use downhill_train::find_lr::{
     RangeEnd, RangeTest, RangeTestConfig, RangeTestError, range_test, sweep,
 };
-use downhill_optim::OptimizerConfig;
 use serde_json::Value;
 
 #[derive(Module, Debug)]

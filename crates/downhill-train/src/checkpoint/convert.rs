@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use burn::module::{Module, ParamId};
 use burn::tensor::{Bytes, TensorData};
-use burn_pack::{Reader, Scalar};
+use burn_pack::Reader;
+use downhill_optim::drive::state_dtype;
 use downhill_optim::{Identity, OptimizerConfig};
-use serde::Serialize;
 
-use super::CheckpointError;
 use super::format::{Contents, FORMAT, Header, KEY, OptimizerEntry, ParameterEntry};
-use super::optimizer::States;
+use super::optimizer::{States, stated};
+use super::translation::{self, LAYOUT};
+use super::{CheckpointError, check_bound};
+use crate::Driver;
 use crate::report::listed;
 
 pub(super) fn contents(
@@ -203,149 +206,146 @@ fn counted(states: &States, updates: Option<u64>) -> Result<u64, CheckpointError
     }
 }
 
-/// What burn-optim calls the state of an optimizer, and what it is called here.
-struct Translation {
-    optimizer: &'static str,
-    /// In the order of this library's state.
-    tensors: &'static [(&'static str, &'static str)],
-    /// What can be computed from the others.
-    unused: &'static [&'static str],
-    counter: Option<&'static str>,
-}
-
-/// Burn keeps the rank of the parameter beside the state.
-const BURNS_OWN: &str = "__";
-
-const MOMENTS: &[(&str, &str)] = &[
-    ("momentum.moment_1", "exp_avg"),
-    ("momentum.moment_2", "exp_avg_sq"),
-    ("momentum.max_moment_2", "max_exp_avg_sq"),
-];
-
-const TRANSLATIONS: [Translation; 5] = [
-    Translation {
-        optimizer: "adam",
-        tensors: MOMENTS,
-        unused: &[],
-        counter: Some("momentum.time"),
-    },
-    Translation {
-        optimizer: "adamw",
-        tensors: MOMENTS,
-        unused: &[],
-        counter: Some("momentum.time"),
-    },
-    Translation {
-        optimizer: "adagrad",
-        tensors: &[("lr_decay.sum", "sum")],
-        unused: &[],
-        counter: Some("lr_decay.time"),
-    },
-    Translation {
-        optimizer: "rmsprop",
-        tensors: &[
-            ("square_avg.square_avg", "square_avg"),
-            ("centered.grad_avg", "grad_avg"),
-            ("momentum.buf", "momentum_buffer"),
-        ],
-        unused: &["centered.avg"],
-        counter: None,
-    },
-    Translation {
-        optimizer: "sgd",
-        tensors: &[("momentum.velocity", "momentum_buffer")],
-        unused: &[],
-        counter: None,
-    },
-];
-
-/// As a state of this library is saved: see `RuleState` in downhill-optim.
-#[derive(Serialize)]
-struct Layout {
-    tensors: Vec<&'static str>,
-    scalars: Vec<&'static str>,
-}
-
 /// Brings burn-optim's states into the form of this library's optimizer of that name. States that are in
 /// it already stay, and so do those of an optimizer that is not of this library.
 fn translate(states: &mut States, optimizer: &str, updates: u64) -> Result<(), CheckpointError> {
-    let own = |states: &States, path: &str| {
-        let layout = (path.to_string(), "layout".to_string());
-        states.tensors.contains_key(&layout)
-    };
-    let foreign: BTreeSet<String> = (states.paths())
-        .filter(|path| !own(states, path))
-        .map(str::to_string)
-        .collect();
     let is_known = |name: &str| OptimizerConfig::all().iter().any(|info| info.name == name);
+    let foreign = foreign(states);
     if foreign.is_empty() || !is_known(optimizer) {
         return Ok(());
     }
-    let translation = TRANSLATIONS
-        .iter()
-        .find(|translation| translation.optimizer == optimizer);
-    let Some(translation) = translation else {
-        let known: Vec<&str> = TRANSLATIONS.iter().map(|known| known.optimizer).collect();
-        return Err(refused(format!(
-            "the state is not this library's, and for {optimizer} it cannot be translated; of burn-optim's \
-             optimizers that can be done for {}",
-            listed(known.iter())
-        )));
-    };
     for path in foreign {
-        translation.apply(states, &path, updates)?;
+        translation::ours(states, &path, optimizer, updates).map_err(refused)?;
     }
     Ok(())
 }
 
-impl Translation {
-    fn apply(&self, states: &mut States, path: &str, updates: u64) -> Result<(), CheckpointError> {
-        let key = |field: &str| (path.to_string(), field.to_string());
-        let counter = self.counter.map(key);
-        let step = match counter.and_then(|counter| states.scalars.remove(&counter)) {
-            Some(step) => step,
-            None => Scalar::from(updates),
+/// The paths whose states are not of this library.
+fn foreign(states: &States) -> BTreeSet<String> {
+    let own = |path: &str| {
+        let layout = (path.to_string(), LAYOUT.to_string());
+        states.tensors.contains_key(&layout)
+    };
+    let foreign = states.paths().filter(|path| !own(path));
+    foreign.map(str::to_string).collect()
+}
+
+impl Driver {
+    /// Goes on from the record of a burn-optim optimizer ([`ModuleOptimizer::save`]), whose states are translated:
+    /// of Adam, AdamW, AdaGrad, RMSprop, SGD with momentum, LAMB, Lion, Adan and Adafactor. A record of this library's
+    /// is taken as it is. The number of updates becomes that of the record, where it counts them; the model is loaded
+    /// by Burn.
+    ///
+    /// The two go on alike where the settings are the same: [`AdamWConfig::burn`](downhill_optim::AdamWConfig::burn)
+    /// and its like have Burn's.
+    ///
+    /// ```
+    /// # #[cfg(feature = "flex")] {
+    /// # use burn::nn::{Linear, LinearConfig};
+    /// # use burn::optim::GradientsParams;
+    /// # use burn::tensor::{Device, Tensor};
+    /// use downhill_optim::AdamWConfig;
+    /// use downhill_train::Driver;
+    ///
+    /// # let device = Device::flex().autodiff();
+    /// # let model: Linear = LinearConfig::new(2, 1).init(&device);
+    /// # let loss = model.forward(Tensor::<2>::ones([1, 2], &device)).sum();
+    /// # let grads = GradientsParams::from_grads(loss.backward(), &model);
+    /// let mut theirs = burn::optim::AdamWConfig::new().init();
+    /// let model = theirs.step(1e-3, model, grads);
+    ///
+    /// let mut driver = Driver::builder(AdamWConfig::burn().init(), 1e-3).bind(&model)?;
+    /// driver.load_burn(&model, theirs.into_bytes()?.to_vec())?; // or the bytes of a file
+    /// assert_eq!(driver.updates(), 1);
+    ///
+    /// let theirs = burn::optim::AdamWConfig::new().init();
+    /// let theirs = theirs.from_bytes(burn::tensor::Bytes::from_bytes_vec(driver.burn_record(&model)?))?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the record is none, has parameters that the model has not, or states of another optimizer. Nothing has
+    /// changed then.
+    ///
+    /// [`ModuleOptimizer::save`]: burn::optim::ModuleOptimizer::save
+    pub fn load_burn<M: Module>(
+        &mut self,
+        model: &M,
+        record: Vec<u8>,
+    ) -> Result<(), CheckpointError> {
+        let model = &self.once(model.clone());
+        check_bound(&self.core, model)?;
+        let reader = read(record, "the record")?;
+        let bound = &self.core.bound;
+        let recorded = reader.metadata().clone();
+        let path = |id: u64| {
+            let by_id = bound.iter().find(|bound| bound.id().val() == id);
+            let recorded = || {
+                let path = recorded.get(&id.to_string())?;
+                bound.iter().find(|bound| *bound.info().path == **path)
+            };
+            let found = by_id.or_else(recorded)?;
+            Some(found.info().path.to_string())
         };
-        let mut names = Vec::new();
-        for (theirs, ours) in self.tensors {
-            if let Some(data) = states.tensors.remove(&key(theirs)) {
-                let field = format!("state.{ours}");
-                states.tensors.insert(key(&field), data);
-                names.push(*ours);
+        for name in reader
+            .tensor_names()
+            .into_iter()
+            .chain(reader.scalars().keys().map(String::as_str))
+        {
+            if split(name).and_then(|(id, _)| path(id)).is_none() {
+                return Err(refused(format!(
+                    "the record has `{name}`, which is of no parameter of the model"
+                )));
             }
         }
-        for field in self.unused {
-            states.tensors.remove(&key(field));
-        }
-        let own: Vec<_> = names
-            .iter()
-            .map(|name| key(&format!("state.{name}")))
-            .collect();
-        let tensors = states.tensors.keys().filter(|key| !own.contains(key));
-        let fields = tensors.chain(states.scalars.keys());
-        let other = fields
-            .filter(|(of, field)| of == path && !field.starts_with(BURNS_OWN))
-            .map(|(_, field)| format!("`{field}`"))
-            .collect::<Vec<_>>();
-        if names.is_empty() || !other.is_empty() {
-            let found = match other.as_slice() {
-                [] => "nothing".to_string(),
-                other => listed(other.iter()),
+        let states = States::from_record(reader, path);
+        let mut states = states.map_err(|error| refused(error.to_string()))?;
+        let updates = counted(&states, None).ok();
+        for path in foreign(&states) {
+            let of = bound.iter().find(|bound| *bound.info().path == *path);
+            let Some((bound, identity)) = of.and_then(|of| Some((of, of.identity.as_ref()?)))
+            else {
+                continue;
             };
-            return Err(refused(format!(
-                "the state of `{path}` is not that of burn-optim's {}: it has {found}",
-                self.optimizer
-            )));
+            let updates = updates.unwrap_or(self.updates()).max(1);
+            translation::ours(&mut states, &path, &identity.name, updates).map_err(refused)?;
+            let dtype = state_dtype(bound.info().dtype).into();
+            translation::convert(&mut states, &path, dtype);
         }
-        let layout = Layout {
-            tensors: names,
-            scalars: Vec::new(),
-        };
-        let layout = serde_json::to_vec(&layout).map_err(|error| refused(error.to_string()))?;
-        let length = layout.len();
-        let layout = TensorData::new(layout, [length]);
-        states.tensors.insert(key("layout"), layout);
-        states.scalars.insert(key("step"), step);
+        self.optim = stated(&self.core, &self.optim, model, &states, true)?;
+        self.core.counters.updates = updates.unwrap_or(self.updates());
         Ok(())
+    }
+
+    /// The record of burn-optim's optimizer of the same name, for [`ModuleOptimizer::from_bytes`] or a file: the way
+    /// back from [`load_burn`](Self::load_burn).
+    ///
+    /// # Errors
+    ///
+    /// If Burn has no optimizer with such a state.
+    ///
+    /// [`ModuleOptimizer::from_bytes`]: burn::optim::ModuleOptimizer::from_bytes
+    pub fn burn_record<M: Module>(&self, model: &M) -> Result<Vec<u8>, CheckpointError> {
+        check_bound(&self.core, &self.once(model.clone()))?;
+        let mut states = States::read(&self.optim, &self.core.bound)?;
+        let own = self.core.bound.iter();
+        for bound in own.filter(|bound| bound.is_own()) {
+            let (info, name) = (
+                bound.info(),
+                bound.identity.as_ref().map(|own| own.name.as_str()),
+            );
+            if states.paths().any(|path| path == &*info.path) {
+                translation::theirs(&mut states, info, name.unwrap_or_default())
+                    .map_err(refused)?;
+            }
+        }
+        let ids: HashMap<&str, ParamId> = (self.core.bound.iter())
+            .map(|bound| (&*bound.info().path, bound.id()))
+            .collect();
+        let record = states.record(|path| ids.get(path).copied());
+        let record = record.map_err(|error| refused(error.to_string()))?;
+        Ok(record.to_vec())
     }
 }

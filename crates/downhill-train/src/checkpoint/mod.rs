@@ -70,6 +70,7 @@ mod report;
 mod resume;
 mod scheduler;
 mod settings;
+mod translation;
 
 use std::path::{Path, PathBuf};
 

@@ -80,6 +80,11 @@ impl States {
         optim: &ModuleOptimizer,
         id: impl Fn(&str) -> Option<ParamId>,
     ) -> Result<ModuleOptimizer, RecordError> {
+        optim.clone().from_bytes(self.record(id)?)
+    }
+
+    /// A record of Burn's.
+    pub fn record(&self, id: impl Fn(&str) -> Option<ParamId>) -> Result<Bytes, RecordError> {
         let name = |(path, field): &(String, String)| {
             let id = id(path)?.val();
             Some((id, format!("{id}.{field}")))
@@ -104,7 +109,7 @@ impl States {
                 writer = writer.with_metadata(&id.to_string(), &key.0);
             }
         }
-        optim.clone().from_bytes(writer.into_bytes()?)
+        Ok(writer.into_bytes()?)
     }
 
     /// The path and name of an entry that is not the same in `other`, if there is one.

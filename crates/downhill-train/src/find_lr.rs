@@ -17,8 +17,7 @@
 //! half the range at its defaults, and falls fastest close to where the loss is lowest, which is too
 //! late. Here the mean is of the losses on both sides.
 //!
-//! [`range_test`] tests any module of Burn's; [`sweep`] is for what trains in another way, such as
-//! [`Training`](downhill_problems::Training).
+//! [`range_test`] tests any module of Burn's; [`sweep`] is for what trains in another way.
 
 use std::ops::RangeInclusive;
 
@@ -31,14 +30,14 @@ use serde::{Deserialize, Serialize};
 /// What a range test does: see the [module](self).
 ///
 /// ```
-/// use downhill_lab::find_lr::RangeTestConfig;
+/// use downhill_train::find_lr::RangeTestConfig;
 ///
 /// let config = RangeTestConfig::new().with_from(1e-4).with_to(1.0).with_steps(41);
 /// let rates = config.rates()?;
 /// assert_eq!(rates.len(), 41);
 /// assert_eq!(rates[0], 1e-4);
 /// assert!((rates[10] - 1e-3).abs() < 1e-15);
-/// # Ok::<(), downhill_lab::find_lr::RangeTestError>(())
+/// # Ok::<(), downhill_train::find_lr::RangeTestError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -252,11 +251,12 @@ impl RangeTest {
 /// Returns the first setting that is outside its range.
 ///
 /// ```
+/// # #[cfg(feature = "flex")] {
 /// use burn::module::Module;
 /// use burn::nn::{Linear, LinearConfig, loss::{MseLoss, Reduction}};
 /// use burn::optim::AdamConfig;
 /// use burn::tensor::{Device, Distribution, Tensor};
-/// use downhill_lab::find_lr::{RangeTestConfig, range_test};
+/// use downhill_train::find_lr::{RangeTestConfig, range_test};
 ///
 /// let device = Device::flex().autodiff();
 /// let model: Linear = LinearConfig::new(3, 1).init(&device);
@@ -269,7 +269,8 @@ impl RangeTest {
 /// })?;
 /// let suggested = test.steepest().expect("the loss falls").lr;
 /// assert!(1e-3 < suggested && suggested < 1.0);
-/// # Ok::<(), downhill_lab::find_lr::RangeTestError>(())
+/// # }
+/// # Ok::<(), downhill_train::find_lr::RangeTestError>(())
 /// ```
 pub fn range_test<M: Module>(
     config: &RangeTestConfig,
@@ -304,7 +305,7 @@ pub fn range_test<M: Module>(
 /// Gradient descent on `x^2 / 2`, which diverges at rates above 2:
 ///
 /// ```
-/// use downhill_lab::find_lr::{RangeEnd, RangeTestConfig, sweep};
+/// use downhill_train::find_lr::{RangeEnd, RangeTestConfig, sweep};
 ///
 /// let mut x = 1.0;
 /// let test = sweep(&RangeTestConfig::new().with_to(1000.0), |lr| {
@@ -315,7 +316,7 @@ pub fn range_test<M: Module>(
 /// assert_eq!(test.end, RangeEnd::Diverged);
 /// let suggested = test.steepest().expect("the loss falls").lr;
 /// assert!(0.01 < suggested && suggested < 1.0);
-/// # Ok::<(), downhill_lab::find_lr::RangeTestError>(())
+/// # Ok::<(), downhill_train::find_lr::RangeTestError>(())
 /// ```
 pub fn sweep(
     config: &RangeTestConfig,
