@@ -35,6 +35,7 @@
 //! has the driver behind burn-train's `SupervisedTraining`, `tui` its terminal interface, `problems` models and data,
 //! `pytorch` the files of PyTorch's optimizers, `logs` reports as JSON lines, CSV and for TensorBoard.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use downhill_optim as optim;
 #[cfg(feature = "problems")]
@@ -63,5 +64,38 @@ mod pages {
         configuration: "../docs/book/src/configuration.md";
         burn_train: "../docs/book/src/burn-train.md";
         own_rule: "../docs/book/src/own-rule.md";
+    }
+}
+
+/// What is shared between threads, sent to another one, or kept by whoever asks.
+#[cfg(test)]
+mod traits {
+    use core::fmt::Debug;
+
+    fn shared<T: Send + Sync + Debug + Clone + 'static>() {}
+    fn sent<T: Send + Debug + 'static>() {}
+    fn error<T: core::error::Error + Send + Sync + Clone + PartialEq + 'static>() {}
+
+    #[test]
+    fn types_are_what_is_expected_of_them() {
+        shared::<crate::optim::OptimizerConfig>();
+        shared::<crate::optim::AdamWConfig>();
+        shared::<crate::optim::RuleOptimizer>();
+        shared::<crate::optim::OptimizerInfo>();
+        shared::<crate::schedule::ScheduleConfig>();
+        shared::<crate::schedule::Schedule>();
+        shared::<crate::train::DriverConfig>();
+        shared::<crate::train::Group>();
+        shared::<crate::train::StepReport>();
+        shared::<crate::train::OptimizerStates>();
+        shared::<crate::train::checkpoint::Checkpoint>();
+        shared::<crate::train::checkpoint::Checkpoints>();
+        sent::<crate::train::Driver>();
+        error::<crate::optim::ConfigError>();
+        error::<crate::schedule::ScheduleError>();
+        error::<crate::train::BindError>();
+        error::<crate::train::DriverConfigError>();
+        error::<crate::train::StepCause>();
+        error::<crate::train::checkpoint::CheckpointError>();
     }
 }

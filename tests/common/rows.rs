@@ -123,6 +123,7 @@ fn others(setting: &Setting, default: &Value) -> Vec<Vec<Value>> {
         }
         SettingKind::Optimizer => vec![vec![json!({"name": "rmsprop"})]],
         SettingKind::Object | SettingKind::Patterns => Vec::new(),
+        other => panic!("nothing is known to try for {other:?}"),
     }
 }
 

@@ -288,6 +288,7 @@ fn another(kind: SettingKind, value: &Json) -> Vec<Json> {
         SettingKind::Choice(names) => names.iter().map(|name| json!(name)).collect(),
         SettingKind::Optimizer => vec![json!({"name": "rprop"})],
         SettingKind::Object | SettingKind::Patterns => Vec::new(),
+        other => panic!("nothing is known to try for {other:?}"),
     }
 }
 

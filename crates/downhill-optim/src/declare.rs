@@ -6,6 +6,7 @@ use crate::settings::{ConfigError, Settings};
 
 /// What an optimizer looks at before it moves an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Scope {
     /// The element.
     Element,
@@ -33,6 +34,7 @@ impl core::fmt::Display for Scope {
 
 /// One line about an optimizer, for lists and menus.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct OptimizerInfo {
     /// The name, as in JSON.
     pub name: &'static str,

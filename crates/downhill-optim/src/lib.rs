@@ -45,6 +45,7 @@ model = optim.step(2e-3, model, grads);
 //! `flex` and `ndarray` compile the fused passes of those backends (and switch the backend on in
 //! Burn). Without them the crate compiles too, and runs as tensor operations.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a backend that has them, the passes over memory are checked but never called.
 #![cfg_attr(
     not(any(feature = "flex", feature = "ndarray")),

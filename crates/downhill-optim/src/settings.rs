@@ -79,6 +79,7 @@ pub struct Setting {
 
 /// The type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SettingKind {
     /// A floating-point number.
     Number,

@@ -86,6 +86,7 @@
 //! assert!(model.evaluate(&digits.test).accuracy > 0.7); // after one epoch
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
 pub mod data;

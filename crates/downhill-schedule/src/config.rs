@@ -3,6 +3,7 @@ use crate::scope::{Node, Scope};
 
 /// One line about a schedule, for lists and menus.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ScheduleInfo {
     /// The name, as in JSON.
     pub name: &'static str,

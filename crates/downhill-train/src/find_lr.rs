@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RangeTestConfig {
     /// The first rate, above 0. Default: 1e-7.
     pub from: f64,
@@ -163,6 +164,7 @@ impl RangeTestConfig {
 
 /// An update of a range test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RangePoint {
     /// Its learning rate.
     pub lr: f64,

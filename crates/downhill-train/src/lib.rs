@@ -17,6 +17,7 @@
 //! burn-train's `SupervisedTraining`, `logs` writes reports into files, `pytorch` reads and writes the states of PyTorch's
 //! optimizers.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod average;
 mod batch;

@@ -110,6 +110,7 @@ pub enum Outcome {
 
 /// A parameter whose gradient was not finite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NonFiniteGradient {
     /// The parameter's path.
     pub path: ParamPath,
@@ -127,6 +128,7 @@ impl fmt::Display for NonFiniteGradient {
 
 /// The norm of a parameter's update over the norm that the parameter had.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UpdateRatio {
     /// The parameter's path.
     pub path: ParamPath,

@@ -244,7 +244,10 @@ impl Figure for Page<'_> {
         let lowest = self.test.minimum().map_or(f64::INFINITY, |point| point.lr);
         let [low, high] = points.iter().fold(
             [points[0].loss, points[0].loss],
-            |[low, high], RangePoint { lr, loss, smoothed }| {
+            |[low, high],
+             RangePoint {
+                 lr, loss, smoothed, ..
+             }| {
                 let highest = if *lr <= lowest { *loss } else { *smoothed };
                 [low.min(*loss).min(*smoothed), high.max(highest)]
             },

@@ -65,6 +65,7 @@ pub struct Header {
 
 /// An optimizer in a [`Header`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OptimizerEntry {
     /// The name.
     pub name: String,

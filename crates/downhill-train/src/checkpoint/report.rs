@@ -13,6 +13,7 @@ use crate::report::listed;
 
 /// A tensor that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Mismatch {
     /// Its name in the file.
     pub name: String,

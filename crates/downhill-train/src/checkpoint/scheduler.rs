@@ -15,6 +15,7 @@ use crate::report::listed;
 
 /// The learning rates of the updates to come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RatesAhead {
     /// How many updates are looked at.
     pub updates: u32,

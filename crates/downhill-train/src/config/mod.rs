@@ -330,6 +330,7 @@ fn read<'de, D: serde::Deserializer<'de>>(
 
 /// What is wrong with the configuration of a driver, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DriverConfigError {
     /// The path of the field, as in `groups[1].optimizer`; empty where it is the whole.
     pub path: String,

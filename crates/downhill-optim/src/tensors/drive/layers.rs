@@ -3,6 +3,7 @@ use burn::tensor::Tensor;
 
 /// A float parameter of a model, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OfLayer {
     /// Its id.
     pub id: ParamId,
