@@ -58,6 +58,7 @@ mod pages {
         getting_started: "../docs/book/src/getting-started.md";
         from_burn_optim: "../docs/book/src/from-burn-optim.md";
         from_pytorch: "../docs/book/src/from-pytorch.md";
+        cookbook: "../docs/book/src/cookbook.md";
         optimizers: "../docs/book/src/optimizers.md";
         schedules: "../docs/book/src/schedules.md";
         driver: "../docs/book/src/driver.md";
