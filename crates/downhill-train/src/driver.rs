@@ -14,12 +14,14 @@ use crate::gradients::Window;
 use crate::once::Once;
 use crate::params::{self, Found, ModuleError, ParamInfo};
 use crate::rates::Rates;
+use crate::report::Outcome;
 use crate::report::StepReport;
 use crate::update::{Core, Settings};
 use crate::{BoundParameter, DriverBuilder, Plan, Rate, probe};
 
 /// What surrounds an optimizer's step: checks, clipping, guards, accumulation, groups, averages, and a
-/// report; and [checkpoints](crate::checkpoint) of all of it.
+/// report; and [checkpoints](crate::checkpoint) of all of it. A report of what was skipped, or of decompositions that
+/// failed, is a warning for the crate `log` too.
 ///
 /// ```
 /// # #[cfg(feature = "flex")] {
@@ -167,7 +169,12 @@ impl Driver {
     ) -> Result<(M, StepReport), StepError<M>> {
         let model = self.once(model);
         match self.advance_once(model, batch, flush) {
-            Ok((model, report)) => Ok((model.model, report)),
+            Ok((model, report)) => {
+                if report.outcome == Outcome::Skipped || report.failed_decompositions > 0 {
+                    ::log::warn!("{report}");
+                }
+                Ok((model.model, report))
+            }
             Err(StepError {
                 model,
                 grads,
