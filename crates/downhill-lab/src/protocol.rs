@@ -9,14 +9,18 @@
 //! 3. At the best rate one run for each seed; none of these seeds was used before. Only these are
 //!    counted, on test samples that nothing was chosen by.
 
+mod conduct;
+
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::VERSION;
+use conduct::Found;
+
 use crate::results::{
-    Band, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Stage, Trial, Tried,
+    Band, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Trial, Tried,
 };
 use crate::stats::{bootstrap, median};
 use crate::store::{Store, StoreError};
@@ -43,6 +47,20 @@ pub struct Candidate {
     pub config: Value,
     /// Ascending, in equal ratios, within [`RATES`].
     pub rates: Vec<f64>,
+}
+
+impl Candidate {
+    /// Whether its rates are within [`RATES`].
+    fn check(&self) -> Result<(), Stopped> {
+        match self.rates.iter().find(|lr| !RATES.contains(lr)) {
+            None => Ok(()),
+            Some(lr) => Err(Stopped::Failed(format!(
+                "{}: {}",
+                self.name,
+                beyond_rates(*lr)
+            ))),
+        }
+    }
 }
 
 /// A problem, as far as the protocol is concerned.
@@ -118,7 +136,7 @@ impl Plan {
         self.subjects.len() * each
     }
 
-    /// Makes every run that is not in `store` yet, and sums them all up.
+    /// Makes every run that is not in `store` yet, one after the other, and sums them all up.
     ///
     /// # Errors
     ///
@@ -127,148 +145,91 @@ impl Plan {
     pub fn carry_out(
         &self,
         store: &mut Store,
-        observer: &mut dyn Observer,
-        run: &mut dyn FnMut(&Trial) -> Result<Run, Stopped>,
+        observer: &mut (dyn Observer + Send),
+        run: &mut (dyn FnMut(&Trial) -> Result<Run, Stopped> + Send),
     ) -> Result<Vec<ProblemSummary>, Stopped> {
-        for candidate in &self.candidates {
-            let mut rates = candidate.rates.iter();
-            if let Some(lr) = rates.find(|lr| !RATES.contains(lr)) {
-                let name = &candidate.name;
-                return Err(Stopped::Failed(format!("{name}: {}", beyond_rates(*lr))));
-            }
-        }
-        let mut conduct = Conduct {
-            plan: self,
-            store,
-            observer,
-            run,
-            done: 0,
-            needed: self.runs(),
+        let run = Mutex::new(run);
+        let run = |trial: &Trial| run.lock().unwrap_or_else(PoisonError::into_inner)(trial);
+        self.carry_out_at_once(1, store, observer, &run)
+    }
+
+    /// The same with so many runs at once, each of another problem or optimizer. What comes out is the same,
+    /// whatever their number, but for times and for the order in the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`carry_out`](Self::carry_out); runs that are under way when one fails are not begun again.
+    pub fn carry_out_at_once(
+        &self,
+        jobs: usize,
+        store: &mut Store,
+        observer: &mut (dyn Observer + Send),
+        run: &(dyn Fn(&Trial) -> Result<Run, Stopped> + Sync),
+    ) -> Result<Vec<ProblemSummary>, Stopped> {
+        let pairs = self.pairs();
+        let needed = self.runs();
+        let mut found = conduct::all(self, &pairs, needed, jobs, store, observer, run)?.into_iter();
+        let of_subject = |subject| {
+            let found = found.by_ref().take(self.candidates.len()).collect();
+            summary(subject, found)
         };
-        let summaries = self.subjects.iter().map(|subject| conduct.subject(subject));
-        summaries.collect()
+        Ok(self.subjects.iter().map(of_subject).collect())
+    }
+
+    /// A share of the runs, for the store alone: every `of`-th pair of a problem and an optimizer, from the
+    /// `share`-th, counted from 0. The shares of several machines [merged](Store::merge) are all of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`carry_out`](Self::carry_out).
+    pub fn carry_out_share(
+        &self,
+        (share, of): (usize, usize),
+        jobs: usize,
+        store: &mut Store,
+        observer: &mut (dyn Observer + Send),
+        run: &(dyn Fn(&Trial) -> Result<Run, Stopped> + Sync),
+    ) -> Result<(), Stopped> {
+        let pairs: Vec<_> = self.pairs().into_iter().skip(share).step_by(of).collect();
+        let each =
+            |(_, candidate): &(&Subject, &Candidate)| candidate.rates.len() + self.seeds.len();
+        let needed = pairs.iter().map(each).sum();
+        conduct::all(self, &pairs, needed, jobs, store, observer, run)?;
+        Ok(())
+    }
+
+    fn pairs(&self) -> Vec<(&Subject, &Candidate)> {
+        let of = |subject| {
+            self.candidates
+                .iter()
+                .map(move |candidate| (subject, candidate))
+        };
+        self.subjects.iter().flat_map(of).collect()
     }
 }
 
-struct Conduct<'a> {
-    plan: &'a Plan,
-    store: &'a mut Store,
-    observer: &'a mut dyn Observer,
-    run: &'a mut dyn FnMut(&Trial) -> Result<Run, Stopped>,
-    done: usize,
-    needed: usize,
-}
-
-impl Conduct<'_> {
-    fn subject(&mut self, subject: &Subject) -> Result<ProblemSummary, Stopped> {
-        let mut entries = Vec::new();
-        let mut parameters = 0;
-        for candidate in &self.plan.candidates {
-            let (entry, numbers) = self.candidate(subject, candidate)?;
-            entries.push(entry);
-            parameters = parameters.max(numbers);
-        }
-        let score = |entry: &Entry| Score {
-            loss: entry.test_loss.map(|interval| interval.median),
-            metric: entry.test_metric.map(|interval| interval.median),
-        };
-        entries.sort_by(|a, b| compare(score(a), score(b), subject.higher_is_better));
-        Ok(ProblemSummary {
-            problem: subject.name.clone(),
-            description: subject.description.clone(),
-            target: subject.target.clone(),
-            metric: subject.metric.clone(),
-            higher_is_better: subject.higher_is_better,
-            steps: subject.steps,
-            parameters,
-            entries,
-        })
-    }
-
-    fn trial(
-        &mut self,
-        subject: &Subject,
-        candidate: &Candidate,
-        lr: f64,
-        stage: Stage,
-        seed: u32,
-    ) -> Result<Run, Stopped> {
-        let trial = Trial {
-            problem: subject.name.clone(),
-            optimizer: candidate.config.clone(),
-            schedule: self.plan.schedule.clone(),
-            lr,
-            stage,
-            seed,
-            steps: subject.steps,
-            device: self.plan.device.clone(),
-            version: VERSION.to_string(),
-        };
-        let known = self.store.find(&trial).cloned();
-        let is_known = known.is_some();
-        let run = match known {
-            Some(run) => run,
-            None => {
-                self.observer.begins(&trial);
-                let run = (self.run)(&trial)?;
-                self.store.add(run)?.clone()
-            }
-        };
-        self.done += 1;
-        self.observer.planned(self.done, self.needed);
-        self.observer.ended(&run, is_known);
-        Ok(run)
-    }
-
-    fn candidate(
-        &mut self,
-        subject: &Subject,
-        candidate: &Candidate,
-    ) -> Result<(Entry, u64), Stopped> {
-        let mut tried: Vec<Tried> = Vec::new();
-        // As they were meant, so that a widened grid goes on in the same ratio.
-        let mut grid = candidate.rates.clone();
-        let mut waiting = grid.clone();
-        let mut widenings = 0;
-        let mut parameters = 0;
-        let best = loop {
-            for lr in waiting.drain(..).map(rounded) {
-                let run = self.trial(subject, candidate, lr, Stage::Tune, TUNING_SEED)?;
-                // A run that diverges has a model too.
-                parameters = run.outcome.parameters;
-                let validation = last(&run).validation;
-                tried.push(Tried { lr, validation });
-            }
-            tried.sort_by(|a, b| a.lr.total_cmp(&b.lr));
-            let best = best_of(&tried, subject.higher_is_better);
-            match edge(&tried, best) {
-                Edge::Lowest | Edge::Highest if widenings < self.plan.widenings => {
-                    widenings += 1;
-                    waiting = wider(&grid, edge(&tried, best));
-                    self.needed += waiting.len();
-                    grid.extend(&waiting);
-                    grid.sort_by(f64::total_cmp);
-                }
-                _ => break best,
-            }
-        };
-        let edge = edge(&tried, best);
-        let mut runs = Vec::new();
-        match best {
-            Some(best) => {
-                for seed in &self.plan.seeds {
-                    let lr = tried[best].lr;
-                    runs.push(self.trial(subject, candidate, lr, Stage::Final, *seed)?);
-                }
-            }
-            // There is no rate to repeat.
-            None => {
-                self.needed -= self.plan.seeds.len();
-                self.observer.planned(self.done, self.needed);
-            }
-        }
-        let lr = best.map(|best| tried[best].lr);
-        Ok((entry(candidate, tried, lr, edge, &runs), parameters))
+/// What the optimizers came to on a problem, the best first.
+fn summary(subject: &Subject, found: Vec<Found>) -> ProblemSummary {
+    let parameters = found
+        .iter()
+        .map(|found| found.parameters)
+        .max()
+        .unwrap_or(0);
+    let mut entries: Vec<Entry> = found.into_iter().map(|found| found.entry).collect();
+    let score = |entry: &Entry| Score {
+        loss: entry.test_loss.map(|interval| interval.median),
+        metric: entry.test_metric.map(|interval| interval.median),
+    };
+    entries.sort_by(|a, b| compare(score(a), score(b), subject.higher_is_better));
+    ProblemSummary {
+        problem: subject.name.clone(),
+        description: subject.description.clone(),
+        target: subject.target.clone(),
+        metric: subject.metric.clone(),
+        higher_is_better: subject.higher_is_better,
+        steps: subject.steps,
+        parameters,
+        entries,
     }
 }
 

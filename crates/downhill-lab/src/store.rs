@@ -21,6 +21,17 @@ pub enum StoreError {
         /// What the system says.
         source: io::Error,
     },
+    /// Another result of the same trial.
+    #[error(
+        "{} has another outcome than was found before for {trial}: the runs are of different programs or processors",
+        path.display()
+    )]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// The trial, as JSON.
+        trial: String,
+    },
     /// A line is no run.
     #[error(
         "{}, line {line}: this is not a run ({reason}); mend or remove the line, or begin in another \
@@ -116,6 +127,33 @@ impl Store {
     pub fn of_other_versions(&self) -> usize {
         let others = |run: &&Run| run.trial.version != VERSION;
         self.runs.iter().filter(others).count()
+    }
+
+    /// Takes up the runs of another store, and returns how many were not there.
+    ///
+    /// # Errors
+    ///
+    /// If the two have computed something else for a trial, or a run cannot be written. Nothing is added in the first
+    /// case.
+    pub fn merge(&mut self, other: &Self) -> Result<usize, StoreError> {
+        let differs = |run: &&Run| {
+            self.find(&run.trial)
+                .is_some_and(|own| own.outcome != run.outcome)
+        };
+        if let Some(run) = other.runs.iter().find(differs) {
+            return Err(StoreError::Differs {
+                path: other.path.clone(),
+                trial: serde_json::to_string(&run.trial).unwrap_or_default(),
+            });
+        }
+        let mut added = 0;
+        for run in &other.runs {
+            if self.find(&run.trial).is_none() {
+                self.add(run.clone())?;
+                added += 1;
+            }
+        }
+        Ok(added)
     }
 
     /// The run of this trial, if it is there.

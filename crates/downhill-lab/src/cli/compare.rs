@@ -88,6 +88,15 @@ pub struct Args {
     #[arg(long, value_enum)]
     device: Option<DeviceName>,
 
+    /// Runs at once [default: the processor's threads]; the results are the same, times are longer
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+    jobs: Option<u32>,
+
+    /// Make the I-th of N shares of the runs, without a report; `downhill merge` puts the folders together
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+
     /// Folder of the runs and the report
     #[arg(long, value_name = "DIR", default_value = "comparison")]
     out: PathBuf,
@@ -187,7 +196,22 @@ fn grid(text: &str) -> Result<Grid, String> {
     Err(wrong.to_string())
 }
 
+/// The place of a share, counted from 0, and their number.
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/');
+    let numbers = parts.and_then(|(share, of)| Some((share.parse().ok()?, of.parse().ok()?)));
+    match numbers {
+        Some((share @ 1.., of)) if share <= of => Ok((share - 1, of)),
+        _ => Err("a share is its place and their number, for example 2/8".to_string()),
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let jobs = args.jobs.map_or_else(threads, |jobs| jobs as usize);
     let (device_name, device) = device::open(args.device)?;
     let plan = plan(args, device_name)?;
     fs::create_dir_all(&args.out).map_err(|error| {
@@ -219,14 +243,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
     let mut progress = Progress::new(plan.runs());
     let bar = progress.bar.clone();
-    let result = plan.carry_out(&mut store, &mut progress, &mut |trial| {
+    let make = |trial: &Trial| {
         let problem = args
             .problem
             .iter()
             .find(|problem| problem.info().name == trial.problem);
         let problem = problem.expect("the plan's problems are the arguments'");
-        make_run(problem, trial, &device, &interrupted, &mut |_| bar.tick())
-    });
+        let mut run = make_run(problem, trial, &device, &interrupted, &mut |_| bar.tick())?;
+        // The memory is that of the process.
+        run.cost.peak_bytes = run.cost.peak_bytes.filter(|_| jobs == 1);
+        Ok(run)
+    };
+    let result = match args.shard {
+        None => plan
+            .carry_out_at_once(jobs, &mut store, &mut progress, &make)
+            .map(Some),
+        Some(share) => plan
+            .carry_out_share(share, jobs, &mut store, &mut progress, &make)
+            .map(|()| None),
+    };
     bar.finish_and_clear();
     let problems = result.map_err(|stopped| match stopped {
         Stopped::Interrupted => Failure::Interrupted(format!(
@@ -236,12 +271,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         )),
         other => failed(other),
     })?;
+    let Some(problems) = problems else {
+        let mut stdout = io::stdout().lock();
+        let (runs, out) = (store.runs().len(), printable_path(&args.out));
+        writeln!(stdout, "{runs} runs are in {out}, for `downhill merge`")?;
+        return Ok(());
+    };
     let comparison = Comparison {
         command: command(args, &plan),
         version: VERSION.to_string(),
         burn: downhill_lab::BURN_VERSION.to_string(),
         device: plan.device.clone(),
-        machine: machine(),
+        machine: machine(jobs),
         seeds: plan.seeds.clone(),
         tuning_budget: plan
             .candidates
@@ -363,16 +404,20 @@ fn command(args: &Args, plan: &Plan) -> String {
     command + &format!(" --device {}", plan.device)
 }
 
-fn machine() -> String {
+fn machine(jobs: usize) -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
         .lines()
         .find_map(|line| line.strip_prefix("model name"));
     let model = model.map(|rest| rest.trim_start_matches([' ', '\t', ':']));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let at_once = match jobs {
+        1 => String::new(),
+        jobs => format!(", {jobs} runs at once"),
+    };
     format!(
-        "{}, {cores} threads, {} {}",
+        "{}, {} threads, {} {}{at_once}",
         model.unwrap_or("unknown processor"),
+        threads(),
         std::env::consts::OS,
         std::env::consts::ARCH
     )

@@ -7,6 +7,7 @@ mod config;
 mod device;
 mod find_lr;
 mod list;
+mod merge;
 mod plot;
 pub mod schedule;
 mod terminal;
@@ -45,6 +46,7 @@ enum Command {
     List(list::Args),
     Config(config::Args),
     Compare(compare::Args),
+    Merge(merge::Args),
     Schedule(schedule::Args),
     FindLr(find_lr::Args),
     Trace(trace::Args),
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(args),
         Command::Config(args) => config::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::FindLr(args) => find_lr::run(args),
         Command::Trace(args) => trace::run(args),

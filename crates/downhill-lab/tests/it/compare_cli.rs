@@ -28,12 +28,16 @@ fn compare(out: &Path, more: &[&str]) -> Output {
         "compare",
         "--problem",
         "rosenbrock",
-        "--optimizer",
-        "sgd,adam",
         "--out",
         out.to_str().unwrap(),
     ];
-    let defaults = [["--tune", "3"], ["--seeds", "2"], ["--steps", "40"]];
+    let defaults = [
+        ["--tune", "3"],
+        ["--seeds", "2"],
+        ["--steps", "40"],
+        ["--jobs", "1"],
+        ["--optimizer", "sgd,adam"],
+    ];
     for [option, value] in defaults {
         let replaced = match option {
             "--tune" => more.contains(&"--lr-grid") || more.contains(&"--tune"),
@@ -74,6 +78,13 @@ fn runs(out: &Path) -> Vec<Value> {
         run
     };
     text.lines().map(parse).collect()
+}
+
+/// The same, whatever order several jobs wrote them in.
+fn sorted_runs(out: &Path) -> Vec<Value> {
+    let mut runs = runs(out);
+    runs.sort_by_key(Value::to_string);
+    runs
 }
 
 #[test]
@@ -244,7 +255,7 @@ fn interrupted_and_resumed_it_ends_in_the_same_runs() {
     assert!((1..runs(&whole).len()).contains(&finished));
 
     success(&Command::new(DOWNHILL).args(args(&out)).output().unwrap());
-    assert_eq!(runs(&out), runs(&whole));
+    assert_eq!(sorted_runs(&out), sorted_runs(&whole));
 }
 
 #[test]
@@ -408,6 +419,72 @@ fn what_is_wrong_is_said_before_anything_runs() {
     let output = compare(Path::new("/proc/nowhere"), &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("cannot make the folder /proc/nowhere"));
+}
+
+/// What does not depend on the machine, the time or the folder.
+fn result(json: &str) -> Value {
+    let mut comparison: Value = serde_json::from_str(json).unwrap();
+    let all = comparison.as_object_mut().unwrap();
+    all.remove("machine");
+    for problem in all["problems"].as_array_mut().unwrap() {
+        for entry in problem["entries"].as_array_mut().unwrap() {
+            let entry = entry.as_object_mut().unwrap();
+            entry.retain(|name, _| !name.contains("seconds") && name != "peak_bytes");
+        }
+    }
+    comparison
+}
+
+/// Several jobs, and shares that are put together, come to what one job does.
+#[test]
+fn jobs_and_shares_come_to_the_same() {
+    let more = ["--json", "--optimizer", "sgd,adam,lion,adamw"];
+    let whole = folder("one-job");
+    let expected = result(&success(&compare(&whole, &more)));
+    let sorted = sorted_runs(&whole);
+
+    let jobs = folder("jobs");
+    let found = success(&compare(&jobs, &[&more[..], &["--jobs", "3"]].concat()));
+    assert!(found.contains("3 runs at once"), "{found}");
+    assert_eq!(result(&found), expected);
+    assert_eq!(sorted_runs(&jobs), sorted);
+
+    let shares = ["1/3", "2/3", "3/3"].map(|share| {
+        let out = folder(&format!("share-{}", &share[..1]));
+        let text = success(&compare(&out, &[&more[..], &["--shard", share]].concat()));
+        assert!(text.contains("for `downhill merge`"), "{text}");
+        assert!(!out.join("report.html").exists());
+        out.to_str().unwrap().to_string()
+    });
+    let merged = folder("merged");
+    let mut args = vec!["merge"];
+    args.extend(shares.iter().map(String::as_str));
+    args.extend(["--out", merged.to_str().unwrap()]);
+    let text = success(&downhill(&args));
+    assert!(
+        text.contains(&format!("{0} runs are in", sorted.len())),
+        "{text}"
+    );
+    let found = success(&compare(&merged, &more));
+    assert_eq!(result(&found), expected);
+    assert!(merged.join("report.html").is_file());
+
+    for wrong in ["0/3", "4/3", "1", "a/b"] {
+        let output = compare(&whole, &["--shard", wrong]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(
+            stderr(&output).contains("for example 2/8"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    let nothing = downhill(&["merge", folder("nothing").to_str().unwrap()]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(
+        stderr(&nothing).contains("there are no runs in"),
+        "{}",
+        stderr(&nothing)
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The protocol on a landscape whose best optimizer and rate are known.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use downhill_lab::VERSION;
 use downhill_lab::protocol::{
@@ -212,6 +213,116 @@ fn every_interruption_ends_in_the_same_file() {
         );
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
+}
+
+/// The runs of a store, in an order of their own.
+fn sorted(store: &Store) -> Vec<String> {
+    let runs = store
+        .runs()
+        .iter()
+        .map(|run| serde_json::to_string(run).unwrap());
+    let mut runs: Vec<String> = runs.collect();
+    runs.sort();
+    runs
+}
+
+/// Two problems and five optimizers.
+fn wide() -> Plan {
+    let mut plan = plan(&["fair", "far", "good", "beyond", "never"]);
+    let mut other = plan.subjects[0].clone();
+    other.name = "another".to_string();
+    plan.subjects.push(other);
+    plan
+}
+
+#[test]
+fn any_number_of_jobs_comes_to_the_same() {
+    let plan = wide();
+    let mut whole = Store::open(file("one-job.jsonl")).unwrap();
+    let mut count = Count::default();
+    let expected = plan
+        .carry_out(&mut whole, &mut count, &mut |trial| Ok(run(trial)))
+        .unwrap();
+    for jobs in [1, 2, 3, 64] {
+        let mut store = Store::open(file("jobs.jsonl")).unwrap();
+        let mut found = Count::default();
+        let running = AtomicUsize::new(0);
+        let most = AtomicUsize::new(0);
+        let make = |trial: &Trial| {
+            let now = 1 + running.fetch_add(1, Ordering::SeqCst);
+            most.fetch_max(now, Ordering::SeqCst);
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(run(trial))
+        };
+        let summaries = plan.carry_out_at_once(jobs, &mut store, &mut found, &make);
+        assert_eq!(summaries.unwrap(), expected);
+        assert_eq!(sorted(&store), sorted(&whole));
+        assert_eq!((found.made, found.last), (count.made, count.last));
+        let most = most.into_inner();
+        assert!(
+            most <= jobs.min(10) && (most > 1 || jobs == 1),
+            "{most} of {jobs}"
+        );
+    }
+}
+
+/// Whoever fails first is heard, the others end, and nothing that was finished is lost.
+#[test]
+fn a_failure_among_several_jobs_is_heard() {
+    let plan = wide();
+    let mut store = Store::open(file("failing.jsonl")).unwrap();
+    let make = |trial: &Trial| match trial.optimizer["name"] == "good" {
+        true => Err(Stopped::Failed("no".to_string())),
+        false => Ok(run(trial)),
+    };
+    let stopped = plan.carry_out_at_once(3, &mut store, &mut Count::default(), &make);
+    assert_eq!(stopped.unwrap_err().to_string(), "no");
+    let mut count = Count::default();
+    let finished = store.runs().len();
+    plan.carry_out(&mut store, &mut count, &mut |trial| Ok(run(trial)))
+        .unwrap();
+    assert_eq!(count.known, finished);
+}
+
+#[test]
+fn shares_are_all_of_it() {
+    let plan = wide();
+    let mut whole = Store::open(file("whole-of-shares.jsonl")).unwrap();
+    let expected = plan
+        .carry_out(&mut whole, &mut Count::default(), &mut |trial| {
+            Ok(run(trial))
+        })
+        .unwrap();
+    let mut merged = Store::open(file("merged.jsonl")).unwrap();
+    for share in 0..3 {
+        let mut store = Store::open(file(&format!("share-{share}.jsonl"))).unwrap();
+        let make = |trial: &Trial| Ok(run(trial));
+        plan.carry_out_share((share, 3), 2, &mut store, &mut Count::default(), &make)
+            .unwrap();
+        assert!(store.runs().len() < whole.runs().len());
+        assert_eq!(merged.merge(&store).unwrap(), store.runs().len());
+        assert_eq!(merged.merge(&store).unwrap(), 0);
+    }
+    assert_eq!(sorted(&merged), sorted(&whole));
+    let mut count = Count::default();
+    let found = plan
+        .carry_out(&mut merged, &mut count, &mut |_| {
+            panic!("all runs are there")
+        })
+        .unwrap();
+    assert_eq!(found, expected);
+
+    let mut other = Store::open(file("other-outcome.jsonl")).unwrap();
+    let mut changed = whole.runs()[3].clone();
+    changed.outcome.parameters += 1;
+    other.add(changed).unwrap();
+    let error = merged.merge(&other).unwrap_err().to_string();
+    assert!(
+        error.contains("other-outcome.jsonl has another outcome"),
+        "{error}"
+    );
+    assert_eq!(sorted(&merged), sorted(&whole));
 }
 
 #[test]

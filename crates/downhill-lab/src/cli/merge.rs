@@ -1,0 +1,50 @@
+//! `downhill merge`: the runs of several folders in one.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use downhill_lab::store::Store;
+
+use super::{Failure, failed, printable_path, usage};
+
+/// Put the runs of several folders into one
+///
+/// The folders are those of `downhill compare --shard`, made with the same other options. The same command without
+/// `--shard`, with `--out` the folder that they are put into, finds all runs there and writes the report.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folders of runs, which stay as they are
+    #[arg(value_name = "DIR", required = true)]
+    folders: Vec<PathBuf>,
+
+    /// Folder that the runs are put into, beside those that are there
+    #[arg(long, value_name = "DIR", default_value = "comparison")]
+    out: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let file = |folder: &PathBuf| folder.join("runs.jsonl");
+    let mut shares = Vec::new();
+    for folder in &args.folders {
+        let file = file(folder);
+        if !file.is_file() {
+            let folder = printable_path(folder);
+            return Err(usage(format!("there are no runs in {folder}")));
+        }
+        shares.push(Store::open(file).map_err(usage)?);
+    }
+    fs::create_dir_all(&args.out).map_err(|error| {
+        let out = args.out.display();
+        failed(format!("cannot make the folder {out}: {error}"))
+    })?;
+    let mut store = Store::open(file(&args.out)).map_err(usage)?;
+    let mut added = 0;
+    for share in &shares {
+        added += store.merge(share).map_err(failed)?;
+    }
+    let mut stdout = io::stdout().lock();
+    let (runs, out) = (store.runs().len(), printable_path(&args.out));
+    writeln!(stdout, "{runs} runs are in {out}, of which {added} are new")?;
+    Ok(())
+}
