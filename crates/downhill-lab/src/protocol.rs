@@ -20,7 +20,7 @@ use serde_json::Value;
 use conduct::Found;
 
 use crate::results::{
-    Band, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Trial, Tried,
+    Band, Counted, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Trial, Tried,
 };
 use crate::stats::{bootstrap, median};
 use crate::store::{Store, StoreError};
@@ -311,6 +311,7 @@ fn entry(
         lr,
         edge,
         runs: runs.len(),
+        counted: runs.iter().map(counted).collect(),
         diverged: runs
             .iter()
             .filter(|run| run.outcome.diverged_at.is_some())
@@ -335,6 +336,16 @@ fn entry(
             .unwrap_or(0),
         peak_bytes: runs.iter().filter_map(|run| run.cost.peak_bytes).max(),
         curve: bands(runs),
+    }
+}
+
+fn counted(run: &Run) -> Counted {
+    Counted {
+        seed: run.trial.seed,
+        diverged_at: run.outcome.diverged_at,
+        train: last(run).train,
+        test: run.outcome.test,
+        steps_to_target: run.outcome.steps_to_target,
     }
 }
 

@@ -277,6 +277,7 @@ fn page(comparison: &Comparison, drawings: &Drawings) -> Result<String, ReportEr
         seed_count => comparison.seeds.len(),
         tuning_seed => TUNING_SEED,
         budget => comparison.tuning_budget,
+        tried => tried_in_all(comparison),
         resamples => grouped(&RESAMPLES.to_string()),
         schedule => comparison.schedule.as_ref().map(json),
         optimizers => optimizers(comparison),
@@ -298,6 +299,16 @@ fn names(comparison: &Comparison) -> Vec<&str> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// How many rates were tried of each optimizer, with those that a grid was widened by.
+fn tried_in_all(comparison: &Comparison) -> String {
+    let entries = comparison.problems.iter().flat_map(|p| &p.entries);
+    let counts = entries.map(|entry| entry.tried.len());
+    match (counts.clone().min(), counts.max()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+        (_, most) => most.unwrap_or(0).to_string(),
+    }
 }
 
 /// Every optimizer's settings, once if they are the same on all problems.
@@ -345,6 +356,7 @@ fn problem_context(i: usize, problem: &ProblemSummary, drawings: &ProblemDrawing
         notes => notes,
         rows => rows,
         tried => tried,
+        counted => places.iter().map(|place| counted(place.entry, share)).collect::<Vec<_>>(),
         tied => tied,
         at_edge => edge(Edge::Lowest) || edge(Edge::Highest),
         ran => ran.count(),
@@ -381,6 +393,7 @@ fn row(place: &Place, measure: Measure) -> Value {
     let share = entry.optimizer_seconds_per_step / per_step;
     context! {
         rank => place.rank.map_or("–".to_string(), |rank| rank.to_string()),
+        tried => entry.tried.len(),
         tied => place.tied,
         optimizer => entry.optimizer.as_str(),
         lr => entry.lr.map_or("–".to_string(), number),
@@ -421,5 +434,24 @@ fn tried(entry: &Entry, share: bool) -> Value {
         optimizer => entry.optimizer.as_str(),
         count => entry.tried.len(),
         rates => rates.collect::<Vec<_>>(),
+    }
+}
+
+fn counted(entry: &Entry, share: bool) -> Value {
+    let metric = |x| if share { percent(x, 1) } else { number(x) };
+    let loss = |loss: Option<f64>| loss.map_or("diverged".to_string(), number);
+    let runs = entry.counted.iter().map(|run| {
+        context! {
+            seed => run.seed,
+            train => loss(run.train.loss),
+            test => loss(run.test.loss),
+            metric => run.test.metric.map_or("–".to_string(), metric),
+            steps => run.steps_to_target.map_or("–".to_string(), |steps| count(steps as f64)),
+        }
+    });
+    context! {
+        optimizer => entry.optimizer.as_str(),
+        count => entry.counted.len(),
+        runs => runs.collect::<Vec<_>>(),
     }
 }

@@ -158,6 +158,21 @@ pub struct Band {
     pub high: f64,
 }
 
+/// A counted run, as it came out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Its seed.
+    pub seed: u32,
+    /// The update after which the loss was no number any more.
+    pub diverged_at: Option<u64>,
+    /// At the end, on the training samples.
+    pub train: Score,
+    /// At the end, on the test samples.
+    pub test: Score,
+    /// The first measurement at which the target was reached.
+    pub steps_to_target: Option<u64>,
+}
+
 /// How an optimizer did on a problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -173,6 +188,9 @@ pub struct Entry {
     pub edge: Edge,
     /// Counted runs.
     pub runs: usize,
+    /// Each of them. Missing where this was not written yet.
+    #[serde(default)]
+    pub counted: Vec<Counted>,
     /// How many of them diverged.
     pub diverged: usize,
     /// Of the final training losses. Nothing if most runs diverged.

@@ -103,6 +103,31 @@ fn a_comparison_writes_runs_and_a_report() {
     let seeds: Vec<&Value> = finals.map(|run| &run["trial"]["seed"]).collect();
     assert_eq!(seeds, [1, 2, 1, 2]);
 
+    // Every counted run is told, in the page and for machines.
+    let html = fs::read_to_string(out.join("report.html")).unwrap();
+    for part in [
+        "Every run that is counted",
+        "each tuned with 3 to 5 learning rates",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    let told: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("comparison.json")).unwrap()).unwrap();
+    for entry in told["problems"][0]["entries"].as_array().unwrap() {
+        let counted = entry["counted"].as_array().unwrap();
+        let of = |run: &&Value| run["trial"]["optimizer"] == entry["config"];
+        let made: Vec<&Value> = runs
+            .iter()
+            .filter(|run| run["trial"]["stage"] == "final")
+            .filter(of)
+            .collect();
+        assert_eq!(counted.len(), 2);
+        for (told, made) in counted.iter().zip(made) {
+            assert_eq!(told["seed"], made["trial"]["seed"]);
+            assert_eq!(told["test"], made["outcome"]["test"]);
+        }
+    }
+
     // The same command again has nothing to do.
     let before = fs::read(out.join("runs.jsonl")).unwrap();
     let json = success(&compare(&out, &["--json"]));
