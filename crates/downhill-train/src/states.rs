@@ -62,11 +62,13 @@ pub struct ParameterState {
 }
 
 impl ParameterState {
-    /// That of an optimizer of this library, without any numbers.
+    /// That of an optimizer of this library for a parameter of this rank, without any numbers.
     #[cfg(feature = "pytorch")]
-    pub(crate) fn named(names: &downhill_optim::drive::StateNames) -> Self {
+    pub(crate) fn named(names: &downhill_optim::drive::StateNames, rank: usize) -> Self {
         let mut state = Self::default();
         state.rest.0.insert(LAYOUT.to_string(), names.encoded());
+        let rank = Scalar::from(rank as u64);
+        state.rest.1.insert(RANK.to_string(), rank);
         state
     }
 }
@@ -95,6 +97,9 @@ const SCALARS: &str = "scalars.";
 
 /// The number of steps.
 const STEP: &str = "step";
+
+/// Where Burn keeps the rank of the parameter.
+pub(crate) const RANK: &str = "__rank";
 
 /// The names, in order; an optimizer of this library has it.
 const LAYOUT: &str = "layout";

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::optimizer::States;
 use crate::params::ParamInfo;
 use crate::report::listed;
+use crate::states::RANK;
 
 /// Where this library's states have their names.
 pub(super) const LAYOUT: &str = "layout";
@@ -16,7 +17,6 @@ const STEP: &str = "step";
 
 /// Burn keeps the rank of the parameter beside the state.
 const BURNS_OWN: &str = "__";
-const RANK: &str = "__rank";
 
 /// A tensor of a state.
 #[derive(Clone, Copy)]

@@ -45,7 +45,8 @@ fn theirs(
     is_linear: bool,
 ) -> Result<(String, bool), String> {
     let single = shape.iter().product::<usize>() == 1;
-    if !is_linear || (single && shape != param) {
+    let is_weight = is_linear && param.len() == 2;
+    if !is_weight || (single && shape != param) {
         return Ok((name.to_string(), false));
     }
     let exchanged: Vec<&str> = name
@@ -65,13 +66,31 @@ fn theirs(
     Ok((exchanged, true))
 }
 
-/// Rows and columns exchanged.
+/// Rows and columns exchanged, of a matrix.
 fn transposed(data: &TensorData) -> TensorData {
+    let &[rows, cols] = data.shape().as_slice() else {
+        return data.clone();
+    };
     let values: Vec<f64> = data.iter().collect();
-    let (rows, cols) = (data.shape()[0], data.shape()[1]);
     let turned = (0..cols).flat_map(|col| (0..rows).map(move |row| row * cols + col));
     let turned: Vec<f64> = turned.map(|at| values[at]).collect();
     TensorData::new(turned, [cols, rows]).convert_dtype(data.dtype())
+}
+
+/// Which dimension, from the last, a sum over it has lost there: CAME's do, torch's Adafactor keeps it with one element.
+fn flat(theirs: &str) -> Option<usize> {
+    let of_came = theirs.strip_prefix("exp_avg_")?;
+    match of_came.rsplit('_').next() {
+        Some("row") => Some(1),
+        Some("col") => Some(2),
+        _ => None,
+    }
+}
+
+fn without_dim(data: &TensorData, from_last: usize) -> TensorData {
+    let mut shape = data.shape().as_slice().to_vec();
+    shape.remove(shape.len() - from_last);
+    TensorData::from_bytes_vec(data.as_bytes().to_vec(), shape, data.dtype())
 }
 
 /// The state of one parameter under the names that its optimizer has here, and the numbers that it does not have.
@@ -94,7 +113,7 @@ pub(super) fn state_of(
             .next()
             .filter(|_| data.num_elements() == 1)
     };
-    let mut state = ParameterState::named(&names);
+    let mut state = ParameterState::named(&names, info.shape.len());
     // Where PyTorch counts no steps, only the first one is another than the others.
     let steps = steps.map_or(1.0, |steps| steps as f64);
     let step = number(STEP).unwrap_or(steps);
@@ -107,7 +126,7 @@ pub(super) fn state_of(
     for (name, shape) in &names.tensors {
         let (theirs, turned) = theirs(name, shape, &info.shape, is_linear)?;
         let data = found.get(&theirs).ok_or_else(|| missing(&theirs))?;
-        let data = match turned && data.shape().num_dims() == 2 {
+        let data = match turned {
             true => transposed(data),
             false => data.clone(),
         };
@@ -157,6 +176,10 @@ pub(super) fn their_state(
         let data = match turned {
             true => transposed(data),
             false => data.clone(),
+        };
+        let data = match flat(&theirs) {
+            Some(at) if shape.len() > 1 => without_dim(&data, at),
+            _ => data,
         };
         all.insert(theirs, data);
     }
