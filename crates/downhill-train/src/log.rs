@@ -135,7 +135,7 @@ impl ReportLog {
             Format::TensorBoard => {
                 let values = scalars(report).into_iter().map(|(tag, value)| Value {
                     tag,
-                    simple_value: value as f32,
+                    simple_value: Some(value as f32),
                 });
                 let summary = Summary {
                     value: values.collect(),
@@ -279,8 +279,9 @@ struct Summary {
 struct Value {
     #[prost(string, tag = "1")]
     tag: String,
-    #[prost(float, tag = "2")]
-    simple_value: f32,
+    /// One of several that there may be, so that 0 is written too.
+    #[prost(float, optional, tag = "2")]
+    simple_value: Option<f32>,
 }
 
 #[cfg(test)]
@@ -390,7 +391,7 @@ mod tests {
         let found = |event: &Event| -> Vec<(String, f32)> {
             let values = event.summary.clone().unwrap().value.into_iter();
             values
-                .map(|value| (value.tag, value.simple_value))
+                .map(|value| (value.tag, value.simple_value.unwrap()))
                 .collect()
         };
         assert_eq!(
