@@ -12,7 +12,7 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::module::{Module, Param};
@@ -387,11 +387,18 @@ fn a_kill_in_the_middle_of_a_save_leaves_the_last_checkpoint() {
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(40 + 17 * round));
+        // Every other time as soon as a save is seen to be under way.
+        let begun = Instant::now();
+        let files = || std::fs::read_dir(&folder).unwrap().count();
+        let before = cut_off + 1;
+        while round % 2 == 0 && files() <= before && begun.elapsed() < Duration::from_secs(1) {
+            std::hint::spin_loop();
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         let checkpoint = Checkpoint::open(&path).expect("the last save is whole");
         last += checkpoint.header().notes["t"].parse::<u64>().unwrap();
-        cut_off += std::fs::read_dir(&folder).unwrap().count() - 1;
+        cut_off = files() - 1;
     }
     assert!(last > 0, "no process saved twice");
     assert!(cut_off > 0, "no process was killed in the middle of a save");
