@@ -489,6 +489,35 @@ fn hostile_files_are_refused() {
         assert!(PyTorchStates::open(&file, None).is_err(), "{at}");
     }
     assert!(!mark.exists());
+    let whole = fs::read(written().join("adam.safetensors")).unwrap();
+    let long = [&u64::MAX.to_le_bytes()[..], &whole[8..]].concat();
+    for (at, bytes) in [
+        &b""[..],
+        &whole[..whole.len() / 2],
+        &whole[..40],
+        &whole[1..],
+        &long,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = scratch.join(format!("{at}.safetensors"));
+        fs::write(&file, bytes).unwrap();
+        let error = PyTorchStates::open(&file, None).unwrap_err();
+        assert!(matches!(error, PyTorchError::File { .. }), "{at}: {error}");
+    }
+    // A model's, which has no groups, and a key, of which there are none.
+    let model = scratch.join("model.safetensors");
+    let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(&model, [&length[..], header, &[0; 4]].concat()).unwrap();
+    let error = PyTorchStates::open(&model, None).unwrap_err().to_string();
+    assert!(
+        error.contains("its metadata has no `param_groups`"),
+        "{error}"
+    );
+    let error = PyTorchStates::open(written().join("adam.safetensors"), Some("optimizer"));
+    assert!(error.unwrap_err().to_string().contains("no `optimizer`"));
     let missing = PyTorchStates::open(scratch.join("none.pt"), None).unwrap_err();
     assert!(matches!(missing, PyTorchError::File { .. }), "{missing}");
     let key = PyTorchStates::open(folder().join("adam.pt"), Some("optimizer")).unwrap_err();
