@@ -132,7 +132,9 @@ fn what_comes_back_is_tied() {
     let (one, _) = other.step(one, grads).unwrap();
     let sum = one.grads(1).get::<1>(one.first.id).unwrap().into_data();
     let saved = driver.checkpoint(&pair).unwrap();
-    let resumed = driver.resume(tied(device), &saved).unwrap();
+    let elsewhere = tied(device);
+    driver.rebind(&elsewhere).unwrap();
+    let resumed = driver.resume(elsewhere, &saved).unwrap();
     let loaded = saved.model(tied(device)).unwrap();
     for model in [
         &pair,
@@ -143,7 +145,7 @@ fn what_comes_back_is_tied() {
         let found = model.grads(1).get::<1>(model.first.id).unwrap();
         assert_eq!(found.into_data(), sum);
     }
-    let switched = driver.switch_to_average(pair.clone());
+    let switched = driver.switch_to_average(resumed.clone());
     assert_eq!(switched.values()[0], switched.values()[2]);
     let average = other.switch_to_average(one.clone());
     assert_eq!(
