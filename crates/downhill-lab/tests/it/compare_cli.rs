@@ -28,6 +28,8 @@ fn compare(out: &Path, more: &[&str]) -> Output {
         "compare",
         "--problem",
         "rosenbrock",
+        "--optimizer",
+        "sgd,adam",
         "--out",
         out.to_str().unwrap(),
     ];
@@ -36,7 +38,6 @@ fn compare(out: &Path, more: &[&str]) -> Output {
         ["--seeds", "2"],
         ["--steps", "40"],
         ["--jobs", "1"],
-        ["--optimizer", "sgd,adam"],
     ];
     for [option, value] in defaults {
         let replaced = match option {
@@ -105,15 +106,20 @@ fn a_comparison_writes_runs_and_a_report() {
 
     // Every counted run is told, in the page and for machines.
     let html = fs::read_to_string(out.join("report.html")).unwrap();
-    for part in [
-        "Every run that is counted",
-        "each tuned with 3 to 5 learning rates",
-    ] {
-        assert!(html.contains(part), "{part}");
-    }
+    assert!(html.contains("Every run that is counted"));
     let told: Value =
         serde_json::from_str(&fs::read_to_string(out.join("comparison.json")).unwrap()).unwrap();
-    for entry in told["problems"][0]["entries"].as_array().unwrap() {
+    let entries = told["problems"][0]["entries"].as_array().unwrap();
+    let tried = |entry: &Value| entry["tried"].as_array().unwrap().len();
+    let tried: Vec<usize> = entries.iter().map(tried).collect();
+    let tried = match (tried.iter().min().unwrap(), tried.iter().max().unwrap()) {
+        (least, most) if least < most => {
+            format!("each tuned with {least} to {most} learning rates")
+        }
+        (_, most) => format!("each tuned with {most} learning rates"),
+    };
+    assert!(html.contains(&tried), "{tried}");
+    for entry in entries {
         let counted = entry["counted"].as_array().unwrap();
         let of = |run: &&Value| run["trial"]["optimizer"] == entry["config"];
         let made: Vec<&Value> = runs
@@ -463,7 +469,7 @@ fn result(json: &str) -> Value {
 /// Several jobs, and shares that are put together, come to what one job does.
 #[test]
 fn jobs_and_shares_come_to_the_same() {
-    let more = ["--json", "--optimizer", "sgd,adam,lion,adamw"];
+    let more = ["--json", "--optimizer", "lion,adamw"];
     let whole = folder("one-job");
     let expected = result(&success(&compare(&whole, &more)));
     let sorted = sorted_runs(&whole);

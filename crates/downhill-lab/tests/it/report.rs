@@ -684,7 +684,10 @@ fn a_browser_shows_it() {
     let dom = open("probe.html");
     let said = all(&dom, "<title>", '<')[0];
     for width in [320, 390, 700, 1200] {
-        assert!(said.contains(&format!("{width}: fits, 9 tables")), "{said}");
+        assert!(
+            said.contains(&format!("{width}: fits, 12 tables")),
+            "{said}"
+        );
     }
     for picture in &pictures {
         assert!(said.contains(&format!("{picture}: decoded")), "{said}");

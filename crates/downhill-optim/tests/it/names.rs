@@ -100,7 +100,9 @@ fn a_rate_inside_is_refused() {
         r#"{"name": "lookahead", "optimizer": {"name": "adam", "lr": 1e-3}}"#,
         r#"{"name": "muon", "fallback": {"name": "adamw", "lr": 1e-3}}"#,
     ] {
-        let error = read(json).unwrap().try_trajectory(&[2, 2]).err().unwrap();
+        // A wrapper is built when it is read.
+        let error = read(json).and_then(|config| config.try_trajectory(&[2, 2]));
+        let error = error.err().unwrap();
         let said = "the optimizer in it has a `learning_rate`, which belongs to the whole";
         assert!(error.to_string().contains(said), "{error}");
     }
