@@ -302,14 +302,7 @@ fn a_record_of_burn_optim_goes_on_here() {
             let other = driver.resume(other, &converted).unwrap();
             assert_eq!(driver.updates(), 4, "{label}");
             let other = go_on(&mut driver, other, 4..8, &ALL, on);
-            for (theirs, ours) in net
-                .values()
-                .iter()
-                .flatten()
-                .zip(other.values().iter().flatten())
-            {
-                assert!((theirs - ours).abs() <= 1e-6, "{label}: {theirs} {ours}");
-            }
+            assert_near(&label, &net, &other);
             // Without the state the way is another.
             let fresh =
                 Checkpoint::from_burn_records(model, empty_record(), None, Some(4)).unwrap();

@@ -14,11 +14,6 @@ fn start(device: &Device) -> (Net, Driver) {
     (net, driver)
 }
 
-fn step(driver: &mut Driver, net: Net, t: usize, device: &Device) -> (Net, StepReport) {
-    let grads = net.grads(t, &ALL, device, DType::F32);
-    driver.step(net, grads).unwrap()
-}
-
 /// The way of a driver in which something changes before the third step is that of one whose settings say so.
 #[test]
 fn a_rate_and_a_clipping_that_are_changed_are_those_of_the_next_step() {

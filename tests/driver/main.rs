@@ -66,6 +66,12 @@ fn for_rows(device: &TestDevice, mut test: impl FnMut(&str, &Row, &OptimizerConf
     }
 }
 
+/// A step in f32 with the gradients of `t`.
+fn step(driver: &mut Driver, net: Net, t: usize, device: &Device) -> (Net, StepReport) {
+    let grads = net.grads(t, &ALL, device, DType::F32);
+    driver.step(net, grads).unwrap()
+}
+
 type Make = fn() -> ModuleOptimizer;
 
 /// Plain gradient descent, whose gradients are scaled in its own pass or beforehand.

@@ -2,11 +2,6 @@
 
 use super::*;
 
-fn step(driver: &mut Driver, net: Net, t: usize, device: &Device) -> Net {
-    let grads = net.grads(t, &ALL, device, DType::F32);
-    driver.step(net, grads).unwrap().0
-}
-
 /// What is read is what there is, and set again it changes nothing; whatever the optimizer.
 #[test]
 fn states_are_read_and_taken_up_again() {
@@ -21,7 +16,7 @@ fn states_are_read_and_taken_up_again() {
             let mut net = Net::new(1, inner, DType::F32);
             let mut driver = Driver::builder(optim, 0.01).bind(&net).unwrap();
             for t in 0..2 {
-                net = step(&mut driver, net, t, inner);
+                net = step(&mut driver, net, t, inner).0;
             }
             let before = bytes(&driver, &net);
             let states = driver.states().unwrap();
@@ -38,7 +33,7 @@ fn a_state_has_torchs_names_and_statistics() {
     let mut net = Net::new(1, &device, DType::F32);
     let adamw = optim::AdamWConfig::new().with_beta_1(0.5).init();
     let mut driver = Driver::builder(adamw, 0.01).bind(&net).unwrap();
-    net = step(&mut driver, net, 0, &device);
+    net = step(&mut driver, net, 0, &device).0;
     let states = driver.states().unwrap();
     let state = states.get("bias").unwrap();
     assert_eq!(state.step, Some(1));
@@ -70,7 +65,7 @@ fn what_is_changed_is_what_the_next_step_sees() {
         let momentum = optim::SgdConfig::new().with_momentum(0.5).init();
         let mut net = Net::new(1, inner, DType::F32);
         let mut driver = Driver::builder(momentum, 1.0).bind(&net).unwrap();
-        net = step(&mut driver, net, 0, inner);
+        net = step(&mut driver, net, 0, inner).0;
         let mut states = driver.states().unwrap();
         assert_eq!(states.remove("kern*"), 1);
         assert_eq!(states.remove("head.**"), 0);
@@ -80,7 +75,7 @@ fn what_is_changed_is_what_the_next_step_sees() {
         driver.set_states(&net, &states).unwrap();
 
         let before = net.values();
-        net = step(&mut driver, net, 1, inner);
+        net = step(&mut driver, net, 1, inner).0;
         let [_, bias, kernel] = grad_values(1);
         let way = |at: usize| {
             let pairs = before[at].iter().zip(net.values()[at].clone());
@@ -107,7 +102,7 @@ fn a_state_that_does_not_fit_changes_nothing() {
     let mut driver = Driver::builder(optim::AdamWConfig::new().init(), 0.01)
         .bind(&net)
         .unwrap();
-    net = step(&mut driver, net, 0, &device);
+    net = step(&mut driver, net, 0, &device).0;
     let before = bytes(&driver, &net);
     let states = driver.states().unwrap();
     let mut refused = |change: fn(&mut downhill::train::ParameterState), message: &str| {

@@ -131,8 +131,8 @@ impl DriverBuilder {
     ///
     /// # Errors
     ///
-    /// If a tied parameter is several tensors (see [`tie`](crate::tie)), a group is empty or two contradict each other, a setting is
-    /// outside its range, an optimizer refuses a parameter (Muon those that are no matrices) or has not the
+    /// If a tied parameter is several tensors (see [`tie`](crate::tie)), a group is empty or two contradict each
+    /// other, a setting is outside its range, an optimizer refuses a parameter (Muon those that are no matrices) or has not the
     /// setting that is to be driven, or does nothing with a learning rate that changes.
     pub fn bind<M: Module>(self, model: &M) -> Result<Driver, BindError> {
         let (optim, core) = Core::bind(

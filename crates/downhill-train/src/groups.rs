@@ -47,8 +47,8 @@ impl Select {
         Self::custom("every parameter", |_| true)
     }
 
-    /// By the path; of a tied parameter by any of them. `*` stands for one segment or a part of one, `**` for any number of them; everything
-    /// else is meant literally, from the first letter to the last: `layers.1` is not `layers.10`.
+    /// By the path; of a tied parameter by any of them. `*` stands for one segment or a part of one, `**` for any
+    /// number of them; everything else is meant literally, from the first letter to the last: `layers.1` is not `layers.10`.
     pub fn path(pattern: impl Into<String>) -> Self {
         let pattern = pattern.into();
         let regex = path::pattern(&pattern);

@@ -1,7 +1,7 @@
 //! Reports in files: as lines of JSON, as a table, and for TensorBoard.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -78,10 +78,13 @@ impl ReportLog {
         let header = writer.into_inner().map_err(|error| error.into_error())?;
         let end = header.iter().position(|byte| *byte == b'\n').unwrap_or(0);
         let header = &header[..=end];
-        let before = fs::read(path).map_err(|error| at(path, &error))?;
+        let mut before = Vec::new();
+        let begin = File::open(path).map(|file| file.take(header.len() as u64));
+        let read = begin.and_then(|mut begin| begin.read_to_end(&mut before));
+        read.map_err(|error| at(path, &error))?;
         if before.is_empty() {
             log.file.write_all(header)?;
-        } else if !before.starts_with(header) {
+        } else if before != header {
             let error = io::Error::new(io::ErrorKind::InvalidData, "it has other columns");
             return Err(at(path, &error));
         }
@@ -185,25 +188,18 @@ fn masked(bytes: &[u8]) -> [u8; 4] {
 
 /// The numbers of a report, by their names.
 fn scalars(report: &StepReport) -> Vec<(String, f64)> {
+    let row = Row::from(report);
+    let failed = row.failed_decompositions as f64;
     let named = [
-        ("learning_rate", Some(report.learning_rate)),
-        ("weight_decay", report.weight_decay),
-        ("momentum", report.momentum),
-        ("loss", report.loss),
-        ("loss_scale", report.loss_scale),
-        (
-            "grad_norm",
-            report.grad_norm.as_ref().map(|norm| norm.value()),
-        ),
-        (
-            "clipped_norm",
-            report.clipped_norm.as_ref().map(|norm| norm.value()),
-        ),
-        ("skipped", Some(report.skipped as f64)),
-        (
-            "failed_decompositions",
-            Some(report.failed_decompositions as f64),
-        ),
+        ("learning_rate", Some(row.learning_rate)),
+        ("weight_decay", row.weight_decay),
+        ("momentum", row.momentum),
+        ("loss", row.loss),
+        ("loss_scale", row.loss_scale),
+        ("grad_norm", row.grad_norm),
+        ("clipped_norm", row.clipped_norm),
+        ("skipped", Some(row.skipped as f64)),
+        ("failed_decompositions", Some(failed)),
     ];
     let named = named.into_iter();
     let known = named.filter_map(|(name, value)| Some((name.to_string(), value?)));

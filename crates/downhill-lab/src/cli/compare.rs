@@ -210,17 +210,23 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The runs in a folder of them.
+pub const RUNS: &str = "runs.jsonl";
+
+/// The runs of a folder, which is made if there is none.
+pub fn store(folder: &Path) -> Result<Store, Failure> {
+    fs::create_dir_all(folder).map_err(|error| {
+        let folder = folder.display();
+        failed(format!("cannot make the folder {folder}: {error}"))
+    })?;
+    Store::open(folder.join(RUNS)).map_err(usage)
+}
+
 pub fn run(args: &Args) -> Result<(), Failure> {
     let jobs = args.jobs.map_or_else(threads, |jobs| jobs as usize);
     let (device_name, device) = device::open(args.device)?;
     let plan = plan(args, device_name)?;
-    fs::create_dir_all(&args.out).map_err(|error| {
-        failed(format!(
-            "cannot make the folder {}: {error}",
-            args.out.display()
-        ))
-    })?;
-    let mut store = Store::open(args.out.join("runs.jsonl")).map_err(usage)?;
+    let mut store = store(&args.out)?;
     if store.dropped_a_line() {
         let note = "note: the last run had not been written to its end; it is made again";
         let _ = writeln!(io::stderr(), "{note}");
@@ -267,7 +273,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Stopped::Interrupted => Failure::Interrupted(format!(
             "interrupted; {} finished runs are in {}, and the same command goes on from there",
             store.runs().len(),
-            args.out.join("runs.jsonl").display()
+            args.out.join(RUNS).display()
         )),
         other => failed(other),
     })?;

@@ -1,11 +1,11 @@
 //! `downhill merge`: the runs of several folders in one.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use downhill_lab::store::Store;
 
+use super::compare::{RUNS, store};
 use super::{Failure, failed, printable_path, usage};
 
 /// Put the runs of several folders into one
@@ -24,21 +24,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let file = |folder: &PathBuf| folder.join("runs.jsonl");
     let mut shares = Vec::new();
     for folder in &args.folders {
-        let file = file(folder);
+        let file = folder.join(RUNS);
         if !file.is_file() {
             let folder = printable_path(folder);
             return Err(usage(format!("there are no runs in {folder}")));
         }
         shares.push(Store::open(file).map_err(usage)?);
     }
-    fs::create_dir_all(&args.out).map_err(|error| {
-        let out = args.out.display();
-        failed(format!("cannot make the folder {out}: {error}"))
-    })?;
-    let mut store = Store::open(file(&args.out)).map_err(usage)?;
+    let mut store = store(&args.out)?;
     let mut added = 0;
     for share in &shares {
         added += store.merge(share).map_err(failed)?;

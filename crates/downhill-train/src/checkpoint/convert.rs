@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use burn::module::{Module, ParamId};
+use burn::module::Module;
 use burn::tensor::{Bytes, TensorData};
 use burn_pack::Reader;
 use downhill_optim::drive::state_dtype;
 use downhill_optim::{Identity, OptimizerConfig};
 
 use super::format::{Contents, FORMAT, Header, KEY, OptimizerEntry, ParameterEntry};
-use super::optimizer::{States, stated};
+use super::optimizer::{States, ids, stated};
 use super::translation::{self, LAYOUT};
 use super::{CheckpointError, check_bound};
 use crate::Driver;
+use crate::bound::Bound;
 use crate::report::listed;
 
 pub(super) fn contents(
@@ -23,7 +24,8 @@ pub(super) fn contents(
 ) -> Result<Contents, CheckpointError> {
     let model = Model::read(model)?;
     let reader = read(optimizer, "the optimizer's record")?;
-    let paths = paths(&reader, &model)?;
+    let in_model = |path: &str| model.tensors.contains_key(path);
+    let paths = paths(&reader, &model.paths, in_model)?;
     let states = States::from_record(reader, |id| paths.get(&id).cloned());
     let mut states = states.map_err(|error| refused(error.to_string()))?;
     let updates = counted(&states, updates)?;
@@ -130,11 +132,15 @@ fn split(name: &str) -> Option<(u64, &str)> {
     Some((id.parse().ok()?, field))
 }
 
-/// The path in the model of every parameter that has a state.
+/// The path in the model of every parameter that has a state; `own` are those of the model's ids.
 ///
 /// A record also holds the states of parameters that a model had before it was built anew: they have the path of
 /// one that has a state under its own id, and are left behind.
-fn paths(reader: &Reader, model: &Model) -> Result<HashMap<u64, String>, CheckpointError> {
+fn paths(
+    reader: &Reader,
+    own: &HashMap<u64, String>,
+    in_model: impl Fn(&str) -> bool,
+) -> Result<HashMap<u64, String>, CheckpointError> {
     let mut ids = BTreeSet::new();
     let scalars = reader.scalars().keys().map(String::as_str);
     for name in reader.tensor_names().into_iter().chain(scalars) {
@@ -151,8 +157,8 @@ fn paths(reader: &Reader, model: &Model) -> Result<HashMap<u64, String>, Checkpo
     let mut lost = BTreeSet::new();
     for id in ids {
         let recorded = reader.metadata().get(&id.to_string());
-        let is_there = |path: &&String| model.tensors.contains_key(*path);
-        if let Some(path) = model.paths.get(&id).filter(is_there) {
+        let is_there = |path: &&String| in_model(path);
+        if let Some(path) = own.get(&id).filter(is_there) {
             paths.insert(id, path.clone());
         } else if let Some(path) = recorded.filter(is_there) {
             by_path.entry(path).or_default().push(id);
@@ -278,35 +284,18 @@ impl Driver {
         let model = &self.once(model.clone());
         check_bound(&self.core, model)?;
         let reader = read(record, "the record")?;
-        let bound = &self.core.bound;
-        let recorded = reader.metadata().clone();
-        let path = |id: u64| {
-            let by_id = bound.iter().find(|bound| bound.id().val() == id);
-            let recorded = || {
-                let path = recorded.get(&id.to_string())?;
-                bound.iter().find(|bound| *bound.info().path == **path)
-            };
-            let found = by_id.or_else(recorded)?;
-            Some(found.info().path.to_string())
-        };
-        for name in reader
-            .tensor_names()
-            .into_iter()
-            .chain(reader.scalars().keys().map(String::as_str))
-        {
-            if split(name).and_then(|(id, _)| path(id)).is_none() {
-                return Err(refused(format!(
-                    "the record has `{name}`, which is of no parameter of the model"
-                )));
-            }
-        }
-        let states = States::from_record(reader, path);
+        let by_path: HashMap<&str, &Bound> = (self.core.bound.iter())
+            .map(|bound| (&*bound.info().path, bound))
+            .collect();
+        let own = by_path.iter();
+        let own = own.map(|(path, bound)| (bound.id().val(), path.to_string()));
+        let paths = paths(&reader, &own.collect(), |path| by_path.contains_key(path))?;
+        let states = States::from_record(reader, |id| paths.get(&id).cloned());
         let mut states = states.map_err(|error| refused(error.to_string()))?;
         let updates = counted(&states, None).ok();
         for path in foreign(&states) {
-            let of = bound.iter().find(|bound| *bound.info().path == *path);
-            let Some((bound, identity)) = of.and_then(|of| Some((of, of.identity.as_ref()?)))
-            else {
+            let bound = by_path[path.as_str()];
+            let Some(identity) = &bound.identity else {
                 continue;
             };
             let updates = updates.unwrap_or(self.updates()).max(1);
@@ -341,9 +330,7 @@ impl Driver {
                     .map_err(refused)?;
             }
         }
-        let ids: HashMap<&str, ParamId> = (self.core.bound.iter())
-            .map(|bound| (&*bound.info().path, bound.id()))
-            .collect();
+        let ids = ids(&self.core.bound);
         let record = states.record(|path| ids.get(path).copied());
         let record = record.map_err(|error| refused(error.to_string()))?;
         Ok(record.to_vec())

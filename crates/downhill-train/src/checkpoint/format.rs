@@ -234,18 +234,20 @@ impl Contents {
 
     /// Writes a file that is there as a whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        let bytes = self.to_bytes()?;
-        let failed = |error: burn_pack::Error| CheckpointError::Io {
+        write_whole(path, &self.to_bytes()?).map_err(|error| CheckpointError::Io {
             path: path.to_path_buf(),
             reason: format!("cannot be written: {error}"),
-        };
-        let (scratch, mut file) = AtomicFile::create(path).map_err(failed)?;
-        file.write_all(&bytes)
-            .and_then(|()| file.sync_all())
-            .map_err(|error| io(path, "written", &error))?;
-        drop(file);
-        scratch.commit().map_err(failed)
+        })
     }
+}
+
+/// Writes a file that is there as a whole or not at all; an error is in words.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let (scratch, mut file) = AtomicFile::create(path).map_err(|error| error.to_string())?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(|error| error.to_string())?;
+    drop(file);
+    scratch.commit().map_err(|error| error.to_string())
 }
 
 pub(super) fn io(path: &Path, what: &str, error: &std::io::Error) -> CheckpointError {

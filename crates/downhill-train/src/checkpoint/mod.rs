@@ -81,6 +81,8 @@ use burn::tensor::DType;
 use downhill_optim::Identity;
 
 pub use folder::{Checkpoints, Goal};
+#[cfg(feature = "pytorch")]
+pub(crate) use format::write_whole;
 pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
 pub(crate) use optimizer::{States, renamed, stated};
 pub use report::{LoadReport, Mismatch};

@@ -134,6 +134,12 @@ impl States {
     }
 }
 
+/// The id of each path.
+pub(super) fn ids(bound: &[Bound]) -> HashMap<&str, ParamId> {
+    let pairs = bound.iter().map(|bound| (&*bound.info().path, bound.id()));
+    pairs.collect()
+}
+
 /// The optimizer with these states, of which every one is taken up; in the precision in which this library keeps
 /// states, if it is `strict`.
 pub(crate) fn stated<M: Module>(
@@ -143,9 +149,7 @@ pub(crate) fn stated<M: Module>(
     states: &States,
     strict: bool,
 ) -> Result<ModuleOptimizer, CheckpointError> {
-    let ids: HashMap<&str, ParamId> = (core.bound.iter())
-        .map(|bound| (&*bound.info().path, bound.id()))
-        .collect();
+    let ids = ids(&core.bound);
     let refused = |path: &str, reason: String| CheckpointError::State {
         path: path.to_string(),
         reason,

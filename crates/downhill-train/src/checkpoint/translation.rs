@@ -153,26 +153,12 @@ struct Layout {
 }
 
 /// The translation of an optimizer's state in which `has` finds what it must.
-fn find(
-    optimizer: &str,
-    has: impl Fn(&Entry) -> bool,
-) -> Result<&'static Translation, Option<String>> {
-    let mut of = TRANSLATIONS
-        .iter()
-        .filter(|known| known.optimizer == optimizer)
-        .peekable();
-    if of.peek().is_none() {
-        let mut known: Vec<&str> = TRANSLATIONS.iter().map(|known| known.optimizer).collect();
-        known.dedup();
-        return Err(Some(listed(known.iter())));
-    }
+fn find(optimizer: &str, has: impl Fn(&Entry) -> bool) -> Option<&'static Translation> {
     let complete = |known: &&Translation| {
-        known
-            .tensors
-            .iter()
-            .all(|entry| !entry.always || has(entry))
+        let mut always = known.tensors.iter().filter(|entry| entry.always);
+        known.optimizer == optimizer && always.all(&has)
     };
-    of.find(|known| complete(known)).ok_or(None)
+    TRANSLATIONS.iter().find(complete)
 }
 
 fn key(path: &str, field: &str) -> (String, String) {
@@ -201,19 +187,19 @@ pub(super) fn ours(
     optimizer: &str,
     updates: u64,
 ) -> Result<(), String> {
+    let mut known: Vec<&str> = TRANSLATIONS.iter().map(|known| known.optimizer).collect();
+    known.dedup();
+    if !known.contains(&optimizer) {
+        return Err(format!(
+            "the state is not this library's, and for {optimizer} it cannot be translated; of burn-optim's \
+             optimizers that can be done for {}",
+            listed(known.iter())
+        ));
+    }
     let translation = find(optimizer, |entry| {
         states.tensors.contains_key(&key(path, entry.theirs))
     });
-    let translation = match translation {
-        Ok(translation) => translation,
-        Err(None) => return Err(foreign(states, path, optimizer, &[])),
-        Err(Some(known)) => {
-            return Err(format!(
-                "the state is not this library's, and for {optimizer} it cannot be translated; of burn-optim's \
-                 optimizers that can be done for {known}"
-            ));
-        }
-    };
+    let translation = translation.ok_or_else(|| foreign(states, path, optimizer, &[]))?;
     let counter = translation.counter.map(|counter| key(path, counter));
     let step = match counter.and_then(|counter| states.scalars.remove(&counter)) {
         Some(step) => step,
@@ -276,7 +262,7 @@ pub(super) fn theirs(
             .tensors
             .contains_key(&key(path, &of_state(entry.ours)))
     });
-    let translation = translation.map_err(|_| {
+    let translation = translation.ok_or_else(|| {
         format!("burn-optim has no optimizer with the state that {optimizer} has of `{path}`")
     })?;
     // Adafactor alone is not in the parameter's precision there.

@@ -7,16 +7,15 @@ mod safetensors;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::TensorData;
-use burn_pack::AtomicFile;
 use downhill_optim::drive::layers;
 use serde_json::{Map, Value};
 
 use crate::bound::Bound;
+use crate::checkpoint::{check_bound, write_whole};
 use crate::{Driver, ParamPath};
 
 pub use error::PyTorchError;
@@ -110,13 +109,9 @@ impl PyTorchStates {
             true => safetensors::bytes(self),
             false => pickle::bytes(self),
         };
-        let bytes = bytes.map_err(&failed)?;
-        let (scratch, mut open) =
-            AtomicFile::create(file).map_err(|error| failed(error.to_string()))?;
-        let written = open.write_all(&bytes).and_then(|()| open.sync_all());
-        written.map_err(|error| failed(error.to_string()))?;
-        drop(open);
-        scratch.commit().map_err(|error| failed(error.to_string()))
+        bytes
+            .and_then(|bytes| write_whole(file, &bytes))
+            .map_err(failed)
     }
 
     /// The paths of the parameters of the model here, in the order in which PyTorch's optimizer was given them.
@@ -263,7 +258,7 @@ impl Driver {
     /// PyTorch.
     pub fn pytorch_states<M: Module>(&self, model: &M) -> Result<PyTorchStates, PyTorchError> {
         let model = &self.once(model.clone());
-        crate::checkpoint::check_bound(&self.core, model)?;
+        check_bound(&self.core, model)?;
         let linear = linear_weights(model);
         let states = self.states()?;
         let rates = self.next_rates();
