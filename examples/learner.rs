@@ -1,10 +1,10 @@
 //! Trains a perceptron on handwritten digits with burn-train, and the driver around every update.
 //!
 //! ```text
-//! cargo run --release --example learner
-//! cargo run --release --example learner -- --epochs 20 --resume 10
+//! cargo run --release --features learner --example learner
+//! cargo run --release --features learner --example learner -- --epochs 20 --resume 10
 //! cargo run --release --features tui --example learner
-//! cargo run --release --example learner -- --help
+//! cargo run --release --features learner --example learner -- --help
 //! ```
 #![forbid(unsafe_code)]
 

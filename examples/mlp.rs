@@ -33,7 +33,7 @@ use downhill::{
     schedule::{PlateauScheduler, ReduceOnPlateauConfig, ScheduleConfig},
     train::{Averaging, Clipping, Driver, MicroBatch, NonFinite},
 };
-use downhill_lab::cli::number;
+use downhill_plot::number;
 use downhill_problems::{
     data::{DataSource, Split},
     mlp::{Mlp, MlpConfig},

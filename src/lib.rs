@@ -48,8 +48,8 @@ pub use downhill_train as train;
 #[cfg(doctest)]
 mod pages {
     macro_rules! pages {
-        ($($name:ident: $path:literal;)*) => {
-            $(#[doc = include_str!($path)] mod $name {})*
+        ($($(#[$when:meta])? $name:ident: $path:literal;)*) => {
+            $($(#[$when])? #[doc = include_str!($path)] mod $name {})*
         };
     }
 
@@ -57,12 +57,16 @@ mod pages {
         readme: "../README.md";
         getting_started: "../docs/book/src/getting-started.md";
         from_burn_optim: "../docs/book/src/from-burn-optim.md";
+        #[cfg(feature = "pytorch")]
         from_pytorch: "../docs/book/src/from-pytorch.md";
+        #[cfg(all(feature = "logs", feature = "pytorch"))]
         cookbook: "../docs/book/src/cookbook.md";
         optimizers: "../docs/book/src/optimizers.md";
         schedules: "../docs/book/src/schedules.md";
+        #[cfg(feature = "logs")]
         driver: "../docs/book/src/driver.md";
         configuration: "../docs/book/src/configuration.md";
+        #[cfg(feature = "learner")]
         burn_train: "../docs/book/src/burn-train.md";
         own_rule: "../docs/book/src/own-rule.md";
     }

@@ -8,8 +8,8 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-pub use downhill_lab::plot::PlotFile;
-use downhill_lab::plot::{Figure, color, log_ticks, short};
+pub use downhill_plot::PlotFile;
+use downhill_plot::{Figure, color, log_ticks, short};
 
 /// One line of the plot.
 pub struct Curve {

@@ -7,6 +7,7 @@ mod folders;
 mod forged;
 mod layouts;
 mod old_files;
+#[cfg(feature = "pytorch")]
 mod pytorch;
 mod settings;
 

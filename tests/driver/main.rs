@@ -17,6 +17,7 @@ mod config;
 mod driven;
 mod evaluated;
 mod groups;
+#[cfg(feature = "logs")]
 mod logging;
 mod matrices;
 mod model_scope;

@@ -9,7 +9,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use crate::plot::{Figure, color, short};
+use downhill_plot::{Figure, color, short};
 
 /// A curve with its name.
 #[derive(Clone)]

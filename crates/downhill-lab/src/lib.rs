@@ -16,6 +16,7 @@
 //!     problem: "rosenbrock".into(),
 //!     optimizer: serde_json::json!({"name": "nadam", "beta_1": 0.8}),
 //!     schedule: None,
+//!     driver: None,
 //!     lr: 0.1,
 //!     stage: Stage::Final,
 //!     seed: 1,
@@ -32,12 +33,14 @@
 //! |---|---|
 //! | [`run`] | one run: a problem, an optimizer, a rate, a seed |
 //! | [`protocol`] | which runs a comparison is made of |
+//! | [`leaderboard`] | all optimizers on all problems |
 //! | [`store`] | runs in a file, that survive an interruption |
 //! | [`results`], [`stats`] | what comes out, and what it comes to |
+//! | [`score`] | how optimizers stand over several problems |
 //! | [`report`] | the page about it |
 //! | [`trace`] | paths over the contours of a test function |
 //! | [`bench`](mod@bench) | times of steps, interleaved |
-//! | [`plot`], [`figure`] | pictures in files |
+//! | [`figure`] | pictures as SVG |
 //! | [`cli`] | the command line |
 //!
 //! # Feature flags
@@ -51,11 +54,12 @@ extern crate self as downhill_lab;
 pub mod bench;
 pub mod cli;
 pub mod figure;
-pub mod plot;
+pub mod leaderboard;
 pub mod protocol;
 pub mod report;
 pub mod results;
 pub mod run;
+pub mod score;
 pub mod stats;
 pub mod stepper;
 pub mod store;

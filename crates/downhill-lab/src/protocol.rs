@@ -9,15 +9,19 @@
 //! 3. At the best rate one run for each seed; none of these seeds was used before. Only these are
 //!    counted, on test samples that nothing was chosen by.
 
-mod conduct;
+pub(crate) mod conduct;
+mod halton;
+mod space;
 
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use conduct::Found;
+pub use halton::halton;
+pub use space::{Setup, setups};
 
 use crate::results::{
     Band, Counted, Edge, Entry, Interval, Point, ProblemSummary, Run, Score, Trial, Tried,
@@ -89,6 +93,8 @@ pub struct Plan {
     pub candidates: Vec<Candidate>,
     /// The schedule's settings; none is a constant rate.
     pub schedule: Option<Value>,
+    /// What else the driver of every run is told: see [`Trial::driver`].
+    pub driver: Option<Map<String, Value>>,
     /// Seeds of the counted runs; [`TUNING_SEED`] is not among them.
     pub seeds: Vec<u32>,
     /// How often a grid may be widened, by [`WIDENING`] rates each time.

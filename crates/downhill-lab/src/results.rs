@@ -1,7 +1,7 @@
 //! What a comparison produces: runs, and what they come to.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub struct Trial {
     pub optimizer: Value,
     /// The schedule's settings; none is a constant rate.
     pub schedule: Option<Value>,
+    /// What else the [driver](downhill_train::DriverConfig) is told, such as clipping or averages, by the names of its
+    /// settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Map<String, Value>>,
     /// The learning rate, or the base rate of the schedule.
     pub lr: f64,
     /// Tuning, or counted.
@@ -257,6 +261,9 @@ pub struct Comparison {
     pub tuning_budget: usize,
     /// The schedule's settings; none is a constant rate.
     pub schedule: Option<Value>,
+    /// What else the driver of every run was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Map<String, Value>>,
     /// One for each problem.
     pub problems: Vec<ProblemSummary>,
 }

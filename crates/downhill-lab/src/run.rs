@@ -1,17 +1,19 @@
 //! One run: a problem, an optimizer, a rate and a seed.
 
+use std::fmt::Display;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use burn::module::Module;
 use burn::tensor::Device;
-use downhill_optim::{OptimizerConfig, state_bytes};
-use downhill_problems::{AnyProblem, Evaluation, Info, Measure, Part, Training};
-use downhill_schedule::ScheduleConfig;
+use downhill_optim::state_bytes;
+use downhill_problems::{AnyModel, AnyProblem, Evaluation, Info, Measure, Part, Training};
+use downhill_train::{Driver, DriverConfig, DriverConfigError, MicroBatch, StepCause};
+use serde_json::json;
 
 use crate::protocol::Stopped;
 use crate::results::{Cost, Outcome, Point, Run, Score, Trial};
-use crate::stepper::Stepper;
 
 /// How many points the curve of a run has, besides its beginning, if it has so many updates.
 pub const POINTS: u64 = 20;
@@ -32,26 +34,24 @@ pub fn run(
     interrupted: &AtomicBool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Run, Stopped> {
-    let failed = |error: String| Stopped::Failed(format!("{}: {error}", trial.optimizer));
-    let config: OptimizerConfig = serde_json::from_value(trial.optimizer.clone())
-        .map_err(|error| failed(error.to_string()))?;
-    let mut stepper = Stepper::new(&config).map_err(|error| failed(error.to_string()))?;
-    let schedule = match &trial.schedule {
-        None => ScheduleConfig::constant(trial.lr),
-        Some(schedule) => {
-            serde_json::from_value(schedule.clone()).map_err(|error| failed(error.to_string()))?
-        }
-    };
-    let schedule = schedule
-        .try_build_for(trial.lr, trial.steps)
-        .map_err(|error| failed(error.to_string()))?;
-    let sync = || device.sync().map_err(|error| failed(error.to_string()));
+    let failed = |error: &dyn Display| Stopped::Failed(format!("{}: {error}", trial.optimizer));
+    let settings = driver_config(trial).map_err(|error| failed(&error))?;
+    let sync = || device.sync().map_err(|error| failed(&error));
 
     reset_peak();
     let mut training = problem.start(trial.seed, device);
-    let parameters = training.parameters().len() as u64;
-    let (train, validation) = evaluations(&training);
-    let mut curve = vec![point(0, train, validation)];
+    let parameters = training.model().num_params() as u64;
+    let driver = settings.bind(training.model());
+    let mut driver = driver.map_err(|error| failed(&error))?;
+    let evaluate = |training: &Training, driver: &Driver, parts: &[Part]| -> Vec<Evaluation> {
+        let model = evaluated(training, driver, &settings);
+        let parts = parts.iter();
+        parts
+            .map(|part| training.evaluate_model(&model, *part))
+            .collect()
+    };
+    let of_both = [Part::Train, Part::Validation];
+    let mut curve = vec![point(0, &evaluate(&training, &driver, &of_both))];
     let mut diverged_at = None;
     let mut steps_to_target = None;
     let mut time = Duration::ZERO;
@@ -62,23 +62,44 @@ pub fn run(
             return Err(Stopped::Interrupted);
         }
         let start = Instant::now();
-        let (loss, gradients) = training.gradients();
-        sync()?;
-        let update = Instant::now();
-        stepper.update(&mut training, schedule.value(step), loss, gradients);
-        sync()?;
-        optimizer_time += update.elapsed();
+        let batch = training.next_batch();
+        let (mut loss, mut cause, mut synced) = (None, None, Ok(()));
+        let mut elsewhere = Duration::ZERO;
+        // Sharpness-aware minimisation asks twice, of this model first.
+        let gradients = |model: &AnyModel| {
+            let start = Instant::now();
+            let (at, gradients) = batch.gradients(model);
+            synced = core::mem::replace(&mut synced, Ok(())).and(sync());
+            elsewhere += start.elapsed();
+            loss.get_or_insert(at);
+            MicroBatch::new(gradients).with_loss(at)
+        };
+        training.update(|model| match driver.step_sam(model, gradients) {
+            Ok((model, _)) => model,
+            Err(error) => {
+                cause = Some(error.cause);
+                error.model
+            }
+        });
+        synced.and(sync())?;
         time += start.elapsed();
+        optimizer_time += start.elapsed().saturating_sub(elsewhere);
+        let loss = loss.unwrap_or(f64::NAN);
 
         let done = step + 1;
         let is_point = done * POINTS / trial.steps > step * POINTS / trial.steps;
-        if !loss.is_finite() {
+        let not_finite = match cause {
+            None => !loss.is_finite(),
+            Some(StepCause::NonFinite { .. } | StepCause::TooManySkips { .. }) => true,
+            Some(cause) => return Err(failed(&cause)),
+        };
+        if not_finite {
             diverged_at = Some(done);
             break;
         }
         if is_point {
-            let (train, validation) = evaluations(&training);
-            let point = point(done, train, validation);
+            let found = evaluate(&training, &driver, &of_both);
+            let point = point(done, &found);
             if point.train.loss.is_none() || point.validation.loss.is_none() {
                 diverged_at = Some(done);
                 break;
@@ -86,9 +107,9 @@ pub fn run(
             curve.push(point);
             let reached = |info: &Info| {
                 info.is_target_met(&match info.target.part {
-                    Part::Train => train,
-                    Part::Validation => validation,
-                    Part::Test => training.evaluate(Part::Test),
+                    Part::Train => found[0],
+                    Part::Validation => found[1],
+                    Part::Test => evaluate(&training, &driver, &[Part::Test])[0],
                 })
             };
             if steps_to_target.is_none() && reached(problem.info()) {
@@ -99,7 +120,7 @@ pub fn run(
         }
     }
     let test = match diverged_at {
-        None => score(training.evaluate(Part::Test)),
+        None => score(evaluate(&training, &driver, &[Part::Test])[0]),
         Some(_) => Score::default(),
     };
     Ok(Run {
@@ -109,8 +130,7 @@ pub fn run(
             test,
             diverged_at,
             steps_to_target,
-            state_bytes: state_bytes(&stepper.optimizer)
-                .map_err(|error| failed(error.to_string()))? as u64,
+            state_bytes: state_bytes(driver.optimizer()).map_err(|error| failed(&error))? as u64,
             parameters,
         },
         cost: Cost {
@@ -122,19 +142,38 @@ pub fn run(
     })
 }
 
-/// On the training and on the validation samples.
-fn evaluations(training: &Training) -> (Evaluation, Evaluation) {
-    (
-        training.evaluate(Part::Train),
-        training.evaluate(Part::Validation),
-    )
+/// The settings of a trial's driver. Unless they say otherwise it does not look for what is not finite: the loss is
+/// looked at anyway.
+fn driver_config(trial: &Trial) -> Result<DriverConfig, DriverConfigError> {
+    let mut settings = json!({"non_finite": "ignore"});
+    let fields = trial.driver.iter().flatten();
+    for (name, value) in fields {
+        settings[name] = value.clone();
+    }
+    let mut optimizer = trial.optimizer.clone();
+    optimizer["learning_rate"] = trial.lr.into();
+    settings["optimizer"] = optimizer;
+    settings["steps"] = trial.steps.into();
+    if let Some(schedule) = &trial.schedule {
+        settings["schedule"] = schedule.clone();
+    }
+    DriverConfig::from_json(&settings.to_string())
 }
 
-fn point(step: u64, train: Evaluation, validation: Evaluation) -> Point {
+/// The model that is to be evaluated: the driver's averages, or what the optimizer has beside the one it trains.
+fn evaluated(training: &Training, driver: &Driver, settings: &DriverConfig) -> AnyModel {
+    match settings.averaging {
+        Some(_) => driver.averaged(training.model()),
+        None => driver.evaluated(training.model()),
+    }
+}
+
+/// From the evaluations of the training and of the validation part.
+fn point(step: u64, found: &[Evaluation]) -> Point {
     Point {
         step,
-        train: score(train),
-        validation: score(validation),
+        train: score(found[0]),
+        validation: score(found[1]),
     }
 }
 

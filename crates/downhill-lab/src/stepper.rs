@@ -1,9 +1,8 @@
 //! Any optimizer of this library, in loops without a driver.
 
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 use downhill_optim::drive::{Directive, Directives, ModelState, directed};
 use downhill_optim::{ConfigError, OptimizerConfig};
-use downhill_problems::Training;
 
 /// An optimizer, and what it keeps of the whole model if it looks at that.
 #[derive(Clone)]
@@ -74,29 +73,5 @@ impl Stepper {
             },
         );
         what
-    }
-
-    /// An update of a training.
-    pub fn update(
-        &mut self,
-        training: &mut Training,
-        rate: f64,
-        loss: f64,
-        gradients: GradientsParams,
-    ) {
-        let what = (training, gradients);
-        self.step(
-            rate,
-            Some(loss),
-            what,
-            |optimizer, (training, gradients)| {
-                training.look(optimizer, rate, &gradients);
-                (training, gradients)
-            },
-            |optimizer, (training, gradients)| {
-                training.update(optimizer, rate, gradients);
-                (training, GradientsParams::new())
-            },
-        );
     }
 }

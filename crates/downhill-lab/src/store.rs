@@ -1,5 +1,6 @@
 //! Runs in a file, one a line, written as they are finished.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub struct Store {
     path: PathBuf,
     file: File,
     runs: Vec<Run>,
+    /// The first run of each trial, by the trial as JSON.
+    places: HashMap<String, usize>,
     /// Whether an unfinished line was dropped.
     dropped: bool,
 }
@@ -105,10 +108,15 @@ impl Store {
             file.set_len(whole as u64).map_err(fail("shorten"))?;
             file.seek(SeekFrom::End(0)).map_err(fail("shorten"))?;
         }
+        let mut places = HashMap::new();
+        for (at, run) in runs.iter().enumerate() {
+            places.entry(key(&run.trial)).or_insert(at);
+        }
         Ok(Self {
             path,
             file,
             runs,
+            places,
             dropped,
         })
     }
@@ -160,7 +168,8 @@ impl Store {
 
     /// The run of this trial, if it is there.
     pub fn find(&self, trial: &Trial) -> Option<&Run> {
-        self.runs.iter().find(|run| run.trial == *trial)
+        let at = self.places.get(&key(trial))?;
+        Some(&self.runs[*at])
     }
 
     /// Adds a run, to the file first.
@@ -183,7 +192,14 @@ impl Store {
             let _ = self.file.set_len(end);
             return Err(fail(error));
         }
+        let at = self.runs.len();
+        self.places.entry(key(&run.trial)).or_insert(at);
         self.runs.push(run);
-        Ok(&self.runs[self.runs.len() - 1])
+        Ok(&self.runs[at])
     }
+}
+
+/// Equal for equal trials: an object's names are in one order.
+pub(crate) fn key(trial: &Trial) -> String {
+    serde_json::to_string(trial).unwrap_or_default()
 }

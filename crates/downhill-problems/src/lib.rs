@@ -89,6 +89,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
+mod any_model;
 pub mod data;
 pub mod functions;
 pub mod mlp;
@@ -98,8 +99,10 @@ mod problems;
 mod slopes;
 mod weights;
 
+pub use any_model::AnyModel;
 pub use problem::{
-    AnyProblem, Evaluation, Info, Measure, Metric, Part, Problem, ProblemError, Target, Training,
+    AnyProblem, Evaluation, Info, Measure, Metric, NextBatch, Part, Problem, ProblemError, Target,
+    Training,
 };
 pub use problems::{
     Architecture, CharTransformer, Classifier, ConvNet, FunctionProblem, LinearRegression,

@@ -10,7 +10,7 @@ use burn::{
 use downhill_setting::suggestion;
 use thiserror::Error;
 
-use crate::{functions::FunctionError, numpy::RandomState};
+use crate::{any_model::AnyModel, functions::FunctionError, numpy::RandomState};
 
 /// Something to train: a model, the data for it, and what is to be reached.
 ///
@@ -283,7 +283,7 @@ impl Evaluation {
 /// Any [`Problem`], whatever its model is: what a list of problems holds.
 #[derive(Clone)]
 pub struct AnyProblem {
-    problem: Arc<dyn Start>,
+    problem: Arc<dyn Erased>,
     info: Info,
 }
 
@@ -303,7 +303,7 @@ impl AnyProblem {
         let info = problem.info();
         info.check()?;
         Ok(Self {
-            problem: Arc::new(Shared(Arc::new(problem))),
+            problem: Arc::new(problem),
             info,
         })
     }
@@ -328,7 +328,17 @@ impl AnyProblem {
     /// A training that begins: initial weights and the order of the samples come from the seed.
     /// `device` need not be one with autodiff.
     pub fn start(&self, seed: u32, device: &Device) -> Training {
-        Training(self.problem.start(seed, device, &self.info))
+        let device = device.clone().autodiff();
+        Training {
+            problem: self.problem.clone(),
+            model: Some(self.problem.init(seed, &device)),
+            device,
+            random: RandomState::new(seed),
+            samples: self.info.samples,
+            batch_size: self.info.batch_size,
+            epoch: Vec::new().into_iter(),
+            updates: 0,
+        }
     }
 }
 
@@ -349,121 +359,10 @@ impl AnyProblem {
 /// assert!(training.evaluate(Part::Test).loss < before.loss / 4.0);
 /// # Ok::<(), downhill_problems::ProblemError>(())
 /// ```
-pub struct Training(Box<dyn Run>);
-
-impl fmt::Debug for Training {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Training")
-            .field("updates", &self.updates())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Training {
-    /// One update with the next batch; returns the batch's loss before it.
-    pub fn step(&mut self, optimizer: &mut ModuleOptimizer, learning_rate: f64) -> f64 {
-        let (loss, gradients) = self.gradients();
-        self.update(optimizer, learning_rate, gradients);
-        loss
-    }
-
-    /// The first half of [`step`](Self::step): takes the next batch, and gives its loss and the
-    /// gradients. When an epoch is over the samples are put into a new order.
-    ///
-    /// ```
-    /// use std::time::Instant;
-    /// use burn::{optim::SgdConfig, tensor::Device};
-    ///
-    /// let mut training = downhill_problems::by_name("digits-mlp")?.start(0, &Device::flex());
-    /// let mut optimizer = SgdConfig::new().init();
-    /// let (loss, gradients) = training.gradients();
-    /// let start = Instant::now();
-    /// training.update(&mut optimizer, 0.1, gradients);
-    /// println!("a loss of {loss}, and {:?} in the optimizer", start.elapsed());
-    /// # assert_eq!(training.updates(), 1);
-    /// # Ok::<(), downhill_problems::ProblemError>(())
-    /// ```
-    pub fn gradients(&mut self) -> (f64, GradientsParams) {
-        self.0.gradients()
-    }
-
-    /// The second half of [`step`](Self::step), by itself for those who time it or change the
-    /// gradients before.
-    pub fn update(
-        &mut self,
-        optimizer: &mut ModuleOptimizer,
-        learning_rate: f64,
-        gradients: GradientsParams,
-    ) {
-        self.0.update(optimizer, learning_rate, gradients);
-    }
-
-    /// A step with a copy of the gradients that does not count as an update: for optimizers that are made to look at
-    /// the whole model first, and to move nothing.
-    pub fn look(
-        &mut self,
-        optimizer: &mut ModuleOptimizer,
-        learning_rate: f64,
-        gradients: &GradientsParams,
-    ) {
-        self.0.look(optimizer, learning_rate, gradients);
-    }
-
-    /// How good the model is now, computed without gradients.
-    pub fn evaluate(&self, part: Part) -> Evaluation {
-        self.0.evaluate(part)
-    }
-
-    /// Updates so far.
-    pub fn updates(&self) -> u64 {
-        self.0.updates()
-    }
-
-    /// All parameters, one after the other in the module's order. A test function has its point
-    /// here.
-    pub fn parameters(&self) -> Vec<f64> {
-        self.0.parameters()
-    }
-}
-
-/// [`AnyProblem`] without the model's type.
-trait Start: Send + Sync {
-    fn start(&self, seed: u32, device: &Device, info: &Info) -> Box<dyn Run>;
-}
-
-/// [`Training`] without the model's type.
-trait Run: Send {
-    fn gradients(&mut self) -> (f64, GradientsParams);
-    fn update(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: GradientsParams);
-    fn look(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: &GradientsParams);
-    fn evaluate(&self, part: Part) -> Evaluation;
-    fn updates(&self) -> u64;
-    fn parameters(&self) -> Vec<f64>;
-}
-
-struct Shared<P>(Arc<P>);
-
-impl<P: Problem> Start for Shared<P> {
-    fn start(&self, seed: u32, device: &Device, info: &Info) -> Box<dyn Run> {
-        let device = device.clone().autodiff();
-        Box::new(Model {
-            model: Some(self.0.init(seed, &device)),
-            problem: self.0.clone(),
-            device,
-            random: RandomState::new(seed),
-            samples: info.samples,
-            batch_size: info.batch_size,
-            epoch: Vec::new().into_iter(),
-            updates: 0,
-        })
-    }
-}
-
-/// A [`Run`] that knows its model.
-struct Model<P: Problem> {
-    problem: Arc<P>,
-    /// Absent only while an optimizer steps it, which moves it so that it is updated in place.
-    model: Option<P::Model>,
+pub struct Training {
+    problem: Arc<dyn Erased>,
+    /// Absent only while it is stepped, which moves it so that it is updated in place.
+    model: Option<AnyModel>,
     device: Device,
     random: RandomState,
     samples: usize,
@@ -473,64 +372,91 @@ struct Model<P: Problem> {
     updates: u64,
 }
 
-impl<P: Problem> Model<P> {
-    fn model(&self) -> &P::Model {
-        self.model
-            .as_ref()
-            .expect("a panic in the optimizer was caught")
+impl fmt::Debug for Training {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Training")
+            .field("updates", &self.updates)
+            .finish_non_exhaustive()
     }
 }
 
-impl<P: Problem> Run for Model<P> {
-    fn gradients(&mut self) -> (f64, GradientsParams) {
+impl Training {
+    /// One update with the next batch; returns the batch's loss before it.
+    pub fn step(&mut self, optimizer: &mut ModuleOptimizer, learning_rate: f64) -> f64 {
+        let batch = self.next_batch();
+        let (loss, gradients) = batch.gradients(self.model());
+        self.update(|model| optimizer.step(learning_rate, model, gradients));
+        loss
+    }
+
+    /// The next batch, of which gradients can be asked. When an epoch is over the samples are put into a new
+    /// order.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use burn::{optim::SgdConfig, tensor::Device};
+    ///
+    /// let mut training = downhill_problems::by_name("digits-mlp")?.start(0, &Device::flex());
+    /// let mut optimizer = SgdConfig::new().init();
+    /// let (loss, gradients) = training.next_batch().gradients(training.model());
+    /// let start = Instant::now();
+    /// training.update(|model| optimizer.step(0.1, model, gradients));
+    /// println!("a loss of {loss}, and {:?} in the optimizer", start.elapsed());
+    /// # assert_eq!(training.updates(), 1);
+    /// # Ok::<(), downhill_problems::ProblemError>(())
+    /// ```
+    pub fn next_batch(&mut self) -> NextBatch {
         if self.epoch.len() == 0 {
             self.epoch = self.random.permutation(self.samples).into_iter();
         }
-        let samples: Vec<usize> = self.epoch.by_ref().take(self.batch_size).collect();
-        let batch = self.problem.batch(&samples, &self.device);
-        let loss = self.problem.loss(self.model(), &batch);
-        let gradients = GradientsParams::from_grads(loss.backward(), self.model());
-        (loss.into_scalar(), gradients)
+        NextBatch {
+            problem: self.problem.clone(),
+            samples: self.epoch.by_ref().take(self.batch_size).collect(),
+            device: self.device.clone(),
+        }
     }
 
-    fn update(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: GradientsParams) {
-        let model = self.model.take();
-        let model = model.expect("a panic in the optimizer was caught");
-        self.model = Some(optimizer.step(rate, model, gradients));
+    /// An update by whatever steps a module: an optimizer, or what stands around one.
+    ///
+    /// # Panics
+    ///
+    /// If a panic of an earlier `step` was caught, for the model is gone with it.
+    pub fn update(&mut self, step: impl FnOnce(AnyModel) -> AnyModel) {
+        self.model = Some(step(self.model.take().expect(GONE)));
         self.updates += 1;
     }
 
-    fn look(&mut self, optimizer: &mut ModuleOptimizer, rate: f64, gradients: &GradientsParams) {
-        struct Copy<'a> {
-            from: &'a GradientsParams,
-            to: GradientsParams,
-        }
-        impl ModuleVisitor for Copy<'_> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                if let Some(gradient) = self.from.get::<D>(param.id) {
-                    self.to.register(param.id, gradient);
-                }
-            }
-        }
-        let model = self.model.take();
-        let model = model.expect("a panic in the optimizer was caught");
-        let mut copy = Copy {
-            from: gradients,
-            to: GradientsParams::new(),
-        };
-        model.visit(&mut copy);
-        self.model = Some(optimizer.step(rate, model, copy.to));
+    /// The model as it is now.
+    ///
+    /// # Panics
+    ///
+    /// As [`update`](Self::update).
+    pub fn model(&self) -> &AnyModel {
+        self.model.as_ref().expect(GONE)
     }
 
-    fn evaluate(&self, part: Part) -> Evaluation {
-        self.problem.evaluate(&self.model().valid(), part)
+    /// How good the model is now, computed without gradients.
+    pub fn evaluate(&self, part: Part) -> Evaluation {
+        self.evaluate_model(self.model(), part)
     }
 
-    fn updates(&self) -> u64 {
+    /// How good another model of this type is, such as an average of this one.
+    ///
+    /// # Panics
+    ///
+    /// If it is of another type.
+    pub fn evaluate_model(&self, model: &AnyModel, part: Part) -> Evaluation {
+        self.problem.evaluate(model, part)
+    }
+
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
         self.updates
     }
 
-    fn parameters(&self) -> Vec<f64> {
+    /// All parameters, one after the other in the module's order. A test function has its point
+    /// here.
+    pub fn parameters(&self) -> Vec<f64> {
         struct Values(Vec<f64>);
         impl ModuleVisitor for Values {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -543,4 +469,64 @@ impl<P: Problem> Run for Model<P> {
         self.model().visit(&mut values);
         values.0
     }
+}
+
+const GONE: &str = "a panic in the optimizer was caught";
+
+/// Some samples of a [`Training`], of which gradients can be asked as often as one likes.
+pub struct NextBatch {
+    problem: Arc<dyn Erased>,
+    samples: Vec<usize>,
+    device: Device,
+}
+
+impl fmt::Debug for NextBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NextBatch").field(&self.samples).finish()
+    }
+}
+
+impl NextBatch {
+    /// The loss of a model, and the gradients.
+    ///
+    /// # Panics
+    ///
+    /// If the model is not of the training's type.
+    pub fn gradients(&self, model: &AnyModel) -> (f64, GradientsParams) {
+        self.problem.gradients(model, &self.samples, &self.device)
+    }
+}
+
+/// A [`Problem`] without its types.
+trait Erased: Send + Sync {
+    fn init(&self, seed: u32, device: &Device) -> AnyModel;
+    fn gradients(&self, model: &AnyModel, samples: &[usize], on: &Device)
+    -> (f64, GradientsParams);
+    fn evaluate(&self, model: &AnyModel, part: Part) -> Evaluation;
+}
+
+impl<P: Problem> Erased for P {
+    fn init(&self, seed: u32, device: &Device) -> AnyModel {
+        AnyModel::new(Problem::init(self, seed, device))
+    }
+
+    fn gradients(
+        &self,
+        model: &AnyModel,
+        samples: &[usize],
+        on: &Device,
+    ) -> (f64, GradientsParams) {
+        let model: &P::Model = typed(model);
+        let loss = self.loss(model, &self.batch(samples, on));
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        (loss.into_scalar(), gradients)
+    }
+
+    fn evaluate(&self, model: &AnyModel, part: Part) -> Evaluation {
+        Problem::evaluate(self, &typed::<P::Model>(model).valid(), part)
+    }
+}
+
+fn typed<M: Module + 'static>(model: &AnyModel) -> &M {
+    model.get().expect("a problem's models are of one type")
 }

@@ -71,7 +71,7 @@ mod wrap;
 pub use descent::Descent;
 pub use look::{Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Over, Scope, Size, over};
 pub use masked::Masked;
-pub use rule::{Clock, Numbers, Rule, Scalar, Slot, Slots, Start, Step};
+pub use rule::{Clock, Numbers, Optional, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};
 pub use vocabulary::{Debiased, Epsilon, bias_correction, ema};

@@ -323,7 +323,7 @@ impl<C> Step<C> {
     }
 }
 
-/// A fixed number of state values: `[V; N]`, or nested pairs of such.
+/// A fixed number of state values: an array of at most 8, [`Optional`], or nested pairs of such.
 pub trait Slots<V>: Sized {
     /// How many values there are.
     const LEN: usize;
@@ -333,17 +333,82 @@ pub trait Slots<V>: Sized {
     fn scatter(self, put: &mut impl FnMut(V));
 }
 
-impl<V, const N: usize> Slots<V> for [V; N] {
+// One by one: the standard library's functions over arrays are many to compile for each rule.
+macro_rules! slots {
+    ($($len:literal: $($value:ident)*;)*) => {$(
+        impl<V> Slots<V> for [V; $len] {
+            const LEN: usize = $len;
+
+            #[inline(always)]
+            fn gather(next: &mut impl FnMut() -> V) -> Self {
+                $(let $value = next();)*
+                [$($value),*]
+            }
+
+            #[inline(always)]
+            fn scatter(self, put: &mut impl FnMut(V)) {
+                let [$($value),*] = self;
+                $(put($value);)*
+            }
+        }
+    )*};
+}
+
+slots! {
+    1: a;
+    2: a b;
+    3: a b c;
+    4: a b c d;
+    5: a b c d e;
+    6: a b c d e f;
+    7: a b c d e f g;
+    8: a b c d e f g h;
+}
+
+impl<V> Slots<V> for [V; 0] {
+    const LEN: usize = 0;
+
+    #[inline(always)]
+    fn gather(_: &mut impl FnMut() -> V) -> Self {
+        []
+    }
+
+    #[inline(always)]
+    fn scatter(self, _: &mut impl FnMut(V)) {}
+}
+
+/// One value, or none: `N` is 1 or 0, which a rule decides by its settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Optional<V, const N: usize>(
+    /// The value, which is there if `N` is 1.
+    pub Option<V>,
+);
+
+impl<V, const N: usize> Optional<V, N> {
+    /// The same of another value.
+    #[inline(always)]
+    pub fn map<W>(self, other: impl FnOnce(V) -> W) -> Optional<W, N> {
+        Optional(self.0.map(other))
+    }
+
+    /// The value, if there is one.
+    #[inline(always)]
+    pub fn get(&self) -> Option<&V> {
+        self.0.as_ref()
+    }
+}
+
+impl<V, const N: usize> Slots<V> for Optional<V, N> {
     const LEN: usize = N;
 
     #[inline(always)]
     fn gather(next: &mut impl FnMut() -> V) -> Self {
-        core::array::from_fn(|_| next())
+        Self(if N == 0 { None } else { Some(next()) })
     }
 
     #[inline(always)]
     fn scatter(self, put: &mut impl FnMut(V)) {
-        for value in self {
+        if let Some(value) = self.0 {
             put(value);
         }
     }

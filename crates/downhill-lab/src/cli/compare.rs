@@ -19,11 +19,13 @@ use downhill_lab::{VERSION, report};
 use downhill_optim::OptimizerConfig;
 use downhill_problems::AnyProblem;
 use downhill_schedule::ScheduleConfig;
+use downhill_train::DriverConfig;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
 
 use super::device::{self, DeviceName};
 use super::{Failure, failed, json, number, printable, printable_path, problem, table, usage};
-use crate::plot::short;
+use downhill_plot::short;
 
 /// Compare optimizers fairly, and write a report
 ///
@@ -84,6 +86,11 @@ pub struct Args {
     #[arg(long, value_name = "NAME|FILE.json", value_parser = schedule)]
     schedule: Option<Scheduled>,
 
+    /// What else every run's driver is told, as JSON or TOML: clipping, averaging, groups and what else
+    /// `downhill config` shows but the optimizer, the schedule and the steps
+    #[arg(long, value_name = "FILE.json|toml", value_parser = driver)]
+    driver: Option<Driven>,
+
     /// What to compute on
     #[arg(long, value_enum)]
     device: Option<DeviceName>,
@@ -132,6 +139,36 @@ fn schedule(text: &str) -> Result<Scheduled, String> {
     let config = config.map_err(|error| printable(&error.to_string()))?;
     let word = text.to_string();
     Ok(Scheduled { word, config })
+}
+
+/// Settings of the driver as they were asked for.
+#[derive(Clone)]
+struct Driven {
+    word: String,
+    settings: Map<String, Value>,
+}
+
+fn driver(text: &str) -> Result<Driven, String> {
+    let file = read(text)?;
+    let config = match is_file(text) {
+        true => DriverConfig::from_json(&file),
+        false => DriverConfig::from_toml(&file),
+    };
+    let config = config.map_err(|error| printable(&error.to_string()))?;
+    let value = |config: &DriverConfig| match serde_json::to_value(config) {
+        Ok(Value::Object(settings)) => settings,
+        _ => Map::new(),
+    };
+    let (mut settings, usual) = (value(&config), value(&DriverConfig::default()));
+    settings.retain(|name, value| usual.get(name) != Some(value));
+    let ours = ["optimizer", "schedule", "steps", "checkpoints"];
+    if let Some(name) = ours.into_iter().find(|name| settings.contains_key(*name)) {
+        return Err(format!(
+            "`{name}` is the comparison's own and cannot be in it"
+        ));
+    }
+    let word = text.to_string();
+    Ok(Driven { word, settings })
 }
 
 /// Optimizers that were asked for by one word.
@@ -297,6 +334,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .max()
             .unwrap_or(0),
         schedule: plan.schedule.clone(),
+        driver: plan.driver.clone(),
         problems,
     };
     report::write(&comparison, &args.out).map_err(failed)?;
@@ -369,6 +407,7 @@ fn plan(args: &Args, device: DeviceName) -> Result<Plan, Failure> {
             .map(|schedule| serde_json::to_value(&schedule.config))
             .transpose()
             .map_err(failed)?,
+        driver: args.driver.as_ref().map(|driver| driver.settings.clone()),
         seeds: (1..=args.seeds).collect(),
         widenings: 2,
         device: device.to_string(),
@@ -406,6 +445,9 @@ fn command(args: &Args, plan: &Plan) -> String {
     }
     if let Some(schedule) = &args.schedule {
         command += &format!(" --schedule {}", schedule.word);
+    }
+    if let Some(driver) = &args.driver {
+        command += &format!(" --driver {}", driver.word);
     }
     command + &format!(" --device {}", plan.device)
 }

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 
 use comfy_table::CellAlignment;
 use downhill_optim::OptimizerConfig;
+use downhill_plot::{Figure, PlotFile, color};
 use downhill_problems::AnyProblem;
 use downhill_train::find_lr::{RangeEnd, RangePoint, RangeTest, RangeTestConfig, sweep};
+use downhill_train::{DriverConfig, MicroBatch, NonFinite};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -15,8 +17,6 @@ use serde::Serialize;
 
 use super::device::{self, DeviceName};
 use super::{Failure, failed, json, number, problem, table, usage};
-use crate::plot::{Figure, PlotFile, color};
-use crate::stepper::Stepper;
 
 /// Find a learning rate: the loss while the rate rises
 ///
@@ -103,7 +103,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .with_smoothing(args.smoothing);
     config.rates().map_err(usage)?;
     let (device_name, device) = device::open(args.device)?;
-    let mut stepper = Stepper::new(&args.optimizer).map_err(usage)?;
     let name = &args.problem.info().name;
 
     let bar = ProgressBar::with_draw_target(Some(config.steps), ProgressDrawTarget::stderr());
@@ -111,13 +110,31 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     bar.set_style(style.map_err(failed)?);
     bar.set_message(name.clone());
     let mut training = args.problem.start(args.seed, &device);
+    let mut settings = DriverConfig::new(args.optimizer.clone());
+    settings.non_finite = NonFinite::Ignore;
+    let mut driver = settings.bind(training.model()).map_err(usage)?;
+    let mut failure = None;
     let test = sweep(&config, |lr| {
-        let (loss, gradients) = training.gradients();
-        stepper.update(&mut training, lr, loss, gradients);
+        let (loss, gradients) = training.next_batch().gradients(training.model());
+        let batch = MicroBatch::new(gradients).with_loss(loss);
+        if let Err(error) = driver.set_learning_rate(lr) {
+            failure = Some(error.to_string());
+            return f64::NAN;
+        }
+        training.update(|model| match driver.step(model, batch) {
+            Ok((model, _)) => model,
+            Err(error) => {
+                failure = Some(error.cause.to_string());
+                error.model
+            }
+        });
         bar.inc(1);
         loss
     });
     bar.finish_and_clear();
+    if let Some(failure) = failure {
+        return Err(failed(failure));
+    }
     let test = test.map_err(usage)?;
     if test.points.is_empty() {
         return Err(failed(format!("{name}: the first loss is not finite")));

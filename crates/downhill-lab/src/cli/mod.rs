@@ -23,7 +23,7 @@ use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
 use downhill_problems::{self as problems, AnyProblem};
 use serde::Serialize;
 
-use crate::plot::significant;
+use downhill_plot::number;
 
 /// Compares optimizers fairly, and shows what they do.
 #[derive(Parser)]
@@ -218,11 +218,6 @@ pub fn table(header: impl IntoIterator<Item = impl Into<comfy_table::Cell>>) -> 
         table.set_width(if io::stdout().is_terminal() { 80 } else { 120 });
     }
     table
-}
-
-/// Four significant digits at most.
-pub fn number(x: f64) -> String {
-    significant(x, 4)
 }
 
 /// The problem of a name, for clap.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use plotters::prelude::*;
 
-use crate::plot::{Figure, PlotFile, has_folder, register_sans_serif};
+use downhill_plot::{Figure, PlotFile, has_folder, register_sans_serif};
 
 /// A file for a picture or, if its name ends in .gif, an animation.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Failure, end, failed, printable, terminal, usage};
 use crate::figure::{self, Line, Mark, Page, Panel};
-use crate::plot::PlotFile;
+use downhill_plot::PlotFile;
 
 /// Draw learning rate schedules
 ///

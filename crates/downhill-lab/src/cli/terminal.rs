@@ -14,7 +14,7 @@ use ratatui::{
 };
 
 use crate::figure::{Mark, Panel};
-use crate::plot::{short, significant};
+use downhill_plot::{short, significant};
 
 const RESTART: char = '┊';
 const PHASE: char = '·';

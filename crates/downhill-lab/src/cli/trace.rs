@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::plot::{Grid, Levels, PictureFile, Region, animate, clip};
 use super::{Failure, failed, json, number, table, usage};
-use crate::plot::{Figure, color};
+use downhill_plot::{Figure, color};
 
 /// More could not be told apart.
 const MOST: usize = 6;

@@ -31,43 +31,47 @@ pub(super) fn all(
     for candidate in &plan.candidates {
         candidate.check()?;
     }
-    let conduct = Conduct {
-        plan,
-        run,
-        shared: Mutex::new(Shared {
-            store,
-            observer,
-            done: 0,
-            needed,
-        }),
-        stop: AtomicBool::new(false),
-    };
+    let conduct = Conduct::new(needed, store, observer, run);
+    let grids = Grids { plan, conduct };
+    at_once(jobs, pairs.len(), &grids.conduct.stop, |at| {
+        let (subject, candidate) = pairs[at];
+        grids.candidate(subject, candidate)
+    })
+}
+
+/// Does `work` for as many places, at most `jobs` at once; the results are in the order of the places. `stop` is set
+/// where one fails, and the others are not begun.
+pub(crate) fn at_once<T: Send>(
+    jobs: usize,
+    count: usize,
+    stop: &AtomicBool,
+    work: impl Fn(usize) -> Result<T, Stopped> + Sync,
+) -> Result<Vec<T>, Stopped> {
     let next = AtomicUsize::new(0);
-    let found: Vec<Mutex<Option<Result<Found, Stopped>>>> =
-        pairs.iter().map(|_| Mutex::default()).collect();
+    let found: Vec<Mutex<Option<Result<T, Stopped>>>> =
+        (0..count).map(|_| Mutex::default()).collect();
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((subject, candidate)) = pairs.get(at) else {
+            let Some(found) = found.get(at) else {
                 return;
             };
-            let result = conduct.candidate(subject, candidate);
+            let result = work(at);
             if result.is_err() {
-                conduct.stop.store(true, Ordering::Relaxed);
+                stop.store(true, Ordering::Relaxed);
             }
-            *locked(&found[at]) = Some(result);
+            *locked(found) = Some(result);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..jobs.min(pairs.len()) {
+        for _ in 1..jobs.min(count) {
             scope.spawn(work);
         }
         work();
     });
-    let results: Vec<_> = found
+    let results = found
         .into_iter()
-        .filter_map(|found| found.into_inner().unwrap_or_else(PoisonError::into_inner))
-        .collect();
+        .filter_map(|found| found.into_inner().unwrap_or_else(PoisonError::into_inner));
     // The others were interrupted because of the first that failed.
     let mut failed = None;
     let mut all = Vec::new();
@@ -86,12 +90,12 @@ pub(super) fn all(
     }
 }
 
-struct Conduct<'a> {
-    plan: &'a Plan,
+/// Runs that are made, taken from a store or put into it, and told of.
+pub(crate) struct Conduct<'a> {
     run: &'a (dyn Fn(&Trial) -> Result<Run, Stopped> + Sync),
     shared: Mutex<Shared<'a>>,
-    /// Whether one of the pairs has failed.
-    stop: AtomicBool,
+    /// Whether one of them has failed.
+    pub stop: AtomicBool,
 }
 
 struct Shared<'a> {
@@ -111,38 +115,54 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Conduct<'_> {
-    fn trial(
-        &self,
-        subject: &Subject,
-        candidate: &Candidate,
-        lr: f64,
-        stage: Stage,
-        seed: u32,
-    ) -> Result<Run, Stopped> {
+impl<'a> Conduct<'a> {
+    /// With as many runs to make at the least.
+    pub fn new(
+        needed: usize,
+        store: &'a mut Store,
+        observer: &'a mut (dyn Observer + Send),
+        run: &'a (dyn Fn(&Trial) -> Result<Run, Stopped> + Sync),
+    ) -> Self {
+        let done = 0;
+        Self {
+            run,
+            shared: Mutex::new(Shared {
+                store,
+                observer,
+                done,
+                needed,
+            }),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// There are so many runs more to make, or fewer.
+    pub fn need(&self, more: isize) {
+        let mut shared = locked(&self.shared);
+        shared.needed = shared.needed.saturating_add_signed(more);
+        shared.planned();
+    }
+
+    /// The run of a trial that was made before.
+    pub fn known(&self, trial: &Trial) -> Result<Run, Stopped> {
+        let run = locked(&self.shared).store.find(trial).cloned();
+        run.ok_or_else(|| Stopped::Failed("a run that was made is not in the store".to_string()))
+    }
+
+    /// The run of a trial, which is made if it is not there.
+    pub fn trial(&self, trial: &Trial) -> Result<Run, Stopped> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Stopped::Interrupted);
         }
-        let trial = Trial {
-            problem: subject.name.clone(),
-            optimizer: candidate.config.clone(),
-            schedule: self.plan.schedule.clone(),
-            lr,
-            stage,
-            seed,
-            steps: subject.steps,
-            device: self.plan.device.clone(),
-            version: VERSION.to_string(),
-        };
         let mut shared = locked(&self.shared);
-        let known = shared.store.find(&trial).cloned();
+        let known = shared.store.find(trial).cloned();
         let is_known = known.is_some();
         let run = match known {
             Some(run) => run,
             None => {
-                shared.observer.begins(&trial);
+                shared.observer.begins(trial);
                 drop(shared);
-                let run = (self.run)(&trial)?;
+                let run = (self.run)(trial)?;
                 shared = locked(&self.shared);
                 shared.store.add(run)?.clone()
             }
@@ -151,6 +171,36 @@ impl Conduct<'_> {
         shared.planned();
         shared.observer.ended(&run, is_known);
         Ok(run)
+    }
+}
+
+/// The grids of a plan.
+struct Grids<'a> {
+    plan: &'a Plan,
+    conduct: Conduct<'a>,
+}
+
+impl Grids<'_> {
+    fn trial(
+        &self,
+        subject: &Subject,
+        candidate: &Candidate,
+        lr: f64,
+        stage: Stage,
+        seed: u32,
+    ) -> Result<Run, Stopped> {
+        self.conduct.trial(&Trial {
+            problem: subject.name.clone(),
+            optimizer: candidate.config.clone(),
+            schedule: self.plan.schedule.clone(),
+            driver: self.plan.driver.clone(),
+            lr,
+            stage,
+            seed,
+            steps: subject.steps,
+            device: self.plan.device.clone(),
+            version: VERSION.to_string(),
+        })
     }
 
     fn candidate(&self, subject: &Subject, candidate: &Candidate) -> Result<Found, Stopped> {
@@ -174,7 +224,7 @@ impl Conduct<'_> {
                 Edge::Lowest | Edge::Highest if widenings < self.plan.widenings => {
                     widenings += 1;
                     waiting = wider(&grid, edge(&tried, best));
-                    locked(&self.shared).needed += waiting.len();
+                    self.conduct.need(waiting.len() as isize);
                     grid.extend(&waiting);
                     grid.sort_by(f64::total_cmp);
                 }
@@ -191,11 +241,7 @@ impl Conduct<'_> {
                 }
             }
             // There is no rate to repeat.
-            None => {
-                let mut shared = locked(&self.shared);
-                shared.needed -= self.plan.seeds.len();
-                shared.planned();
-            }
+            None => self.conduct.need(-(self.plan.seeds.len() as isize)),
         }
         let lr = best.map(|best| tried[best].lr);
         Ok(Found {

@@ -7,10 +7,10 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
+use downhill_plot::register_sans_serif;
 use plotters::backend::DrawingBackend;
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Colours of series before they repeat.
@@ -338,8 +338,7 @@ impl Scene {
 }
 
 fn load_font() {
-    register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-        .unwrap_or_else(|_| unreachable!("the font is part of the library"));
+    register_sans_serif().unwrap_or_else(|_| unreachable!("the font is part of the library"));
 }
 
 // The backends take 1.24 of a font's size for the height of a line.

@@ -64,6 +64,7 @@ fn plan() -> Plan {
         }],
         candidates: vec![candidate("sgd"), candidate("adam")],
         schedule: None,
+        driver: None,
         seeds: vec![1, 2, 3],
         widenings: 1,
         device: "größte".to_string(),
@@ -195,6 +196,7 @@ proptest! {
             seeds: vec![1, 2, 3],
             tuning_budget: 3,
             schedule: None,
+            driver: None,
             problems,
         };
         let written = report::write(&comparison, &folder);

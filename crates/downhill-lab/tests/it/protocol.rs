@@ -84,6 +84,7 @@ fn plan(optimizers: &[&str]) -> Plan {
         subjects: vec![subject],
         candidates: optimizers.iter().map(candidate).collect(),
         schedule: None,
+        driver: None,
         seeds: vec![1, 2, 3],
         widenings: 3,
         device: "none".to_string(),

@@ -1,5 +1,5 @@
 use downhill_rule::{
-    Clock, Field, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Size, Slot, Step, Value, ema, over,
+    Clock, Field, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Optional, Over, Size, Slot, Step, Value, ema, over,
 };
 
 use crate::config::Config;
@@ -241,11 +241,11 @@ impl AdafactorCoefs {
         [rate, lost]: [&V; 2],
         param: &V,
         direction: V,
-        first: [V; M],
-    ) -> (V, [V; M]) {
+        first: Optional<V, M>,
+    ) -> (V, Optional<V, M>) {
         let scaled = direction * rate.clone();
         let first = first.map(|mean| ema(mean, scaled.clone(), self.beta_1));
-        let moved = first.first().cloned().unwrap_or(scaled);
+        let moved = first.get().cloned().unwrap_or(scaled);
         (moved + param.clone() * lost.clone(), first)
     }
 }
@@ -261,7 +261,7 @@ impl<const M: usize> Numbers for Factored<M> {
 }
 
 impl<const M: usize> Look for Factored<M> {
-    type State<V: Value> = [V; M];
+    type State<V: Value> = Optional<V, M>;
     type Kept<V: Value> = [V; 2];
     type Sums<V: Value> = [V; 2];
     type Known<V: Value> = [V; 4];
@@ -299,7 +299,7 @@ impl<const M: usize> Look for Factored<M> {
         [row, col, ..]: &[V; 4],
         param: &V,
         grad: V,
-        _: [V; M],
+        _: Optional<V, M>,
     ) -> [V; 2] {
         if LOOK == 0 {
             return [grad.clone().square(), grad.square()];
@@ -335,8 +335,8 @@ impl<const M: usize> Look for Factored<M> {
         [row, col, rate, lost]: &[V; 4],
         param: &V,
         grad: V,
-        first: [V; M],
-    ) -> (V, [V; M]) {
+        first: Optional<V, M>,
+    ) -> (V, Optional<V, M>) {
         let multiple = (row.clone() * col.clone()).clamp_max(coefs.cap);
         coefs.moved([rate, lost], param, multiple * grad, first)
     }
@@ -364,7 +364,7 @@ impl<const M: usize> Full<M> {
 }
 
 impl<const M: usize> Look for Full<M> {
-    type State<V: Value> = ([V; 1], [V; M]);
+    type State<V: Value> = ([V; 1], Optional<V, M>);
     type Kept<V: Value> = [V; 0];
     type Sums<V: Value> = [V; 2];
     type Known<V: Value> = [V; 2];
@@ -386,7 +386,7 @@ impl<const M: usize> Look for Full<M> {
         _: &[V; 2],
         param: &V,
         grad: V,
-        ([second], _): ([V; 1], [V; M]),
+        ([second], _): ([V; 1], Optional<V, M>),
     ) -> [V; 2] {
         let (direction, _) = Self::aim(coefs, grad, second);
         [direction.square(), param.clone().square()]
@@ -408,8 +408,8 @@ impl<const M: usize> Look for Full<M> {
         [rate, lost]: &[V; 2],
         param: &V,
         grad: V,
-        ([second], first): ([V; 1], [V; M]),
-    ) -> (V, ([V; 1], [V; M])) {
+        ([second], first): ([V; 1], Optional<V, M>),
+    ) -> (V, ([V; 1], Optional<V, M>)) {
         let (direction, second) = Self::aim(coefs, grad, second);
         let (moved, first) = coefs.moved([rate, lost], param, direction, first);
         (moved, ([second], first))

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Field, Look, Numbers, Size, Slot, Step, Value, ema, bias_correction};
+use downhill_rule::{Clock, Field, Look, Numbers, Optional, Size, Slot, Step, Value, ema, bias_correction};
 
 use crate::declare::optimizer;
 
@@ -71,7 +71,7 @@ pub struct AmosCoefs {
 }
 
 impl<const M: usize> Look for Mean<M> {
-    type State<V: Value> = [V; M];
+    type State<V: Value> = Optional<V, M>;
     type Kept<V: Value> = [V; 2];
     type Sums<V: Value> = [V; 1];
     /// What multiplies parameter and gradient.
@@ -99,7 +99,7 @@ impl<const M: usize> Look for Mean<M> {
 
     #[inline(always)]
     fn terms<const LOOK: usize, V: Value>(
-        _: &AmosCoefs, _: &[V; 2], _: &V, grad: V, _: [V; M],
+        _: &AmosCoefs, _: &[V; 2], _: &V, grad: V, _: Optional<V, M>,
     ) -> [V; 1] {
         [grad.square()]
     }
@@ -122,10 +122,10 @@ impl<const M: usize> Look for Mean<M> {
 
     #[inline(always)]
     fn direction<V: Value>(
-        coefs: &AmosCoefs, [of_param, of_grad]: &[V; 2], param: &V, grad: V, state: [V; M],
-    ) -> (V, [V; M]) {
+        coefs: &AmosCoefs, [of_param, of_grad]: &[V; 2], param: &V, grad: V, state: Optional<V, M>,
+    ) -> (V, Optional<V, M>) {
         let u = param.clone() * of_param.clone() + grad * of_grad.clone();
         let state = state.map(|m| ema(m, u.clone(), coefs.rule.momentum));
-        (state.first().cloned().unwrap_or(u), state)
+        (state.get().cloned().unwrap_or(u), state)
     }
 }

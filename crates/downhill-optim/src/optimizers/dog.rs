@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Field, Look, Scope, Size, Slot, Step, Value};
+use downhill_rule::{Clock, Field, Look, Optional, Scope, Size, Slot, Step, Value};
 
 use crate::declare::{optimizer, preset};
 use crate::decay::Decay;
@@ -64,7 +64,7 @@ impl<const M: usize> downhill_rule::Numbers for Averaged<M> {
 }
 
 impl<const M: usize> Look for Averaged<M> {
-    type State<V: Value> = ([V; 1], [V; M]);
+    type State<V: Value> = ([V; 1], Optional<V, M>);
     type Kept<V: Value> = [V; 2];
     /// Squares of the way, the gradient and the parameter.
     type Sums<V: Value> = [V; 3];
@@ -96,7 +96,7 @@ impl<const M: usize> Look for Averaged<M> {
 
     #[inline(always)]
     fn terms<const LOOK: usize, V: Value>(
-        _: &[f64; 2], _: &[V; 1], param: &V, grad: V, ([p0], _): ([V; 1], [V; M]),
+        _: &[f64; 2], _: &[V; 1], param: &V, grad: V, ([p0], _): ([V; 1], Optional<V, M>),
     ) -> [V; 3] {
         [(param.clone() - p0).square(), grad.square(), param.clone().square()]
     }
@@ -112,15 +112,15 @@ impl<const M: usize> Look for Averaged<M> {
 
     #[inline(always)]
     fn direction<V: Value>(
-        _: &[f64; 2], [rate]: &[V; 1], _: &V, grad: V, state: ([V; 1], [V; M]),
-    ) -> (V, ([V; 1], [V; M])) {
+        _: &[f64; 2], [rate]: &[V; 1], _: &V, grad: V, state: ([V; 1], Optional<V, M>),
+    ) -> (V, ([V; 1], Optional<V, M>)) {
         (grad * rate.clone(), state)
     }
 
     #[inline(always)]
     fn land<V: Value>(
-        step: &Step<[f64; 2]>, param: V, u: V, (p0, averaged): ([V; 1], [V; M]),
-    ) -> (V, ([V; 1], [V; M])) {
+        step: &Step<[f64; 2]>, param: V, u: V, (p0, averaged): ([V; 1], Optional<V, M>),
+    ) -> (V, ([V; 1], Optional<V, M>)) {
         let param = param - u.scale(step.rate);
         let [_, weight] = step.coefs;
         let averaged = averaged.map(|one| one.clone() + (param.clone() - one).scale(weight));
@@ -131,7 +131,7 @@ impl<const M: usize> Look for Averaged<M> {
         M > 0
     }
 
-    fn evaluated<V: Value>(&self, param: V, (_, averaged): ([V; 1], [V; M])) -> V {
-        averaged.into_iter().next().unwrap_or(param)
+    fn evaluated<V: Value>(&self, param: V, (_, averaged): ([V; 1], Optional<V, M>)) -> V {
+        averaged.0.unwrap_or(param)
     }
 }

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Look, Numbers, Slot, Step, Value, Field, Size};
+use downhill_rule::{Clock, Look, Numbers, Optional, Slot, Step, Value, Field, Size};
 
 use super::lamb::trust;
 use crate::config::Config;
@@ -120,7 +120,7 @@ impl<const M: usize> Numbers for Trusting<M> {
 }
 
 impl<const M: usize> Look for Trusting<M> {
-    type State<V: Value> = [V; M];
+    type State<V: Value> = Optional<V, M>;
     type Kept<V: Value> = [V; 0];
     type Sums<V: Value> = [V; 2];
     type Known<V: Value> = [V; 1];
@@ -140,7 +140,7 @@ impl<const M: usize> Look for Trusting<M> {
         _: &[V; 1],
         param: &V,
         grad: V,
-        _: [V; M],
+        _: Optional<V, M>,
     ) -> [V; 2] {
         coefs.squares(param, grad)
     }
@@ -161,12 +161,12 @@ impl<const M: usize> Look for Trusting<M> {
         [ratio]: &[V; 1],
         param: &V,
         grad: V,
-        momenta: [V; M],
-    ) -> (V, [V; M]) {
+        momenta: Optional<V, M>,
+    ) -> (V, Optional<V, M>) {
         let Lars { momentum, dampening, nesterov, .. } = coefs.rule;
         let d = coefs.direction(ratio, param, grad);
         let momenta = momenta.map(|b| b.scale(momentum).add_scaled(&d, 1.0 - dampening));
-        let u = match momenta.first() {
+        let u = match momenta.get() {
             Some(b) if nesterov => d.add_scaled(b, momentum),
             Some(b) => b.clone(),
             None => d,

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Debiased, Look, Numbers, Slot, Step, Value, ema, Field, Size};
+use downhill_rule::{Clock, Debiased, Look, Numbers, Optional, Slot, Step, Value, ema, Field, Size};
 
 use crate::decay::Decay;
 use crate::declare::optimizer;
@@ -97,7 +97,7 @@ impl<const M: usize> Numbers for Corrected<M> {
 }
 
 impl<const M: usize> Look for Corrected<M> {
-    type State<V: Value> = ([V; 1], ([V; M], [V; 1]));
+    type State<V: Value> = ([V; 1], (Optional<V, M>, [V; 1]));
     type Kept<V: Value> = [V; 0];
     type Sums<V: Value> = [V; 1];
     type Known<V: Value> = [V; 1];
@@ -147,7 +147,7 @@ impl<const M: usize> Look for Corrected<M> {
         let c = Mars::clipped(coefs, shorter, &grad, last);
         let m = ema(m, c.clone(), debiased.rule.beta_1);
         let second = second.map(|v| ema(v, c.clone().square(), debiased.rule.beta_2));
-        let u = match second.first() {
+        let u = match second.get() {
             Some(v) => {
                 let root = debiased.root(v.clone()).offset(debiased.rule.epsilon);
                 debiased.mean(m.clone()) / root

@@ -1,4 +1,4 @@
-use downhill_rule::{Clock, Field, Look, Numbers, Scope, Size, Slot, Step, Value, ema};
+use downhill_rule::{Clock, Field, Look, Numbers, Optional, Scope, Size, Slot, Step, Value, ema};
 
 use crate::decay::Decay;
 use crate::declare::optimizer;
@@ -57,7 +57,7 @@ pub(super) struct Polyak {
 }
 
 /// The means of the loss and of gradient times parameter, and a bound that adapts.
-pub(super) type Expected<V, const A: usize> = ([V; 2], [V; A]);
+pub(super) type Expected<V, const A: usize> = ([V; 2], Optional<V, A>);
 
 impl Polyak {
     /// For a step of this clock.
@@ -88,7 +88,7 @@ impl Polyak {
             (bound.clone().scale(unit) - expected.clone()).select(lower, bound)
         });
         let fixed = expected.clone().filled(self.lower_bound);
-        let floor = bound.first().cloned().unwrap_or(fixed).scale(unit);
+        let floor = bound.get().cloned().unwrap_or(fixed).scale(unit);
         let none = norm.clone().scale(0.0);
         let length = norm.clone().select((expected - floor).clamp_min(0.0) / norm.clone(), none);
         // A rate of 0 makes a share of nothing.

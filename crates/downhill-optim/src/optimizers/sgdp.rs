@@ -1,7 +1,7 @@
 use core::marker::PhantomData;
 
 use downhill_rule::{
-    Clock, Field, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Size, Slot, Step, Value, over,
+    Clock, Field, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Optional, Over, Size, Slot, Step, Value, over,
 };
 
 use super::outputs::{Alone, First, Last, Outputs, by_outputs};
@@ -71,7 +71,7 @@ impl<O, const M: usize> Numbers for Projected<O, M> {
 type Coefs = (Sgdp, f64);
 
 impl<O: Outputs, const M: usize> Look for Projected<O, M> {
-    type State<V: Value> = [V; M];
+    type State<V: Value> = Optional<V, M>;
     type Kept<V: Value> = [V; 0];
     type Sums<V: Value> = [V; 4];
     /// How much of the parameter is taken, and the share of the decay.
@@ -98,7 +98,7 @@ impl<O: Outputs, const M: usize> Look for Projected<O, M> {
 
     #[inline(always)]
     fn terms<const LOOK: usize, V: Value>(
-        (rule, _): &Coefs, _: &[V; 2], param: &V, grad: V, state: [V; M],
+        (rule, _): &Coefs, _: &[V; 2], param: &V, grad: V, state: Optional<V, M>,
     ) -> [V; 4] {
         let (u, _) = rule.aim(grad.clone(), state);
         Projection::terms(param, grad, u)
@@ -113,8 +113,8 @@ impl<O: Outputs, const M: usize> Look for Projected<O, M> {
 
     #[inline(always)]
     fn direction<V: Value>(
-        (rule, decay): &Coefs, [radial, share]: &[V; 2], param: &V, grad: V, state: [V; M],
-    ) -> (V, [V; M]) {
+        (rule, decay): &Coefs, [radial, share]: &[V; 2], param: &V, grad: V, state: Optional<V, M>,
+    ) -> (V, Optional<V, M>) {
         let (u, state) = rule.aim(grad, state);
         if !O::SEVERAL {
             return (u.add_scaled(param, *decay), state);
@@ -126,10 +126,10 @@ impl<O: Outputs, const M: usize> Look for Projected<O, M> {
 
 impl Sgdp {
     #[inline(always)]
-    fn aim<V: Value, const M: usize>(&self, grad: V, state: [V; M]) -> (V, [V; M]) {
+    fn aim<V: Value, const M: usize>(&self, grad: V, state: Optional<V, M>) -> (V, Optional<V, M>) {
         let damped = grad.clone().scale(1.0 - self.dampening);
         let state = state.map(|b| b.scale(self.momentum) + damped.clone());
-        let b = state.first().cloned().unwrap_or(damped);
+        let b = state.get().cloned().unwrap_or(damped);
         let ahead = f64::from(u8::from(self.nesterov));
         let kept = 1.0 - ahead * (1.0 - self.momentum);
         (b.scale(kept).add_scaled(&grad, ahead), state)

@@ -1,5 +1,5 @@
 use downhill_rule::{
-    Clock, Epsilon, Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Over, Rule, Size, Slot, Step,
+    Clock, Epsilon, Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Numbers, Optional, Over, Rule, Size, Slot, Step,
     Value, ema, over,
 };
 
@@ -64,10 +64,10 @@ impl Sm3 {
     }
 
     #[inline(always)]
-    fn aim<V: Value, const M: usize>(&self, sum: V, grad: V, mean: [V; M]) -> (V, [V; M]) {
+    fn aim<V: Value, const M: usize>(&self, sum: V, grad: V, mean: Optional<V, M>) -> (V, Optional<V, M>) {
         let u = grad / Epsilon::inside(self.epsilon).root(sum);
         let mean = mean.map(|m| ema(m, u.clone(), self.momentum));
-        (mean.first().cloned().unwrap_or(u), mean)
+        (mean.get().cloned().unwrap_or(u), mean)
     }
 }
 
@@ -84,7 +84,7 @@ impl<const M: usize> Numbers for Covered<M> {
 }
 
 impl<const M: usize> Look for Covered<M> {
-    type State<V: Value> = [V; M];
+    type State<V: Value> = Optional<V, M>;
     type Kept<V: Value> = [V; 2];
     type Sums<V: Value> = [V; 2];
     /// The accumulators, as they were.
@@ -119,7 +119,7 @@ impl<const M: usize> Look for Covered<M> {
 
     #[inline(always)]
     fn terms<const LOOK: usize, V: Value>(
-        (_, weights): &Coefs, [row, col]: &[V; 2], _: &V, grad: V, _: [V; M],
+        (_, weights): &Coefs, [row, col]: &[V; 2], _: &V, grad: V, _: Optional<V, M>,
     ) -> [V; 2] {
         let sum = Sm3::sum(weights, row.clone().minimum(col.clone()), grad);
         [sum.clone(), sum]
@@ -133,8 +133,8 @@ impl<const M: usize> Look for Covered<M> {
 
     #[inline(always)]
     fn direction<V: Value>(
-        (rule, weights): &Coefs, [row, col]: &[V; 2], _: &V, grad: V, mean: [V; M],
-    ) -> (V, [V; M]) {
+        (rule, weights): &Coefs, [row, col]: &[V; 2], _: &V, grad: V, mean: Optional<V, M>,
+    ) -> (V, Optional<V, M>) {
         let sum = Sm3::sum(weights, row.clone().minimum(col.clone()), grad.clone());
         rule.aim(sum, grad, mean)
     }
@@ -153,7 +153,7 @@ impl<const M: usize> Numbers for Full<M> {
 }
 
 impl<const M: usize> Rule for Full<M> {
-    type State<V: Value> = ([V; 1], [V; M]);
+    type State<V: Value> = ([V; 1], Optional<V, M>);
     type Coefs = Coefs;
 
     fn slots(&self) -> Vec<Slot> {
@@ -168,8 +168,8 @@ impl<const M: usize> Rule for Full<M> {
 
     #[inline(always)]
     fn direction<V: Value>(
-        (rule, weights): &Coefs, _: &V, grad: V, ([before], mean): ([V; 1], [V; M]),
-    ) -> (V, ([V; 1], [V; M])) {
+        (rule, weights): &Coefs, _: &V, grad: V, ([before], mean): ([V; 1], Optional<V, M>),
+    ) -> (V, ([V; 1], Optional<V, M>)) {
         let sum = Sm3::sum(weights, before.clone(), grad.clone());
         let (u, mean) = rule.aim(sum.clone(), grad, mean);
         (u, ([rule.grown(before, sum)], mean))

@@ -31,13 +31,13 @@ pub(crate) fn looking<R: Look, E: Element>(step: &Step<R::Coefs>, mut buffers: B
         true if R::KNOWN[at] == R::KEPT[at] => buffers.slots[own + at][0].to_f64(),
         _ => 0.0,
     });
-    if R::LOOKS > 0 {
+    if const { R::LOOKS > 0 } {
         (known, kept) = look::<R, E, 0>(step, &size, known, kept, buffers.views());
     }
-    if R::LOOKS > 1 {
+    if const { R::LOOKS > 1 } {
         (known, kept) = look::<R, E, 1>(step, &size, known, kept, buffers.views());
     }
-    if R::LOOKS > 2 {
+    if const { R::LOOKS > 2 } {
         (known, kept) = look::<R, E, 2>(step, &size, known, kept, buffers.views());
     }
     let kept: [f64; MAX_SLOTS] = scattered(kept);
@@ -72,16 +72,21 @@ fn padded(known: &[f64]) -> [f64; MAX_KNOWN] {
     core::array::from_fn(|at| known.get(at).copied().unwrap_or_default())
 }
 
+/// Whether it is less exact than f64.
+pub(super) const fn is_single<V>() -> bool {
+    size_of::<V>() < size_of::<f64>()
+}
+
 /// The sums of a look.
 fn sums_of<R: Look, E: Element, const LOOK: usize>(
     step: &Step<R::Coefs>,
     known: &[f64; MAX_KNOWN],
     views: Views<'_, E>,
 ) -> Sums {
-    let usual = !step.is_coupled() && size_of::<E::Compute>() < size_of::<f64>();
+    let coupled = step.is_coupled();
     sums_over(views, R::fold(LOOK), &|views| {
-        // The first is a constant, so that what is not wide is not compiled to be.
-        if R::WIDE && usual {
+        // What is constantly false is not compiled.
+        if const { R::WIDE && is_single::<E::Compute>() } && !coupled {
             vectorised::<R, E::Compute, LOOK>(step, known, views)
         } else {
             plainly::<R, E::Compute, LOOK>(step, known, views)
@@ -175,10 +180,11 @@ fn looked<R: Look, V: Real + Element<Compute = V>, const LOOK: usize, const COUP
     let mut sums = Sums::default();
     for views in views.chunks(STRETCH) {
         let mut part = stretch::<R, V, V, LOOK, COUPLED>(step, known, views);
-        let single = size_of::<V>() < size_of::<f64>();
-        let exact = |sum: &f64| SINGLE.contains(&sum.abs());
-        if single && fold == Fold::Sum && !part[..R::sums(LOOK)].iter().all(exact) {
-            part = exactly::<R, V, LOOK>(step, known, views);
+        if const { is_single::<V>() } {
+            let exact = |sum: &f64| SINGLE.contains(&sum.abs());
+            if fold == Fold::Sum && !part[..R::sums(LOOK)].iter().all(exact) {
+                part = exactly::<R, V, LOOK>(step, known, views);
+            }
         }
         for (sum, part) in sums.iter_mut().zip(part) {
             *sum = joined(fold, *sum, part);
@@ -236,16 +242,20 @@ fn stretch<
             *chunk = &slot.0[at];
         }
         for lane in 0..LANES {
-            let found = glance(param[lane], grad[lane], state.map(|chunk| chunk[lane]));
+            let mut of_lane = [V::default(); MAX_SLOTS];
+            for (value, chunk) in of_lane.iter_mut().zip(&state) {
+                *value = chunk[lane];
+            }
+            let found = glance(param[lane], grad[lane], of_lane);
             for (sums, term) in lanes.iter_mut().zip(found).take(R::sums(LOOK)) {
                 sums[lane] = joined(fold, sums[lane], term);
             }
         }
     }
-    let mut sums = lanes.map(|lanes| {
-        let lanes = lanes.into_iter().map(|lane| lane.to_f64());
-        lanes.reduce(|a, b| joined(fold, a, b)).unwrap_or_default()
-    });
+    let mut sums = Sums::default();
+    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+        *sum = of_lanes(fold, lanes);
+    }
     for (at, (param, grad)) in param_rest.iter().zip(grad_rest).enumerate() {
         let mut state = [V::default(); MAX_SLOTS];
         for (value, slot) in state.iter_mut().zip(&slots[..own]) {
@@ -259,15 +269,22 @@ fn stretch<
     sums
 }
 
+/// It knows no rule, so that it is compiled once for each precision.
+#[inline(never)]
+fn of_lanes<C: Real>(fold: Fold, lanes: &[C; LANES]) -> f64 {
+    let lanes = lanes.iter().map(|lane| lane.to_f64());
+    lanes.reduce(|a, b| joined(fold, a, b)).unwrap_or_default()
+}
+
 /// The move of a rule that has looked, with what is known from it.
 fn move_by<R: Look, E: Element>(
     step: &Step<R::Coefs>,
     known: &[f64; MAX_KNOWN],
     buffers: Buffers<'_, E>,
 ) {
-    let usual = step.cautious == 0.0 && size_of::<E::Compute>() < size_of::<f64>();
+    let cautious = step.cautious != 0.0;
     over(buffers, &|buffers| {
-        if R::WIDE && usual {
+        if const { R::WIDE && is_single::<E::Compute>() } && !cautious {
             vectorised_move::<R, E::Compute>(step, known, buffers);
         } else {
             plain_move::<R, E::Compute>(step, known, buffers);

@@ -116,13 +116,13 @@ impl<R: Look> OnTensors for Looking<R> {
             _ => observed.grad.clone(),
         });
         let mut kept = gather(before.into_iter());
-        if R::LOOKS > 0 {
+        if const { R::LOOKS > 0 } {
             (known, kept) = observed.look::<0>(known, kept);
         }
-        if R::LOOKS > 1 {
+        if const { R::LOOKS > 1 } {
             (known, kept) = observed.look::<1>(known, kept);
         }
-        if R::LOOKS > 2 {
+        if const { R::LOOKS > 2 } {
             (known, kept) = observed.look::<2>(known, kept);
         }
         let (param, own) = observed.moved(&known);

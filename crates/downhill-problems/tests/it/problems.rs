@@ -298,7 +298,8 @@ fn a_problem_of_ones_own_is_given_every_sample_once_per_epoch() {
 
     let whole = problem.with_batch_size(100);
     assert_eq!(whole.info().updates_per_epoch(), 1);
-    whole.start(0, &Device::flex()).gradients();
+    let mut training = whole.start(0, &Device::flex());
+    training.next_batch().gradients(training.model());
     assert_eq!(recorder.batches.lock().unwrap()[0].len(), 7);
     assert_eq!(whole.with_batch_size(0).info().batch_size, 1);
 }

@@ -12,6 +12,7 @@ use downhill_rule::{Frame, Look, MAX_KNOWN, Over, Real, Size, Slots, Step};
 use self::known::{Known, RowKnown};
 use self::sums::look;
 use super::elementwise::pass;
+use super::look::is_single;
 use super::permute::{permuted, restore};
 use super::series::{Of, Series};
 use super::slots::gather;
@@ -126,15 +127,15 @@ fn in_place<R: Look, E: Element>(
         // It means nothing, but of what it is.
         over => grid.series(over, vec![0.0; grid.count(over.into())]),
     });
-    if R::LOOKS > 0 {
+    if const { R::LOOKS > 0 } {
         let sums = look::<R, E, 0>(step, grid, &known, buffers.views());
         (known, kept) = R::settle::<0, Series>(&step.coefs, sums, size, known, kept);
     }
-    if R::LOOKS > 1 {
+    if const { R::LOOKS > 1 } {
         let sums = look::<R, E, 1>(step, grid, &known, buffers.views());
         (known, kept) = R::settle::<1, Series>(&step.coefs, sums, size, known, kept);
     }
-    if R::LOOKS > 2 {
+    if const { R::LOOKS > 2 } {
         let sums = look::<R, E, 2>(step, grid, &known, buffers.views());
         (known, kept) = R::settle::<2, Series>(&step.coefs, sums, size, known, kept);
     }
@@ -146,8 +147,8 @@ fn in_place<R: Look, E: Element>(
         }
     });
     let known = Known::new::<R>(grid, known);
-    // The first is a constant, so that what is not wide is not compiled to be.
-    if R::WIDE && step.cautious == 0.0 && size_of::<E::Compute>() < size_of::<f64>() {
+    // What is constantly false is not compiled.
+    if const { R::WIDE && is_single::<E::Compute>() } && step.cautious == 0.0 {
         move_by(grid, &known, &R::KNOWN, buffers, &|known, buffers| {
             vectorised::<R, E::Compute>(step, known, buffers);
         });

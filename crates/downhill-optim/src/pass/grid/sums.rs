@@ -6,7 +6,7 @@ use downhill_rule::{Fold, Look, MAX_KNOWN, MAX_SUMS, Over, Real, Step};
 
 use super::Grid;
 use super::known::{Known, RowKnown, row};
-use crate::pass::look::joined;
+use crate::pass::look::{is_single, joined};
 use crate::pass::series::{Of, Series};
 use crate::pass::slots::{gather, scattered};
 use crate::pass::{Element, Views, dispatch, share};
@@ -50,15 +50,14 @@ pub(super) fn look<R: Look, E: Element, const LOOK: usize>(
 ) -> R::Sums<Series> {
     let exact = Known::<f64>::new::<R>(grid, known.clone());
     let over = R::over(LOOK);
-    let usual = !step.is_coupled() && size_of::<E::Compute>() < size_of::<f64>();
     let plan = Plan::<E::Compute> {
         grid,
         fold: R::fold(LOOK),
         over: &over[..R::sums(LOOK)],
         known: (exact.rounded(), exact),
         known_over: R::KNOWN,
-        // The first is a constant, so that what is not wide is not compiled to be.
-        row: if R::WIDE && usual {
+        // What is constantly false is not compiled.
+        row: if const { R::WIDE && is_single::<E::Compute>() } && !step.is_coupled() {
             &|known, views, cols, sums| {
                 vectorised::<R, E::Compute, LOOK>(step, known, views, cols, sums);
             }

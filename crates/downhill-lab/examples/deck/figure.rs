@@ -8,7 +8,7 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
-use downhill_lab::plot::{Figure, color, log_ticks, short};
+use downhill_plot::{Figure, color, log_ticks, short};
 
 pub struct Losses {
     pub title: String,

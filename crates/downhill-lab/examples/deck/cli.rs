@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, FloatDType};
 use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, Table, presets::UTF8_FULL_CONDENSED,
 };
-pub use downhill_lab::cli::number;
+pub use downhill_plot::number;
 
 pub fn fail(message: impl Display) -> ExitCode {
     // `eprintln!` would panic if standard error is closed.

@@ -13,11 +13,11 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-use downhill::optim::AdamWConfig;
-use downhill::train::{Averaging, Clipping, Driver, DriverBuilder, NonFinite};
 use downhill_lab::bench::interleaved;
+use downhill_optim::AdamWConfig;
 use downhill_problems::data::{self, Batch};
 use downhill_problems::mlp::{Mlp, MlpConfig};
+use downhill_train::{Averaging, Clipping, Driver, DriverBuilder, NonFinite};
 use serde::Serialize;
 
 /// Compare a driver's step with the bare one.

@@ -21,7 +21,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use clap::Parser;
-use downhill::optim::{AdamConfig, NAdamConfig, OptimizerConfig, slides};
+use downhill_optim::{AdamConfig, NAdamConfig, OptimizerConfig, slides};
 use serde::Serialize;
 
 use cli::{fail, learning_rate, number, table};

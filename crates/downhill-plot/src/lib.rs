@@ -1,4 +1,7 @@
 //! Pictures in files: what the commands and examples that draw have in common.
+//!
+//! A [`Figure`] is drawn once for SVG and PNG; a [`PlotFile`] is where to, as a command line names it.
+#![forbid(unsafe_code)]
 
 use std::{
     error::Error,
@@ -60,7 +63,7 @@ impl FromStr for PlotFile {
 }
 
 /// Whether there is a folder for a file: better said now than after the training.
-pub(crate) fn has_folder(path: &Path) -> Result<(), String> {
+pub fn has_folder(path: &Path) -> Result<(), String> {
     match path.parent() {
         Some(folder) if folder != "" && !folder.is_dir() => {
             Err(format!("there is no folder {}", folder.display()))
@@ -70,7 +73,7 @@ pub(crate) fn has_folder(path: &Path) -> Result<(), String> {
 }
 
 /// Makes the font known that texts are drawn in.
-pub(crate) fn register_sans_serif() -> Result<(), Box<dyn Error>> {
+pub fn register_sans_serif() -> Result<(), Box<dyn Error>> {
     register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| "the font is damaged".into())
 }
@@ -159,6 +162,11 @@ pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
 /// A tick's label: three significant digits at most.
 pub fn short(x: f64) -> String {
     significant(x, 3)
+}
+
+/// A table's number: four significant digits at most.
+pub fn number(x: f64) -> String {
+    significant(x, 4)
 }
 
 /// So many significant digits at most, with a power of ten where the number is very small or large.

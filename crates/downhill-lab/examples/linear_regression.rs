@@ -32,7 +32,7 @@ use downhill_problems::{
 use serde::Serialize;
 
 use cli::{fail, fit, learning_rate, number, table};
-use downhill_lab::plot::PlotFile;
+use downhill_plot::PlotFile;
 use figure::{Losses, Panel};
 use optimizers::Choice;
 

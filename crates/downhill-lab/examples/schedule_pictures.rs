@@ -6,9 +6,9 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, anyhow};
-use downhill::schedule::*;
 use downhill_lab::figure::{Line, Page, Panel, marks};
-use downhill_lab::plot::PlotFile;
+use downhill_plot::PlotFile;
+use downhill_schedule::*;
 
 const LR: f64 = 0.1;
 const STEPS: u64 = 1_000;

@@ -1,6 +1,6 @@
 //! The deck's optimizers by the names it gives them.
 
-use downhill::optim::{
+use downhill_optim::{
     AdaGradConfig, AdafactorConfig, AdamConfig, NAdamConfig, OptimizerConfig, RmsPropConfig,
     SgdConfig,
 };

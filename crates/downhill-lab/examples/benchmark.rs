@@ -31,7 +31,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use cli::{fail, learning_rate, number, table};
-use downhill_lab::plot::PlotFile;
+use downhill_plot::PlotFile;
 use figure::{Losses, Panel};
 use optimizers::Choice;
 
