@@ -22,7 +22,7 @@
 //!     seed: 1,
 //!     steps: 200,
 //!     device: "flex".into(),
-//!     version: downhill_lab::VERSION.into(),
+//!     version: downhill_lab::source::version().into(),
 //! };
 //! let run = run(&problem, &trial, &Device::flex(), &AtomicBool::new(false), &mut |_| ())?;
 //! assert!(run.outcome.test.loss < run.outcome.curve[0].train.loss);
@@ -60,13 +60,11 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod score;
+pub mod source;
 pub mod stats;
 pub mod stepper;
 pub mod store;
 pub mod trace;
-
-/// The version of this library, which decides what a run computes as much as its settings do.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version of Burn that this library is made for, for reports.
 pub const BURN_VERSION: &str = "0.22.1";

@@ -239,7 +239,8 @@ fn summary(subject: &Subject, found: Vec<Found>) -> ProblemSummary {
     }
 }
 
-fn last(run: &Run) -> Point {
+/// What a run came to at its end.
+pub(crate) fn last(run: &Run) -> Point {
     let none = Score::default();
     let end = Point {
         step: 0,

@@ -93,7 +93,7 @@ pub fn write(comparison: &Comparison, folder: &Path) -> Result<Written, ReportEr
 
 /// Files that are ready beside where they belong. Unless it is finished, all traces are removed.
 #[derive(Default)]
-struct Staged {
+pub(crate) struct Staged {
     files: Vec<(PathBuf, PathBuf)>,
     folders: Vec<PathBuf>,
 }
@@ -104,7 +104,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ReportError {
 }
 
 impl Staged {
-    fn folder(&mut self, path: &Path) -> Result<(), ReportError> {
+    pub(crate) fn folder(&mut self, path: &Path) -> Result<(), ReportError> {
         let missing = path.ancestors().take_while(|path| !path.exists());
         let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
         fs::create_dir_all(path).map_err(failed(path))?;
@@ -112,7 +112,7 @@ impl Staged {
         Ok(())
     }
 
-    fn text(&mut self, path: &Path, text: &str) -> Result<(), ReportError> {
+    pub(crate) fn text(&mut self, path: &Path, text: &str) -> Result<(), ReportError> {
         self.file(path, |path| {
             let mut file = File::create(path)?;
             file.write_all(text.as_bytes())?;
@@ -139,7 +139,7 @@ impl Staged {
             .map_err(failed(path))
     }
 
-    fn finish(mut self) -> Result<(), ReportError> {
+    pub(crate) fn finish(mut self) -> Result<(), ReportError> {
         for (temporary, path) in &self.files {
             fs::rename(temporary, path).map_err(failed(path))?;
         }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::source::Source;
+
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,7 +38,7 @@ pub struct Trial {
     pub steps: u64,
     /// The backend that it runs on.
     pub device: String,
-    /// The version of this library that makes it, [`VERSION`](crate::VERSION). Empty in a file that does
+    /// The version of this library that makes it, [`version`](crate::source::version()). Empty in a file that does
     /// not say it, whose runs are therefore not taken for this version's.
     #[serde(default)]
     pub version: String,
@@ -249,6 +251,12 @@ pub struct Comparison {
     pub command: String,
     /// Version of this library.
     pub version: String,
+    /// The sources that it was built from.
+    #[serde(default)]
+    pub source: Source,
+    /// The day on which it was made, as 2026-01-31.
+    #[serde(default)]
+    pub date: String,
     /// Version of Burn.
     pub burn: String,
     /// The backend.

@@ -5,8 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::VERSION;
 use crate::results::{Run, Trial};
+use crate::source::version;
 
 /// What can be wrong with a file of runs.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,7 @@ impl Store {
 
     /// How many runs are of another version of this library than this one, which are not reused.
     pub fn of_other_versions(&self) -> usize {
-        let others = |run: &&Run| run.trial.version != VERSION;
+        let others = |run: &&Run| run.trial.version != version();
         self.runs.iter().filter(others).count()
     }
 

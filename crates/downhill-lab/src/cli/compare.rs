@@ -4,27 +4,26 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use comfy_table::CellAlignment;
 use downhill_lab::protocol::{
-    Candidate, Observer, Plan, RATES, Stopped, Subject, beyond_rates, rates_around, rates_between,
+    Candidate, Plan, RATES, Subject, beyond_rates, rates_around, rates_between,
 };
-use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, Run, Stage, Trial};
+use downhill_lab::report;
+use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, Trial};
 use downhill_lab::run::{run as make_run, target_in_words};
-use downhill_lab::store::Store;
-use downhill_lab::{VERSION, report};
+use downhill_lab::source::{SOURCE, today, version};
 use downhill_optim::OptimizerConfig;
 use downhill_problems::AnyProblem;
 use downhill_schedule::ScheduleConfig;
 use downhill_train::DriverConfig;
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use indicatif::DecimalBytes;
 use serde_json::{Map, Value};
 
 use super::device::{self, DeviceName};
-use super::{Failure, failed, json, number, printable, printable_path, problem, table, usage};
+use super::{
+    Failure, failed, json, number, printable, printable_path, problem, runs, table, usage,
+};
 use downhill_plot::short;
 
 /// Compare optimizers fairly, and write a report
@@ -101,7 +100,7 @@ pub struct Args {
     jobs: Option<u32>,
 
     /// Make the I-th of N shares of the runs, without a report; `downhill merge` puts the folders together
-    #[arg(long, value_name = "I/N", value_parser = shard)]
+    #[arg(long, value_name = "I/N", value_parser = runs::shard)]
     shard: Option<(usize, usize)>,
 
     /// Folder of the runs and the report
@@ -233,58 +232,13 @@ fn grid(text: &str) -> Result<Grid, String> {
     Err(wrong.to_string())
 }
 
-/// The place of a share, counted from 0, and their number.
-fn shard(text: &str) -> Result<(usize, usize), String> {
-    let parts = text.split_once('/');
-    let numbers = parts.and_then(|(share, of)| Some((share.parse().ok()?, of.parse().ok()?)));
-    match numbers {
-        Some((share @ 1.., of)) if share <= of => Ok((share - 1, of)),
-        _ => Err("a share is its place and their number, for example 2/8".to_string()),
-    }
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// The runs in a folder of them.
-pub const RUNS: &str = "runs.jsonl";
-
-/// The runs of a folder, which is made if there is none.
-pub fn store(folder: &Path) -> Result<Store, Failure> {
-    fs::create_dir_all(folder).map_err(|error| {
-        let folder = folder.display();
-        failed(format!("cannot make the folder {folder}: {error}"))
-    })?;
-    Store::open(folder.join(RUNS)).map_err(usage)
-}
-
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let jobs = args.jobs.map_or_else(threads, |jobs| jobs as usize);
+    let jobs = runs::jobs(args.jobs);
     let (device_name, device) = device::open(args.device)?;
     let plan = plan(args, device_name)?;
-    let mut store = store(&args.out)?;
-    if store.dropped_a_line() {
-        let note = "note: the last run had not been written to its end; it is made again";
-        let _ = writeln!(io::stderr(), "{note}");
-    }
-    match store.of_other_versions() {
-        0 => {}
-        runs => {
-            let note = format!(
-                "note: {runs} runs in {} are not of version {VERSION}, and are left alone",
-                printable_path(&args.out)
-            );
-            let _ = writeln!(io::stderr(), "{note}");
-        }
-    }
-
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&interrupted);
-    ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))
-        .map_err(|error| failed(format!("cannot listen to Ctrl-C: {error}")))?;
-
-    let mut progress = Progress::new(plan.runs());
+    let mut store = runs::open(&args.out)?;
+    let interrupted = runs::interrupted()?;
+    let mut progress = runs::Progress::new(plan.runs());
     let bar = progress.bar.clone();
     let make = |trial: &Trial| {
         let problem = args
@@ -306,26 +260,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map(|()| None),
     };
     bar.finish_and_clear();
-    let problems = result.map_err(|stopped| match stopped {
-        Stopped::Interrupted => Failure::Interrupted(format!(
-            "interrupted; {} finished runs are in {}, and the same command goes on from there",
-            store.runs().len(),
-            args.out.join(RUNS).display()
-        )),
-        other => failed(other),
-    })?;
+    let problems = result.map_err(|stopped| runs::stopped(stopped, &store, &args.out))?;
     let Some(problems) = problems else {
-        let mut stdout = io::stdout().lock();
-        let (runs, out) = (store.runs().len(), printable_path(&args.out));
-        writeln!(stdout, "{runs} runs are in {out}, for `downhill merge`")?;
-        return Ok(());
+        return runs::shared(&store, &args.out);
     };
     let comparison = Comparison {
         command: command(args, &plan),
-        version: VERSION.to_string(),
+        version: version().to_string(),
+        source: SOURCE.clone(),
+        date: today(),
         burn: downhill_lab::BURN_VERSION.to_string(),
         device: plan.device.clone(),
-        machine: machine(jobs),
+        machine: runs::machine(jobs),
         seeds: plan.seeds.clone(),
         tuning_budget: plan
             .candidates
@@ -450,66 +396,6 @@ fn command(args: &Args, plan: &Plan) -> String {
         command += &format!(" --driver {}", driver.word);
     }
     command + &format!(" --device {}", plan.device)
-}
-
-fn machine(jobs: usize) -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map(|rest| rest.trim_start_matches([' ', '\t', ':']));
-    let at_once = match jobs {
-        1 => String::new(),
-        jobs => format!(", {jobs} runs at once"),
-    };
-    format!(
-        "{}, {} threads, {} {}{at_once}",
-        model.unwrap_or("unknown processor"),
-        threads(),
-        std::env::consts::OS,
-        std::env::consts::ARCH
-    )
-}
-
-/// On standard error, and only if that is a terminal.
-struct Progress {
-    bar: ProgressBar,
-}
-
-impl Progress {
-    fn new(runs: usize) -> Self {
-        let style =
-            ProgressStyle::with_template("{bar:20} {pos}/{len} runs, {eta} left  {wide_msg}");
-        let bar = ProgressBar::new(runs as u64);
-        bar.set_style(style.expect("the template is a constant"));
-        bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar }
-    }
-}
-
-impl Observer for Progress {
-    fn planned(&mut self, done: usize, needed: usize) {
-        self.bar.set_length(needed as u64);
-        self.bar.set_position(done as u64);
-    }
-
-    fn begins(&mut self, trial: &Trial) {
-        let what = match trial.stage {
-            Stage::Tune => "tuning".to_string(),
-            Stage::Final => format!("seed {}", trial.seed),
-        };
-        let optimizer = trial.optimizer["name"].as_str().unwrap_or_default();
-        let lr = number(trial.lr);
-        self.bar
-            .set_message(format!("{} {optimizer} {lr} {what}", trial.problem));
-    }
-
-    fn ended(&mut self, _: &Run, known: bool) {
-        // Runs from the file say nothing about the time that is left.
-        if known {
-            self.bar.reset_eta();
-        }
-    }
 }
 
 fn summary(problem: &ProblemSummary) -> String {

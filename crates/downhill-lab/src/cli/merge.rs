@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use downhill_lab::store::Store;
 
-use super::compare::{RUNS, store};
+use super::runs::{RUNS, store};
 use super::{Failure, failed, printable_path, usage};
 
 /// Put the runs of several folders into one

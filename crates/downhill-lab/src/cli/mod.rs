@@ -6,9 +6,11 @@ mod compare;
 mod config;
 mod device;
 mod find_lr;
+mod leaderboard;
 mod list;
 mod merge;
 mod plot;
+mod runs;
 pub mod schedule;
 mod terminal;
 mod trace;
@@ -46,6 +48,7 @@ enum Command {
     List(list::Args),
     Config(config::Args),
     Compare(compare::Args),
+    Leaderboard(leaderboard::Args),
     Merge(merge::Args),
     Schedule(schedule::Args),
     FindLr(find_lr::Args),
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(args),
         Command::Config(args) => config::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Leaderboard(args) => leaderboard::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::FindLr(args) => find_lr::run(args),

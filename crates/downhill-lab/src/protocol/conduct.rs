@@ -7,8 +7,8 @@ use super::{
     Candidate, Observer, Plan, Stopped, Subject, TUNING_SEED, best_of, edge, entry, last, rounded,
     wider,
 };
-use crate::VERSION;
 use crate::results::{Edge, Entry, Run, Stage, Trial, Tried};
+use crate::source::version;
 use crate::store::Store;
 
 /// What an optimizer came to on a problem.
@@ -199,7 +199,7 @@ impl Grids<'_> {
             seed,
             steps: subject.steps,
             device: self.plan.device.clone(),
-            version: VERSION.to_string(),
+            version: version().to_string(),
         })
     }
 

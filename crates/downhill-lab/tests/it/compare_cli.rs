@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use downhill_lab::source::version;
 use serde_json::Value;
 
 const DOWNHILL: &str = env!("CARGO_BIN_EXE_downhill");
@@ -315,7 +316,7 @@ fn runs_of_another_version_are_left_alone_and_told() {
     let made = runs(&out).len();
     let file = out.join("runs.jsonl");
     let text = fs::read_to_string(&file).unwrap();
-    let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    let version = format!("\"version\":\"{}\"", version());
     fs::write(&file, text.replace(&version, "\"version\":\"0.0.1\"")).unwrap();
     let again = compare(&out, &[]);
     success(&again);

@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use downhill_lab::protocol::{Candidate, Observer, Plan, Subject, rates_around};
 use downhill_lab::results::{Comparison, Cost, Outcome, Point, ProblemSummary, Run, Score, Trial};
+use downhill_lab::source::{Source, version};
 use downhill_lab::store::Store;
-use downhill_lab::{BURN_VERSION, VERSION, report};
+use downhill_lab::{BURN_VERSION, report};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -189,7 +190,9 @@ proptest! {
         };
         let comparison = Comparison {
             command: "downhill compare".to_string(),
-            version: VERSION.to_string(),
+            version: version().to_string(),
+            source: Source::default(),
+            date: String::new(),
             burn: BURN_VERSION.to_string(),
             device: "none".to_string(),
             machine: "none".to_string(),

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use downhill_lab::VERSION;
 use downhill_lab::protocol::{
     Candidate, Observer, Plan, Stopped, Subject, TUNING_SEED, compare, rates_around, rates_between,
 };
 use downhill_lab::results::{Cost, Edge, Outcome, Point, ProblemSummary, Run, Score, Stage, Trial};
+use downhill_lab::source::version;
 use downhill_lab::store::Store;
 use serde_json::json;
 
@@ -430,7 +430,7 @@ fn runs_of_another_version_are_made_anew() {
         &mut Count::default(),
     );
     let text = std::fs::read_to_string(&path).unwrap();
-    let said = format!(",\"version\":\"{VERSION}\"");
+    let said = format!(",\"version\":\"{}\"", version());
     assert!(text.contains(&said), "{text}");
     // Files of the first version do not say it.
     for other in ["", ",\"version\":\"0.0.1\""] {

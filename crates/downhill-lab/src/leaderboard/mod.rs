@@ -9,17 +9,23 @@
 //! is run again from each of the seeds, none of which was used before, and only these runs are counted. What counts is
 //! how many steps, or seconds, they take to the target: see [`score`](crate::score).
 
+mod standings;
+mod write;
+
 use std::collections::{BTreeMap, HashSet};
 
 use downhill_problems::{AnyProblem, Info, Measure, Part};
 use serde::{Deserialize, Serialize};
 
-use crate::VERSION;
 use crate::protocol::conduct::{Conduct, at_once};
 use crate::protocol::{Observer, Setup, Stopped, TUNING_SEED};
 use crate::results::{Run, Score, Stage, Trial};
 use crate::score::{LIMIT, shortfall};
+use crate::source::version;
 use crate::store::{Store, key};
+
+pub use standings::{Clock, Line, Place, RESAMPLES, Standings, Task};
+pub use write::write;
 
 /// An optimizer, and what it is tried with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +70,8 @@ pub struct Finish {
     pub seconds: Option<f64>,
     /// How far from the target it ended: [`shortfall`]. Nothing where that is no number.
     pub shortfall: Option<f64>,
+    /// At the end, on those that choose settings.
+    pub validation: Score,
     /// At the end, on samples that nothing was chosen by.
     pub test: Score,
     /// The update after which the loss was no number any more.
@@ -216,7 +224,7 @@ impl Leaderboard {
                     seed: *seed,
                     steps: info.updates(),
                     device: self.device.clone(),
-                    version: VERSION.to_string(),
+                    version: version().to_string(),
                 }));
             }
             counts.push(trials.len() - before);
@@ -272,6 +280,7 @@ fn finish(info: &Info, run: &Run) -> Finish {
         steps: run.outcome.steps_to_target,
         seconds: run.cost.seconds_to_target,
         shortfall: short.is_finite().then_some(short),
+        validation: crate::protocol::last(run).validation,
         test: run.outcome.test,
         diverged_at: run.outcome.diverged_at,
         seconds_per_step: [run.cost.seconds / steps, run.cost.optimizer_seconds / steps],
