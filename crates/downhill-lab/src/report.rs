@@ -269,7 +269,14 @@ fn page(comparison: &Comparison, drawings: &Drawings) -> Result<String, ReportEr
     let html = environment.get_template("report.html")?.render(context! {
         css => Value::from_safe_string(css),
         command => comparison.command.as_str(),
+        date => comparison.date.as_str(),
         version => comparison.version.as_str(),
+        source => context! {
+            commit => comparison.source.commit.as_deref(),
+            changed => comparison.source.changed,
+            lockfile => comparison.source.lockfile.as_deref(),
+            profile => comparison.source.profile.as_str(),
+        },
         burn => comparison.burn.as_str(),
         device => comparison.device.as_str(),
         machine => comparison.machine.as_str(),
@@ -280,6 +287,7 @@ fn page(comparison: &Comparison, drawings: &Drawings) -> Result<String, ReportEr
         tried => tried_in_all(comparison),
         resamples => grouped(&RESAMPLES.to_string()),
         schedule => comparison.schedule.as_ref().map(json),
+        driver => comparison.driver.as_ref().map(|driver| json(&driver.clone().into())),
         optimizers => optimizers(comparison),
         optimizer_count => names(comparison).len(),
         problems => problems,

@@ -42,7 +42,7 @@ pub static SOURCE: LazyLock<Source> = LazyLock::new(|| {
             .and_then(|_| git(&["hash-object", "Cargo.lock"])),
         commit,
         profile: match cfg!(debug_assertions) {
-            true => "with debug assertions".to_string(),
+            true => "dev".to_string(),
             false => "release".to_string(),
         },
     }

@@ -8,6 +8,7 @@ mod compare_cli;
 mod damaged_runs;
 #[cfg(feature = "flex")]
 mod find_lr;
+mod leaderboard;
 mod protocol;
 mod report;
 mod stats;
