@@ -475,6 +475,21 @@ fn svgs(folder: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn the_picture_of_speeds_is_of_its_table() {
+    let folder = TempDir::new("speed");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/book/src");
+    let drawn = folder.0.join("speed.svg");
+    let mut command = example("speed_picture");
+    command.arg(root.join("speed.csv")).arg(&drawn);
+    assert!(command.status().unwrap().success());
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    assert!(
+        read(&drawn) == read(&root.join("speed.svg")),
+        "draw it again: cargo run --example speed_picture -- docs/book/src/speed.csv docs/book/src/speed.svg"
+    );
+}
+
+#[test]
 fn the_pictures_of_the_documentation_are_what_is_drawn_now() {
     let folder = TempDir::new("pictures");
     let output = example("schedule_pictures")

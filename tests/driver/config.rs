@@ -232,6 +232,7 @@ fn an_error_has_the_path_of_its_field() {
 }
 
 /// Who steps what, and at which rate.
+#[cfg(feature = "pytorch")]
 fn steppers(config: &DriverConfig) -> (Vec<String>, Vec<Option<f64>>) {
     #[derive(Module, Debug)]
     struct Words {
@@ -260,6 +261,7 @@ fn steppers(config: &DriverConfig) -> (Vec<String>, Vec<Option<f64>>) {
 }
 
 /// One of matrices knows the model, for all parameters and for a group, and a group's rate may be its optimizer's.
+#[cfg(feature = "pytorch")]
 #[test]
 fn a_configuration_knows_the_model() {
     let read = |toml: &str| DriverConfig::from_toml(toml).unwrap();

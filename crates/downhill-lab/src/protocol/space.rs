@@ -10,6 +10,10 @@ use super::rounded;
 /// The point of the sequence from which on the settings come: four of them are far apart there, in each coordinate too.
 const FIRST: u64 = 292;
 
+/// How far rates go from the optimizer's own, on both sides. Far, because those that authors give are for models of
+/// many sizes.
+const WIDTH: f64 = 30.0;
+
 /// Settings that an optimizer is tried with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
@@ -38,7 +42,7 @@ impl Range {
 ///
 /// | | from | to | |
 /// |---|---|---|---|
-/// | learning rate | a tenth of its own | ten times its own | in equal ratios |
+/// | learning rate | a thirtieth of its own | thirty times its own | in equal ratios |
 /// | `1 - beta_1`, or `1 - momentum` | 0.02 | 0.5 | in equal ratios |
 /// | weight decay that is added to the gradient | 1e-5 | 1e-2 | in equal ratios |
 /// | any other weight decay | 1e-6 over the rate of its own | 1e-3 over it | in equal ratios |
@@ -91,8 +95,8 @@ pub fn setups(config: &OptimizerConfig, count: usize) -> Vec<Setup> {
             optimizer["weight_decay"] = range.at(at(2)).into();
         }
         let range = Range {
-            low: base / 10.0,
-            high: base * 10.0,
+            low: base / WIDTH,
+            high: base * WIDTH,
         };
         Setup {
             optimizer,
@@ -133,7 +137,7 @@ mod tests {
         );
         for (at, setup) in all.iter().enumerate().skip(1) {
             let number = |name: &str| setup.optimizer[name].as_f64().unwrap();
-            assert!((1e-4..=1e-2).contains(&setup.lr), "{at}");
+            assert!((1e-3 / 30.0..=3e-2).contains(&setup.lr), "{at}");
             assert!((0.5..=0.98).contains(&number("beta_1")), "{at}");
             assert!((1e-3..=1.0).contains(&number("weight_decay")), "{at}");
             assert_eq!(setup.optimizer["beta_2"], 0.999);
