@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod advise;
 mod bench;
 mod checkpoint;
 mod compare;
@@ -49,6 +50,7 @@ enum Command {
     Config(config::Args),
     Compare(compare::Args),
     Leaderboard(leaderboard::Args),
+    Advise(advise::Args),
     Merge(merge::Args),
     Schedule(schedule::Args),
     FindLr(find_lr::Args),
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Leaderboard(args) => leaderboard::run(args),
+        Command::Advise(args) => advise::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::FindLr(args) => find_lr::run(args),

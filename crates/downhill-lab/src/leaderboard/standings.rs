@@ -221,6 +221,28 @@ impl Standings {
     }
 }
 
+impl Standings {
+    /// The places on some of the problems and among some of the optimizers, both by their numbers. A score is among those
+    /// that are compared, and not the one among all.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to compare.
+    pub fn among(
+        &self,
+        problems: &[usize],
+        optimizers: &[usize],
+        track: Track,
+        clock: Clock,
+    ) -> Result<Vec<Place>, TimesError> {
+        let lines: Vec<&Line> = optimizers.iter().map(|at| &self.optimizers[*at]).collect();
+        let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
+        let of = |line: &&Line| problems.iter().map(|at| line.cells[*at].clone()).collect();
+        let cells: Vec<Vec<Cell>> = lines.iter().map(of).collect();
+        Ok(placed(&names, &times(&cells, track, clock)?))
+    }
+}
+
 /// The times to the targets, by the contender, the problem and the seed.
 fn times(cells: &[Vec<Cell>], track: Track, clock: Clock) -> Result<Times, TimesError> {
     let time = |finish: &Finish| match clock {

@@ -239,4 +239,31 @@ fn the_command_writes_what_it_says_and_goes_on_where_it_was() {
     let again: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(again["places"], json["places"]);
     assert_eq!(read("runs.jsonl"), runs, "no run is made twice");
+
+    let advise = |more: &[&str]| -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_downhill"));
+        command
+            .arg("advise")
+            .arg("--from")
+            .arg(out.join("leaderboard.json"));
+        command.args(more).output().unwrap()
+    };
+    let advice: Value = serde_json::from_slice(&advise(&["--json"]).stdout).unwrap();
+    assert_eq!(advice["problems"], json!(["quadratic", "beale"]));
+    assert_eq!(advice["considered"], 2);
+    // Adam keeps two numbers.
+    let low = advise(&["--json", "--memory", "low", "--problem-like", "BEALE"]);
+    let low: Value = serde_json::from_slice(&low.stdout).unwrap();
+    assert_eq!(low["problems"], json!(["beale"]));
+    assert_eq!(low["candidates"].as_array().unwrap().len(), 1);
+    assert_eq!(low["candidates"][0]["optimizer"], "sgd");
+    let said = String::from_utf8(advise(&[]).stdout).unwrap();
+    assert!(said.contains("cannot be told apart"), "{said}");
+    let none = advise(&["--problem-like", "poetry"]);
+    assert_eq!(none.status.code(), Some(2));
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(
+        said.contains("no problem is like `poetry`: there are quadratic, beale"),
+        "{said}"
+    );
 }
