@@ -33,6 +33,7 @@
 //! |---|---|
 //! | [`run`] | one run: a problem, an optimizer, a rate, a seed |
 //! | [`protocol`] | which runs a comparison is made of |
+//! | [`compare`](mod@compare) | a comparison from problems and optimizers to the report |
 //! | [`leaderboard`] | all optimizers on all problems |
 //! | [`store`] | runs in a file, that survive an interruption |
 //! | [`results`], [`stats`] | what comes out, and what it comes to |
@@ -53,6 +54,7 @@ extern crate self as downhill_lab;
 
 pub mod bench;
 pub mod cli;
+pub mod compare;
 pub mod figure;
 pub mod leaderboard;
 pub mod protocol;

@@ -1,5 +1,6 @@
 //! Which sources a program was built from, as far as can be told.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -61,4 +62,24 @@ pub fn version() -> &'static str {
         format!("{}{changed}", env!("CARGO_PKG_VERSION"))
     });
     &VERSION
+}
+
+/// The processor and the operating system as far as they tell, and how many runs share them.
+pub fn machine(jobs: usize) -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map(|rest| rest.trim_start_matches([' ', '\t', ':']));
+    let at_once = match jobs {
+        1 => String::new(),
+        jobs => format!(", {jobs} runs at once"),
+    };
+    format!(
+        "{}, {} threads, {} {}{at_once}",
+        model.unwrap_or("unknown processor"),
+        std::thread::available_parallelism().map_or(1, usize::from),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
 }

@@ -1,18 +1,14 @@
 //! `downhill compare`: a fair comparison, and its report.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use comfy_table::CellAlignment;
-use downhill_lab::protocol::{
-    Candidate, Plan, RATES, Subject, beyond_rates, rates_around, rates_between,
-};
+use downhill_lab::compare::{Compare, Length, Rates};
+use downhill_lab::protocol::{Plan, RATES, beyond_rates};
 use downhill_lab::report;
-use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary, Trial};
-use downhill_lab::run::{run as make_run, target_in_words};
-use downhill_lab::source::{SOURCE, today, version};
+use downhill_lab::results::{Edge, Entry, Interval, ProblemSummary};
 use downhill_optim::OptimizerConfig;
 use downhill_problems::AnyProblem;
 use downhill_schedule::ScheduleConfig;
@@ -233,56 +229,28 @@ fn grid(text: &str) -> Result<Grid, String> {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let jobs = runs::jobs(args.jobs);
     let (device_name, device) = device::open(args.device)?;
-    let plan = plan(args, device_name)?;
+    let compare = compare(args);
+    let plan = compare.plan(&device_name.to_string()).map_err(usage)?;
     let mut store = runs::open(&args.out)?;
     let interrupted = runs::interrupted()?;
     let mut progress = runs::Progress::new(plan.runs());
     let bar = progress.bar.clone();
-    let make = |trial: &Trial| {
-        let problem = args
-            .problem
-            .iter()
-            .find(|problem| problem.info().name == trial.problem);
-        let problem = problem.expect("the plan's problems are the arguments'");
-        let mut run = make_run(problem, trial, &device, &interrupted, &mut |_| bar.tick())?;
-        // The memory is that of the process.
-        run.cost.peak_bytes = run.cost.peak_bytes.filter(|_| jobs == 1);
-        Ok(run)
-    };
-    let result = match args.shard {
-        None => plan
-            .carry_out_at_once(jobs, &mut store, &mut progress, &make)
-            .map(Some),
-        Some(share) => plan
-            .carry_out_share(share, jobs, &mut store, &mut progress, &make)
-            .map(|()| None),
-    };
+    let made = compare.carry_out(
+        &plan,
+        args.shard,
+        &device,
+        &mut store,
+        &mut progress,
+        &interrupted,
+    );
     bar.finish_and_clear();
-    let problems = result.map_err(|stopped| runs::stopped(stopped, &store, &args.out))?;
+    let problems = made.map_err(|stopped| runs::stopped(stopped, &store, &args.out))?;
     let Some(problems) = problems else {
         return runs::shared(&store, &args.out);
     };
-    let comparison = Comparison {
-        command: command(args, &plan),
-        version: version().to_string(),
-        source: SOURCE.clone(),
-        date: today(),
-        burn: downhill_lab::BURN_VERSION.to_string(),
-        device: plan.device.clone(),
-        machine: runs::machine(jobs),
-        seeds: plan.seeds.clone(),
-        tuning_budget: plan
-            .candidates
-            .iter()
-            .map(|candidate| candidate.rates.len())
-            .max()
-            .unwrap_or(0),
-        schedule: plan.schedule.clone(),
-        driver: plan.driver.clone(),
-        problems,
-    };
+    let command = command(args, &plan);
+    let comparison = compare.comparison(plan, problems, command);
     report::write(&comparison, &args.out).map_err(failed)?;
 
     let mut stdout = io::stdout().lock();
@@ -301,63 +269,29 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plan(args: &Args, device: DeviceName) -> Result<Plan, Failure> {
-    let mut names = BTreeSet::new();
-    let mut candidates = Vec::new();
+fn compare(args: &Args) -> Compare {
+    let mut compare = Compare::new(args.problem.clone())
+        .with_seeds(args.seeds)
+        .with_jobs(runs::jobs(args.jobs))
+        .with_rates(match args.lr_grid {
+            Some(Grid { low, high, count }) => Rates::Between { low, high, count },
+            None => Rates::Around(args.tune as usize),
+        })
+        .with_length(match (args.steps, args.epochs) {
+            (Some(steps), _) => Length::Steps(steps),
+            (None, Some(epochs)) => Length::Epochs(epochs),
+            (None, None) => Length::Own,
+        });
     for (name, config) in args.optimizer.iter().flat_map(|chosen| &chosen.optimizers) {
-        if !names.insert(name) {
-            return Err(usage(format!("two optimizers are called {name}")));
-        }
-        candidates.push(Candidate {
-            name: name.clone(),
-            config: serde_json::to_value(config).map_err(failed)?,
-            rates: match args.lr_grid {
-                Some(Grid { low, high, count }) => rates_between(low, high, count),
-                None => rates_around(config.default_learning_rate(), args.tune as usize),
-            },
-        });
+        compare = compare.with_optimizer(name, config.clone());
     }
-    let mut names = BTreeSet::new();
-    let mut subjects = Vec::new();
-    for problem in &args.problem {
-        let info = problem.info();
-        if !names.insert(&info.name) {
-            return Err(usage(format!("the problem {} is there twice", info.name)));
-        }
-        let epochs = args
-            .epochs
-            .map(|epochs| epochs.saturating_mul(info.updates_per_epoch()));
-        let steps = args.steps.or(epochs).unwrap_or(info.updates());
-        // Said before the first run, not at it.
-        if let Some(schedule) = &args.schedule {
-            schedule.config.try_build_for(1.0, steps).map_err(usage)?;
-        }
-        subjects.push(Subject {
-            name: info.name.clone(),
-            description: info.about.clone(),
-            target: target_in_words(info),
-            metric: info.metric.as_ref().map(|metric| metric.name.clone()),
-            higher_is_better: info
-                .metric
-                .as_ref()
-                .is_none_or(|metric| metric.higher_is_better),
-            steps,
-        });
+    if let Some(schedule) = &args.schedule {
+        compare = compare.with_schedule(schedule.config.clone());
     }
-    Ok(Plan {
-        subjects,
-        candidates,
-        schedule: args
-            .schedule
-            .as_ref()
-            .map(|schedule| serde_json::to_value(&schedule.config))
-            .transpose()
-            .map_err(failed)?,
-        driver: args.driver.as_ref().map(|driver| driver.settings.clone()),
-        seeds: (1..=args.seeds).collect(),
-        widenings: 2,
-        device: device.to_string(),
-    })
+    if let Some(driver) = &args.driver {
+        compare = compare.with_driver(driver.settings.clone());
+    }
+    compare
 }
 
 /// The command with everything that it takes by default.

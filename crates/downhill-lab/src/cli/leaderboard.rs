@@ -8,6 +8,7 @@ use downhill_lab::leaderboard::{Clock, Contender, Leaderboard, Standings, Track,
 use downhill_lab::protocol::setups;
 use downhill_lab::results::Trial;
 use downhill_lab::run::run as make_run;
+use downhill_lab::source::machine;
 use downhill_optim::OptimizerConfig;
 use downhill_problems::{AnyProblem, by_name};
 
@@ -98,7 +99,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return runs::shared(&store, &args.out);
     }
     let command = command(args, &leaderboard);
-    let standings = Standings::new(&leaderboard, cells, command, runs::machine(jobs), jobs);
+    let standings = Standings::new(&leaderboard, cells, command, machine(jobs), jobs);
     let standings = standings.map_err(failed)?;
     write(&standings, &args.out).map_err(failed)?;
 

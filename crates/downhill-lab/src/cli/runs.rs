@@ -1,12 +1,12 @@
 //! What commands have in common that make many runs: the file of them, shares, Ctrl-C, and how far they are.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use downhill_lab::compare::{self, CompareError};
 use downhill_lab::protocol::{Observer, Stopped};
 use downhill_lab::results::{Run, Stage, Trial};
 use downhill_lab::source::version;
@@ -35,8 +35,7 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The runs in a folder of them.
-pub const RUNS: &str = "runs.jsonl";
+pub use compare::RUNS;
 
 /// The same, with what is to be told about it on standard error.
 pub fn open(folder: &Path) -> Result<Store, Failure> {
@@ -90,30 +89,10 @@ pub fn shared(store: &Store, folder: &Path) -> Result<(), Failure> {
 
 /// The runs of a folder, which is made if there is none.
 pub fn store(folder: &Path) -> Result<Store, Failure> {
-    fs::create_dir_all(folder).map_err(|error| {
-        let folder = folder.display();
-        failed(format!("cannot make the folder {folder}: {error}"))
-    })?;
-    Store::open(folder.join(RUNS)).map_err(usage)
-}
-
-pub fn machine(jobs: usize) -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map(|rest| rest.trim_start_matches([' ', '\t', ':']));
-    let at_once = match jobs {
-        1 => String::new(),
-        jobs => format!(", {jobs} runs at once"),
-    };
-    format!(
-        "{}, {} threads, {} {}{at_once}",
-        model.unwrap_or("unknown processor"),
-        threads(),
-        std::env::consts::OS,
-        std::env::consts::ARCH
-    )
+    compare::open(folder).map_err(|error| match error {
+        CompareError::Folder { .. } => failed(error),
+        other => usage(other),
+    })
 }
 
 /// On standard error, and only if that is a terminal.
