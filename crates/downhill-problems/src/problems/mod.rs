@@ -5,8 +5,9 @@ mod classifier;
 mod conv_net;
 mod function;
 mod linear_regression;
+mod text;
 
-pub use char_transformer::CharTransformer;
+pub use char_transformer::{CharTransformer, TransformerSizes};
 pub use classifier::{Architecture, Classifier, SoftmaxRegression};
 pub use conv_net::ConvNet;
 pub use function::FunctionProblem;
@@ -30,7 +31,7 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 16);
+/// assert!(problems.len() >= 17);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
@@ -41,6 +42,7 @@ pub fn all() -> Vec<AnyProblem> {
         sound(deck_mlp()),
         sound(digits_mlp()),
         sound(digits_conv()),
+        sound(CharTransformer::alice_small()),
         sound(CharTransformer::alice()),
     ]);
     problems
@@ -85,6 +87,8 @@ fn sound(problem: impl Problem) -> AnyProblem {
     AnyProblem::new(problem).expect("the problem describes itself well")
 }
 
+static DIGITS: LazyLock<Split> = LazyLock::new(data::digits);
+
 fn digits_logistic() -> Classifier<SoftmaxRegression> {
     let architecture = SoftmaxRegression {
         inputs: 64,
@@ -114,7 +118,6 @@ fn digits<A: Architecture>(
     epochs: usize,
     target: Target,
 ) -> Classifier<A> {
-    static DIGITS: LazyLock<Split> = LazyLock::new(data::digits);
     let info = Info {
         epochs,
         target,
