@@ -42,6 +42,7 @@
 //! | `styblinski-tang` | 2 variables | 1 | 1 | 300 | gap 1e-6 | 1e-1: 170 | 0.1 s |
 //! | `saddle` | 2 variables | 1 | 1 | 300 | gap 1e-6 | 1e-1: 130 | 0.1 s |
 //! | `linear-regression` | 20 weights, condition number 100 | 256 | 32 | 50 | training loss 0.0105 | 1e-1: 128 | 0.1 s |
+//! | `least-squares` | 50 weights, condition number 10,000 | 256 | 256 | 1500 | training loss 0.0101 | 1e-1: 540 to 570 | 0.3 s |
 //! | `digits-logistic` | linear, 64-10 | 1,147 | 32 | 20 | training loss 0.1 | 3e-2: 324 to 360 | 0.1 s |
 //! | `deck-mlp` | perceptron, 20-64-3 | 639 | 32 | 60 | training loss 0.5 | 1e-2: 360 to 380 | 0.3 s |
 //! | `digits-mlp` | perceptron, 64-64-10 | 1,147 | 32 | 20 | validation accuracy 0.965 | 1e-2: 144 to 396 | 0.3 s |

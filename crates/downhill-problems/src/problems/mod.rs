@@ -31,13 +31,14 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 17);
+/// assert!(problems.len() >= 18);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
     let mut problems: Vec<_> = functions.map(sound).collect();
     problems.extend([
         sound(LinearRegression::new(256, 20, 100.0).expect("the sizes are in their ranges")),
+        sound(LinearRegression::ill_conditioned()),
         sound(digits_logistic()),
         sound(deck_mlp()),
         sound(digits_mlp()),
