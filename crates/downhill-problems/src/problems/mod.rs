@@ -5,6 +5,7 @@ mod classifier;
 mod conv_net;
 mod function;
 mod linear_regression;
+mod matrix_factorization;
 mod text;
 
 pub use char_transformer::{CharTransformer, TransformerSizes};
@@ -12,6 +13,7 @@ pub use classifier::{Architecture, Classifier, SoftmaxRegression};
 pub use conv_net::ConvNet;
 pub use function::FunctionProblem;
 pub use linear_regression::LinearRegression;
+pub use matrix_factorization::MatrixFactorization;
 
 use std::sync::LazyLock;
 
@@ -31,7 +33,7 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 18);
+/// assert!(problems.len() >= 19);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
@@ -39,6 +41,7 @@ pub fn all() -> Vec<AnyProblem> {
     problems.extend([
         sound(LinearRegression::new(256, 20, 100.0).expect("the sizes are in their ranges")),
         sound(LinearRegression::ill_conditioned()),
+        sound(MatrixFactorization::new(100, 80, 4).expect("the rank is low")),
         sound(digits_logistic()),
         sound(deck_mlp()),
         sound(digits_mlp()),
