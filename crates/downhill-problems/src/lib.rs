@@ -44,6 +44,7 @@
 //! | `linear-regression` | 20 weights, condition number 100 | 256 | 32 | 50 | training loss 0.0105 | 1e-1: 128 | 0.1 s |
 //! | `least-squares` | 50 weights, condition number 10,000 | 256 | 256 | 1500 | training loss 0.0101 | 1e-1: 540 to 570 | 0.3 s |
 //! | `matrix-factorization` | two factors of rank 4, 100 x 80 | 4,000 | 100 | 25 | validation error 0.12 | 1e-2: 360 to 560 | 0.1 s |
+//! | `pinn` | perceptron, 1-32-32-1, and two derivatives | 128 | 32 | 500 | validation error 0.01 | 1e-2: 330 to 550 | 1 s |
 //! | `digits-logistic` | linear, 64-10 | 1,147 | 32 | 20 | training loss 0.1 | 3e-2: 324 to 360 | 0.1 s |
 //! | `deck-mlp` | perceptron, 20-64-3 | 639 | 32 | 60 | training loss 0.5 | 1e-2: 360 to 380 | 0.3 s |
 //! | `digits-mlp` | perceptron, 64-64-10 | 1,147 | 32 | 20 | validation accuracy 0.965 | 1e-2: 144 to 396 | 0.3 s |
@@ -56,7 +57,7 @@
 //! the seeds 0, 1 and 2, measured every epoch, or every 10 updates if an epoch has fewer; *time* is a whole
 //! training with Flex on two cores, in the development profile of this repository. Formulas, shapes and
 //! sources are in [`functions`](mod@functions), [`FunctionProblem`], [`LinearRegression`],
-//! [`MatrixFactorization`], [`SoftmaxRegression`], [`Mlp`](mlp::Mlp), [`ConvNet`], [`CharTransformer`].
+//! [`MatrixFactorization`], [`Pinn`], [`SoftmaxRegression`], [`Mlp`](mlp::Mlp), [`ConvNet`], [`CharTransformer`].
 //!
 //! The targets were chosen by training with Adam and with SGD at a momentum of 0.9, at constant rates
 //! a factor of about three apart: each is a value that Adam reaches with room to spare at a good rate, from
@@ -106,5 +107,5 @@ pub use problem::{
 };
 pub use problems::{
     Architecture, CharTransformer, Classifier, ConvNet, FunctionProblem, LinearRegression,
-    MatrixFactorization, SoftmaxRegression, TransformerSizes, all, by_name,
+    MatrixFactorization, Pinn, SoftmaxRegression, TransformerSizes, all, by_name,
 };

@@ -6,6 +6,7 @@ mod conv_net;
 mod function;
 mod linear_regression;
 mod matrix_factorization;
+mod pinn;
 mod text;
 
 pub use char_transformer::{CharTransformer, TransformerSizes};
@@ -14,6 +15,7 @@ pub use conv_net::ConvNet;
 pub use function::FunctionProblem;
 pub use linear_regression::LinearRegression;
 pub use matrix_factorization::MatrixFactorization;
+pub use pinn::Pinn;
 
 use std::sync::LazyLock;
 
@@ -33,7 +35,7 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 19);
+/// assert!(problems.len() >= 20);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
@@ -42,6 +44,7 @@ pub fn all() -> Vec<AnyProblem> {
         sound(LinearRegression::new(256, 20, 100.0).expect("the sizes are in their ranges")),
         sound(LinearRegression::ill_conditioned()),
         sound(MatrixFactorization::new(100, 80, 4).expect("the rank is low")),
+        sound(Pinn::poisson()),
         sound(digits_logistic()),
         sound(deck_mlp()),
         sound(digits_mlp()),
