@@ -7,6 +7,7 @@ mod function;
 mod linear_regression;
 mod matrix_factorization;
 mod pinn;
+mod res_net;
 mod text;
 
 pub use char_transformer::{CharTransformer, TransformerSizes};
@@ -16,6 +17,7 @@ pub use function::FunctionProblem;
 pub use linear_regression::LinearRegression;
 pub use matrix_factorization::MatrixFactorization;
 pub use pinn::Pinn;
+pub use res_net::ResNet;
 
 use std::sync::LazyLock;
 
@@ -35,7 +37,7 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 20);
+/// assert!(problems.len() >= 21);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
@@ -49,6 +51,7 @@ pub fn all() -> Vec<AnyProblem> {
         sound(deck_mlp()),
         sound(digits_mlp()),
         sound(digits_conv()),
+        sound(digits_resnet()),
         sound(CharTransformer::alice_small()),
         sound(CharTransformer::alice()),
     ]);
@@ -117,6 +120,15 @@ fn digits_conv() -> Classifier<ConvNet> {
     };
     let info = classification("digits-conv", "two convolutional layers on digits");
     digits(info, architecture, 12, accuracy(0.97))
+}
+
+fn digits_resnet() -> Classifier<ResNet> {
+    let architecture = ResNet {
+        side: 8,
+        classes: 10,
+    };
+    let info = classification("digits-resnet", "a residual net of two blocks on digits");
+    digits(info, architecture, 8, accuracy(0.965))
 }
 
 fn digits<A: Architecture>(
