@@ -1,5 +1,6 @@
 //! The problems that come with the crate.
 
+mod autoencoder;
 mod char_transformer;
 mod classifier;
 mod conv_net;
@@ -10,6 +11,7 @@ mod pinn;
 mod res_net;
 mod text;
 
+pub use autoencoder::Autoencoder;
 pub use char_transformer::{CharTransformer, TransformerSizes};
 pub use classifier::{Architecture, Classifier, SoftmaxRegression};
 pub use conv_net::ConvNet;
@@ -37,7 +39,7 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 21);
+/// assert!(problems.len() >= 22);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
@@ -52,6 +54,7 @@ pub fn all() -> Vec<AnyProblem> {
         sound(digits_mlp()),
         sound(digits_conv()),
         sound(digits_resnet()),
+        sound(digits_autoencoder()),
         sound(CharTransformer::alice_small()),
         sound(CharTransformer::alice()),
     ]);
@@ -129,6 +132,19 @@ fn digits_resnet() -> Classifier<ResNet> {
     };
     let info = classification("digits-resnet", "a residual net of two blocks on digits");
     digits(info, architecture, 8, accuracy(0.965))
+}
+
+fn digits_autoencoder() -> Autoencoder {
+    let info = Info {
+        epochs: 30,
+        target: Target {
+            part: Part::Validation,
+            measure: Measure::Loss,
+            value: 0.025,
+        },
+        ..classification("digits-autoencoder", "digits through a layer of 8 units")
+    };
+    Autoencoder::new(info, &DIGITS, &[48, 24, 8]).expect("every class has many samples")
 }
 
 fn digits<A: Architecture>(
