@@ -1,6 +1,7 @@
 //! The problems that come with the crate.
 
 mod autoencoder;
+mod bandit;
 mod char_transformer;
 mod classifier;
 mod conv_net;
@@ -12,6 +13,7 @@ mod res_net;
 mod text;
 
 pub use autoencoder::Autoencoder;
+pub use bandit::Bandit;
 pub use char_transformer::{CharTransformer, TransformerSizes};
 pub use classifier::{Architecture, Classifier, SoftmaxRegression};
 pub use conv_net::ConvNet;
@@ -39,7 +41,7 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 22);
+/// assert!(problems.len() >= 23);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
@@ -55,6 +57,7 @@ pub fn all() -> Vec<AnyProblem> {
         sound(digits_conv()),
         sound(digits_resnet()),
         sound(digits_autoencoder()),
+        sound(digits_bandit()),
         sound(CharTransformer::alice_small()),
         sound(CharTransformer::alice()),
     ]);
@@ -145,6 +148,19 @@ fn digits_autoencoder() -> Autoencoder {
         ..classification("digits-autoencoder", "digits through a layer of 8 units")
     };
     Autoencoder::new(info, &DIGITS, &[48, 24, 8]).expect("every class has many samples")
+}
+
+fn digits_bandit() -> Bandit<MlpConfig> {
+    let info = Info {
+        epochs: 40,
+        target: accuracy(0.9),
+        ..classification(
+            "digits-bandit",
+            "a perceptron is told whether its guess is right",
+        )
+    };
+    let architecture = MlpConfig::new(64, 64, 10);
+    Bandit::new(info, &DIGITS, architecture).expect("every class has many samples")
 }
 
 fn digits<A: Architecture>(
