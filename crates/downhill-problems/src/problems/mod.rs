@@ -2,6 +2,7 @@
 
 mod autoencoder;
 mod bandit;
+mod char_rnn;
 mod char_transformer;
 mod classifier;
 mod conv_net;
@@ -14,6 +15,7 @@ mod text;
 
 pub use autoencoder::Autoencoder;
 pub use bandit::Bandit;
+pub use char_rnn::CharRnn;
 pub use char_transformer::{CharTransformer, TransformerSizes};
 pub use classifier::{Architecture, Classifier, SoftmaxRegression};
 pub use conv_net::ConvNet;
@@ -41,7 +43,7 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 23);
+/// assert!(problems.len() >= 24);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
@@ -58,6 +60,7 @@ pub fn all() -> Vec<AnyProblem> {
         sound(digits_resnet()),
         sound(digits_autoencoder()),
         sound(digits_bandit()),
+        sound(CharRnn::alice()),
         sound(CharTransformer::alice_small()),
         sound(CharTransformer::alice()),
     ]);

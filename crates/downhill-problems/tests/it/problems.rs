@@ -14,7 +14,7 @@ use downhill_problems::{
 
 /// How each problem is trained with Adam at a constant learning rate: the rate, some updates after
 /// which the training loss, or for functions the gap, has fallen by a factor.
-const TRAININGS: [(&str, f64, u64, f64); 23] = [
+const TRAININGS: [(&str, f64, u64, f64); 24] = [
     ("quadratic", 0.1, 50, 100.0),
     ("quadratic-100-10000", 0.3, 50, 30.0),
     ("rosenbrock", 0.1, 100, 5.0),
@@ -36,6 +36,7 @@ const TRAININGS: [(&str, f64, u64, f64); 23] = [
     ("digits-resnet", 0.003, 72, 5.0),
     ("digits-autoencoder", 0.01, 144, 4.0),
     ("digits-bandit", 0.003, 288, 3.0),
+    ("char-rnn", 0.03, 60, 1.5),
     ("char-transformer-small", 0.003, 60, 1.4),
     ("char-transformer", 0.003, 30, 1.3),
 ];
