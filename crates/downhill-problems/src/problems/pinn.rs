@@ -35,9 +35,9 @@ const WIDTH: usize = 32;
 /// ```
 ///
 /// `u''` goes through the layers along with the value, so that the loss is an ordinary function of the
-/// weights. Second derivatives weigh a wave with the square of its frequency: the net finds the short
-/// one first. 128 points are trained on; the validation and the test part have as many, and all
-/// are uniform in `[0, 1)`.
+/// weights. Second derivatives weigh a wave with the square of its frequency, so that the short wave makes
+/// up most of the loss, and the long one most of the solution. 128 points are trained on; the validation and
+/// the test part have as many, and all are uniform in `[0, 1)`.
 ///
 /// The metric is the root of the mean square of the error of `u`, as a share of that of the solution.
 ///
