@@ -10,7 +10,7 @@ mod flex;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation::log_softmax};
 
 /// `value`, whose derivative by `x` is `slope`. It has the shape of `x`, or is one number.
-fn with_slope<const D: usize, const E: usize>(
+pub(crate) fn with_slope<const D: usize, const E: usize>(
     value: Tensor<E>,
     x: Tensor<D>,
     slope: Tensor<D>,

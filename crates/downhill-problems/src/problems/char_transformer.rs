@@ -1,42 +1,35 @@
-use std::{io::Read, ops::Range};
-
 use burn::{
     module::{Module, Param},
     nn::{Embedding, LayerNorm, LayerNormConfig, Linear},
     tensor::{
-        Bool, Device, Int, Tensor, TensorData,
+        Bool, Device, Int, Tensor,
         activation::{relu, softmax},
     },
 };
-use flate2::read::GzDecoder;
 
+use super::text::{Text, validation_bits};
 use crate::{
-    problem::{Evaluation, Info, Measure, Metric, Part, Problem, ProblemError, Target},
+    problem::{Evaluation, Info, Part, Problem, ProblemError},
     slopes::cross_entropy,
     weights::Weights,
 };
 
-/// Characters that a prediction can look back on.
-const CONTEXT: usize = 32;
-const WIDTH: usize = 64;
-const HEADS: usize = 4;
-const LAYERS: usize = 2;
 /// Windows that are evaluated at once.
 const CHUNK: usize = 64;
-
 /// A small transformer that predicts the next character of a text.
 ///
-/// Decoder-only and with the norms first, as GPT-2: 2 layers of width 64, 4 heads of causal attention,
-/// a hidden layer of 256 rectified units, learned positions, no dropout.
+/// Decoder-only and with the norms first, as GPT-2: layers of causal attention, each followed by rectified
+/// units, four times as many as the width; learned positions, no dropout. With the
+/// [sizes](TransformerSizes) `context` and `width`:
 ///
 /// ```text
-/// x = characters[c] + positions            [windows, 32, 64]
+/// x = characters[c] + positions            [windows, context, width]
 /// x = x + project(attention(norm(x)))      in each layer
 /// x = x + contract(relu(expand(norm(x))))  in each layer
-/// logits = norm(x) W + b                   [windows, 32, vocabulary]
+/// logits = norm(x) W + b                   [windows, context, vocabulary]
 /// ```
 ///
-/// A sample is a window of 32 characters and the one that follows each of them; windows do not overlap.
+/// A sample is a window of `context` characters and the one that follows each of them; windows do not overlap.
 /// The loss is the mean cross-entropy of the next character in nats, the metric the same in bits per
 /// character. Of the text the first 80 % are trained on, the next 10 % are the validation part and the
 /// last 10 % the test part. The training part is evaluated on as many windows as the test part, evenly
@@ -54,15 +47,46 @@ const CHUNK: usize = 64;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CharTransformer {
-    name: String,
-    vocabulary: Vec<char>,
-    /// The text as indices into the vocabulary.
-    text: Vec<i64>,
+    info: Info,
+    sizes: TransformerSizes,
+    text: Text,
+}
+
+/// The sizes of a [`CharTransformer`]; by default those of [`CharTransformer::alice`].
+///
+/// ```
+/// use downhill_problems::TransformerSizes;
+///
+/// let sizes = TransformerSizes::default();
+/// assert_eq!((sizes.context, sizes.width, sizes.heads, sizes.layers), (32, 64, 4, 2));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransformerSizes {
+    /// Characters that a prediction can look back on.
+    pub context: usize,
+    /// Numbers that stand for a character.
+    pub width: usize,
+    /// Heads of a layer's attention, which share the width.
+    pub heads: usize,
+    /// Layers.
+    pub layers: usize,
+}
+
+impl Default for TransformerSizes {
+    fn default() -> Self {
+        Self {
+            context: 32,
+            width: 64,
+            heads: 4,
+            layers: 2,
+        }
+    }
 }
 
 /// The parameters of a [`CharTransformer`].
 #[derive(Module, Debug)]
 pub struct Transformer {
+    heads: usize,
     characters: Embedding,
     positions: Param<Tensor<2>>,
     layers: Vec<Layer>,
@@ -86,16 +110,39 @@ impl CharTransformer {
     /// Trained on "Alice's Adventures in Wonderland" by Lewis Carroll (1865, in the public domain),
     /// 148,265 characters that are part of the crate.
     pub fn alice() -> Self {
-        // The file is part of the crate, and a test reads it, so this cannot fail on a user's machine.
-        let compressed = include_bytes!("../../data/alice.txt.gz").as_slice();
-        let mut text = String::new();
-        GzDecoder::new(compressed)
-            .read_to_string(&mut text)
-            .expect("the embedded text is sound");
-        Self::new("char-transformer", &text).expect("the embedded text is long enough")
+        let sizes = TransformerSizes::default();
+        let text = Text::alice(sizes.context);
+        Self::from_text(info("char-transformer"), sizes, text)
     }
 
-    /// Trained on a text. The vocabulary is the text's characters.
+    /// Trained on the same book, but with one layer of width 32, 2 heads and a context of 16: for a first
+    /// look at an optimizer.
+    ///
+    /// ```
+    /// use downhill_problems::{CharTransformer, Problem};
+    ///
+    /// let problem = CharTransformer::alice_small();
+    /// assert_eq!(problem.info().name, "char-transformer-small");
+    /// assert_eq!(problem.sizes().layers, 1);
+    /// ```
+    pub fn alice_small() -> Self {
+        let sizes = TransformerSizes {
+            context: 16,
+            width: 32,
+            heads: 2,
+            layers: 1,
+        };
+        let small = Info {
+            about: "a one-layer transformer predicts the next character of a book".into(),
+            batch_size: 32,
+            epochs: 2,
+            target: validation_bits(3.15),
+            ..info("char-transformer-small")
+        };
+        Self::from_text(small, sizes, Text::alice(sizes.context))
+    }
+
+    /// Trained on a text as [`alice`](Self::alice) is. The vocabulary is the text's characters.
     ///
     /// ```
     /// use downhill_problems::CharTransformer;
@@ -109,57 +156,74 @@ impl CharTransformer {
     /// [`ProblemError::Invalid`] for fewer than 1,000 characters, of which each part needs a window, or
     /// for a text of one character only.
     pub fn new(name: &str, text: &str) -> Result<Self, ProblemError> {
-        let invalid = |reason| ProblemError::Invalid {
-            name: name.into(),
-            reason,
-        };
-        let mut vocabulary: Vec<char> = text.chars().collect();
-        if vocabulary.len() < 1000 {
-            return Err(invalid("expected a text of at least 1000 characters"));
+        Self::with_sizes(info(name), text, TransformerSizes::default())
+    }
+
+    /// Trained on a text with sizes of your own. The samples and the metric of `info` are filled in.
+    ///
+    /// ```
+    /// use downhill_problems::{CharTransformer, Info, Problem, TransformerSizes};
+    ///
+    /// let info = Info { name: "counting".into(), epochs: 10, ..CharTransformer::alice().info() };
+    /// let sizes = TransformerSizes { context: 8, width: 16, ..Default::default() };
+    /// let problem = CharTransformer::with_sizes(info, &"one two three ".repeat(100), sizes)?;
+    /// assert_eq!(problem.info().samples, 139); // windows of 8 in 1,120 characters
+    /// # Ok::<(), downhill_problems::ProblemError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ProblemError::Invalid`] for a text that [`new`](Self::new) does not take, for a context that is not
+    /// shorter than a tenth of it, for sizes of 0, or if the heads do not divide the width.
+    pub fn with_sizes(
+        info: Info,
+        text: &str,
+        sizes: TransformerSizes,
+    ) -> Result<Self, ProblemError> {
+        let TransformerSizes {
+            width,
+            heads,
+            layers,
+            ..
+        } = sizes;
+        if width == 0 || layers == 0 || heads == 0 || !width.is_multiple_of(heads) {
+            return Err(ProblemError::Invalid {
+                name: info.name,
+                reason: "expected at least one layer, and heads that divide the width",
+            });
         }
-        vocabulary.sort_unstable();
-        vocabulary.dedup();
-        if vocabulary.len() < 2 {
-            return Err(invalid("expected a text of different characters"));
+        let text = Text::new(&info.name, text, sizes.context)?;
+        Ok(Self::from_text(info, sizes, text))
+    }
+
+    fn from_text(info: Info, sizes: TransformerSizes, text: Text) -> Self {
+        Self {
+            info: text.complete(info),
+            sizes,
+            text,
         }
-        let index = |c| vocabulary.partition_point(|&other| other < c) as i64;
-        Ok(Self {
-            name: name.into(),
-            text: text.chars().map(index).collect(),
-            vocabulary,
-        })
     }
 
     /// The characters of the text, in ascending order.
     pub fn vocabulary(&self) -> &[char] {
-        &self.vocabulary
+        self.text.vocabulary()
     }
 
-    fn range(&self, part: Part) -> Range<usize> {
-        let n = self.text.len();
-        match part {
-            Part::Train => 0..n * 8 / 10,
-            Part::Validation => n * 8 / 10..n * 9 / 10,
-            Part::Test => n * 9 / 10..n,
-        }
+    /// The model's sizes.
+    pub fn sizes(&self) -> TransformerSizes {
+        self.sizes
     }
+}
 
-    /// How many windows there are; the last one's last character has a successor in the part.
-    fn windows(&self, part: Part) -> usize {
-        (self.range(part).len() - 1) / CONTEXT
-    }
-
-    /// Characters and their successors, each of shape `[windows, CONTEXT]`.
-    fn window_batch(&self, part: Part, windows: &[usize], device: &Device) -> [Tensor<2, Int>; 2] {
-        let begin = self.range(part).start;
-        [0, 1].map(|offset| {
-            let characters = windows.iter().flat_map(|window| {
-                let first = begin + window * CONTEXT + offset;
-                &self.text[first..first + CONTEXT]
-            });
-            let data: Vec<i64> = characters.copied().collect();
-            Tensor::from_data(TensorData::new(data, [windows.len(), CONTEXT]), device)
-        })
+/// What the text does not decide.
+fn info(name: &str) -> Info {
+    Info {
+        name: name.into(),
+        about: "a two-layer transformer predicts the next character of a book".into(),
+        metric: None,
+        samples: 0,
+        batch_size: 16,
+        epochs: 3,
+        target: validation_bits(2.85),
     }
 }
 
@@ -167,38 +231,38 @@ impl Transformer {
     /// Logits of shape `[windows * length, vocabulary]` from characters of shape
     /// `[windows, length]`.
     fn forward(&self, characters: Tensor<2, Int>) -> Tensor<2> {
-        let [windows, length] = characters.dims();
+        let [_, length] = characters.dims();
         let device = characters.device();
         let future = Tensor::<2, Bool>::tril_mask([length, length], 0, &device);
         let future = future.unsqueeze::<4>();
 
         let mut x = self.characters.forward(characters) + self.positions.val().unsqueeze();
         for layer in &self.layers {
-            x = layer.forward(x, &future);
+            x = layer.forward(x, self.heads, &future);
         }
-        let x = self.norm.forward(x).reshape([windows * length, WIDTH]);
-        self.output.forward(x)
+        self.output.forward(self.norm.forward(x).flatten(0, 1))
     }
 }
 
 impl Layer {
-    fn forward(&self, x: Tensor<3>, future: &Tensor<4, Bool>) -> Tensor<3> {
-        let [windows, length, _] = x.dims();
+    fn forward(&self, x: Tensor<3>, heads: usize, future: &Tensor<4, Bool>) -> Tensor<3> {
+        let [windows, length, width] = x.dims();
+        let of_a_head = width / heads;
         let normed = self.attention_norm.forward(x.clone());
-        let heads = |linear: &Linear| {
-            let split = linear.forward(normed.clone());
-            split
-                .reshape([windows, length, HEADS, WIDTH / HEADS])
+        let split = |linear: &Linear| {
+            let whole = linear.forward(normed.clone());
+            whole
+                .reshape([windows, length, heads, of_a_head])
                 .swap_dims(1, 2)
         };
-        let scale = ((WIDTH / HEADS) as f64).sqrt().recip();
-        let scores = (heads(&self.query) * scale).matmul(heads(&self.key).transpose());
+        let scale = (of_a_head as f64).sqrt().recip();
+        let scores = (split(&self.query) * scale).matmul(split(&self.key).transpose());
         // Finite, so that no row can become NaN in half precision.
         let weights = softmax(scores.mask_fill(future.clone(), -1e4), 3);
-        let context = weights.matmul(heads(&self.value)).swap_dims(1, 2);
+        let context = weights.matmul(split(&self.value)).swap_dims(1, 2);
         let x = x + self
             .project
-            .forward(context.reshape([windows, length, WIDTH]));
+            .forward(context.reshape([windows, length, width]));
 
         let hidden = relu(self.expand.forward(self.norm.forward(x.clone())));
         x + self.contract.forward(hidden)
@@ -210,51 +274,44 @@ impl Problem for CharTransformer {
     type Batch = [Tensor<2, Int>; 2];
 
     fn info(&self) -> Info {
-        Info {
-            name: self.name.clone(),
-            about: "a two-layer transformer predicts the next character of a book".into(),
-            metric: Some(Metric {
-                name: "bits per character".into(),
-                higher_is_better: false,
-            }),
-            samples: self.windows(Part::Train),
-            batch_size: 16,
-            epochs: 3,
-            target: Target {
-                part: Part::Validation,
-                measure: Measure::Metric,
-                value: 2.85,
-            },
-        }
+        self.info.clone()
     }
 
     fn init(&self, seed: u32, device: &Device) -> Transformer {
         let mut weights = Weights::new(seed, device);
-        let norm = || LayerNormConfig::new(WIDTH).init(device);
+        let TransformerSizes {
+            context,
+            width,
+            heads,
+            layers,
+        } = self.sizes;
+        let vocabulary = self.vocabulary().len();
+        let norm = || LayerNormConfig::new(width).init(device);
         Transformer {
+            heads,
             characters: Embedding {
-                weight: weights.normal(0.1, [self.vocabulary.len(), WIDTH]),
+                weight: weights.normal(0.1, [vocabulary, width]),
             },
-            positions: weights.normal(0.1, [CONTEXT, WIDTH]),
-            layers: (0..LAYERS)
+            positions: weights.normal(0.1, [context, width]),
+            layers: (0..layers)
                 .map(|_| Layer {
                     attention_norm: norm(),
-                    query: weights.linear(WIDTH, WIDTH),
-                    key: weights.linear(WIDTH, WIDTH),
-                    value: weights.linear(WIDTH, WIDTH),
-                    project: weights.linear(WIDTH, WIDTH),
+                    query: weights.linear(width, width),
+                    key: weights.linear(width, width),
+                    value: weights.linear(width, width),
+                    project: weights.linear(width, width),
                     norm: norm(),
-                    expand: weights.linear(WIDTH, 4 * WIDTH),
-                    contract: weights.linear(4 * WIDTH, WIDTH),
+                    expand: weights.linear(width, 4 * width),
+                    contract: weights.linear(4 * width, width),
                 })
                 .collect(),
             norm: norm(),
-            output: weights.linear(WIDTH, self.vocabulary.len()),
+            output: weights.linear(width, vocabulary),
         }
     }
 
     fn batch(&self, samples: &[usize], device: &Device) -> Self::Batch {
-        self.window_batch(Part::Train, samples, device)
+        self.text.batch(Part::Train, samples, device)
     }
 
     fn loss(&self, model: &Transformer, [characters, next]: &Self::Batch) -> Tensor<1> {
@@ -267,87 +324,73 @@ impl Problem for CharTransformer {
     fn evaluate(&self, model: &Transformer, part: Part) -> Evaluation {
         let model = model.valid();
         let device = &model.devices()[0];
-        let windows = self.windows(part);
-        let evaluated = windows.min(self.windows(Part::Test));
-        let chosen: Vec<usize> = (0..evaluated).map(|i| i * windows / evaluated).collect();
-        let losses = chosen.chunks(CHUNK).map(|chunk| {
-            let batch = self.window_batch(part, chunk, device);
-            let loss: f64 = self.loss(&model, &batch).into_scalar();
-            loss * chunk.len() as f64
-        });
-        let loss = losses.sum::<f64>() / evaluated as f64;
-        Evaluation {
-            loss,
-            metric: Some(loss / std::f64::consts::LN_2),
-        }
+        let loss = |batch: &_| self.loss(&model, batch);
+        self.text.evaluate(part, usize::MAX, CHUNK, device, loss)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_book_is_complete() {
-        let problem = CharTransformer::alice();
-        let characters = |range: Range<usize>| {
-            let indices = problem.text[range].iter();
-            indices
-                .map(|&i| problem.vocabulary[i as usize])
-                .collect::<String>()
-        };
-        let n = problem.text.len();
-        assert_eq!(n, 148_265);
-        assert_eq!(characters(0..9), "CHAPTER I");
-        assert_eq!(characters(n - 13..n), "summer days.\n");
-    }
-
-    #[test]
-    fn targets_are_the_next_characters_and_windows_stay_in_their_part() {
-        let problem = CharTransformer::alice();
-        let device = Device::flex();
-        for part in [Part::Train, Part::Validation, Part::Test] {
-            let last = problem.windows(part) - 1;
-            let range = problem.range(part);
-            let [characters, next] = problem.window_batch(part, &[0, last], &device);
-            assert_eq!(characters.dims(), [2, CONTEXT]);
-            let values = |tensor: Tensor<2, Int>| {
-                let data = tensor.into_data_as::<i64>();
-                data.try_into_vec::<i64>().unwrap()
-            };
-            let (characters, next) = (values(characters), values(next));
-            let begin = range.start;
-            assert_eq!(characters[..CONTEXT], problem.text[begin..begin + CONTEXT]);
-            assert_eq!(
-                next[..CONTEXT],
-                problem.text[begin + 1..begin + CONTEXT + 1]
-            );
-            let begin = range.start + last * CONTEXT;
-            assert!(begin + CONTEXT < range.end);
-            assert_eq!(
-                next[CONTEXT..],
-                problem.text[begin + 1..begin + CONTEXT + 1]
-            );
-        }
-    }
+    use crate::problems::text::assert_looks_back_and_never_ahead;
 
     #[test]
     fn a_prediction_looks_back_and_never_ahead() {
-        let problem = CharTransformer::alice();
+        let device = Device::flex();
+        for problem in [CharTransformer::alice(), CharTransformer::alice_small()] {
+            let model = problem.init(0, &device);
+            assert_looks_back_and_never_ahead(&problem.text, |text| model.forward(text));
+        }
+    }
+
+    #[test]
+    fn sizes_of_ones_own() {
+        let text = "one two three ".repeat(100);
+        let of = |sizes| CharTransformer::with_sizes(info("mine"), &text, sizes);
+        let default = TransformerSizes::default();
+        let problem = of(TransformerSizes {
+            context: 5,
+            width: 6,
+            heads: 3,
+            layers: 2,
+        })
+        .unwrap();
         let device = Device::flex();
         let model = problem.init(0, &device);
-        let logits = |changed: usize| {
-            let mut text = problem.text[..CONTEXT].to_vec();
-            text[changed] = (text[changed] + 1) % 70;
-            let text = Tensor::from_data(TensorData::new(text, [1, CONTEXT]), &device);
-            let logits = model.forward(text).into_data_as::<f32>();
-            logits.try_into_vec::<f32>().unwrap()
-        };
-        let (one, other) = (logits(20), logits(30));
-        let at = |position: usize| position * 70..(position + 1) * 70;
-        assert_eq!(one[..20 * 70], other[..20 * 70]);
-        for position in [20, 25, CONTEXT - 1] {
-            assert_ne!(one[at(position)], other[at(position)], "{position}");
+        let layer = 4 * (6 + 1) * 6 + (6 + 1) * 24 + (24 + 1) * 6 + 4 * 6;
+        assert_eq!(
+            model.num_params(),
+            8 * 6 + 5 * 6 + 2 * layer + 2 * 6 + (6 + 1) * 8
+        );
+        let [characters, _] = problem.batch(&[3, 1], &device);
+        assert_eq!(model.forward(characters).dims(), [2 * 5, 8]);
+
+        let [width, heads, layers, uneven, context, long] = [
+            (32, 0, 4, 2),
+            (32, 64, 0, 2),
+            (32, 64, 4, 0),
+            (32, 64, 5, 2),
+            (0, 64, 4, 2),
+            (140, 64, 4, 2),
+        ]
+        .map(|(context, width, heads, layers)| {
+            let sizes = TransformerSizes {
+                context,
+                width,
+                heads,
+                layers,
+            };
+            of(sizes).unwrap_err().to_string()
+        });
+        for message in [width, heads, layers, uneven] {
+            assert!(
+                message.ends_with("heads that divide the width"),
+                "{message}"
+            );
         }
+        for message in [context, long] {
+            assert!(message.starts_with("problem 'mine': expected a context"));
+        }
+        assert!(of(default).is_ok());
     }
 }

@@ -129,6 +129,25 @@ impl<A: Architecture> Classifier<A> {
             test: split.test.clone(),
         })
     }
+
+    /// Classes to tell apart.
+    pub(super) fn classes(&self) -> usize {
+        self.train.classes()
+    }
+
+    pub(super) fn logits(&self, model: &A::Model, inputs: Tensor<2>) -> Tensor<2> {
+        self.architecture.logits(model, inputs)
+    }
+
+    /// All samples of a part.
+    pub(super) fn whole(&self, part: Part, device: &Device) -> Batch {
+        let data = match part {
+            Part::Train => &self.train,
+            Part::Validation => &self.validation,
+            Part::Test => &self.test,
+        };
+        data.batch(device)
+    }
 }
 
 impl<A: Architecture> Problem for Classifier<A> {
@@ -153,19 +172,15 @@ impl<A: Architecture> Problem for Classifier<A> {
     }
 
     fn evaluate(&self, model: &A::Model, part: Part) -> Evaluation {
-        let data = match part {
-            Part::Train => &self.train,
-            Part::Validation => &self.validation,
-            Part::Test => &self.test,
-        };
         let model = model.valid();
-        let Batch { inputs, targets } = data.batch(&model.devices()[0]);
+        let Batch { inputs, targets } = self.whole(part, &model.devices()[0]);
+        let samples = inputs.dims()[0];
         let logits = self.architecture.logits(&model, inputs);
         let guesses = logits.clone().argmax(1).squeeze_dim::<1>(1);
         let right: i64 = guesses.equal(targets.clone()).int().sum().into_scalar();
         Evaluation {
             loss: cross_entropy(logits, targets).into_scalar(),
-            metric: Some(right as f64 / data.samples() as f64),
+            metric: Some(right as f64 / samples as f64),
         }
     }
 }

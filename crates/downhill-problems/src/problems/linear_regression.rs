@@ -37,6 +37,11 @@ const NOISE: f64 = 0.01;
 #[derive(Clone, Debug)]
 pub struct LinearRegression {
     name: String,
+    about: &'static str,
+    batch_size: usize,
+    epochs: usize,
+    /// How far the training loss may stay above the least, as a share of it.
+    excess: f64,
     solution: Vec<f64>,
     train: Samples,
     validation: Samples,
@@ -86,11 +91,37 @@ impl LinearRegression {
         };
         Ok(Self {
             name,
+            about: "least squares with a known solution",
+            batch_size: 32,
+            epochs: 50,
+            excess: 0.05,
             train,
             validation: drawn(),
             test: drawn(),
             solution,
         })
+    }
+
+    /// The problem `least-squares`: 50 weights with a condition number of 10,000, and all of 256 samples in
+    /// every batch, so that the gradients have no noise and only the shape of the valley is hard.
+    ///
+    /// ```
+    /// use downhill_problems::{LinearRegression, Problem};
+    ///
+    /// let info = LinearRegression::ill_conditioned().info();
+    /// assert_eq!(info.name, "least-squares");
+    /// assert_eq!((info.samples, info.updates_per_epoch()), (256, 1));
+    /// ```
+    pub fn ill_conditioned() -> Self {
+        let problem = Self::new(256, 50, 1e4).expect("the sizes are in their ranges");
+        Self {
+            name: "least-squares".into(),
+            about: "least squares, badly conditioned, in whole batches",
+            batch_size: 256,
+            epochs: 1500,
+            excess: 0.01,
+            ..problem
+        }
     }
 
     /// The weights whose training loss is least.
@@ -151,18 +182,18 @@ impl Problem for LinearRegression {
     fn info(&self) -> Info {
         Info {
             name: self.name.clone(),
-            about: "least squares with a known solution".into(),
+            about: self.about.into(),
             metric: Some(Metric {
                 name: "distance".into(),
                 higher_is_better: false,
             }),
             samples: self.train.values.len(),
-            batch_size: 32,
-            epochs: 50,
+            batch_size: self.batch_size,
+            epochs: self.epochs,
             target: Target {
                 part: Part::Train,
                 measure: Measure::Loss,
-                value: 1.05 * NOISE,
+                value: (1.0 + self.excess) * NOISE,
             },
         }
     }
@@ -219,8 +250,13 @@ mod tests {
 
     #[test]
     fn the_solution_and_the_second_moment_are_as_promised() {
-        let (n, inputs, condition) = (256.0, 20, 100.0);
-        let problem = LinearRegression::new(256, inputs, condition).unwrap();
+        let small = LinearRegression::new(256, 20, 100.0).unwrap();
+        check(&small, 20, 100.0);
+        check(&LinearRegression::ill_conditioned(), 50, 1e4);
+    }
+
+    fn check(problem: &LinearRegression, inputs: usize, condition: f64) {
+        let n = problem.train.values.len() as f64;
         let quadratic = Function::quadratic(inputs, condition).unwrap();
         let Samples { inputs: x, values } = &problem.train;
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();

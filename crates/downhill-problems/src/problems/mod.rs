@@ -1,16 +1,29 @@
 //! The problems that come with the crate.
 
+mod autoencoder;
+mod bandit;
+mod char_rnn;
 mod char_transformer;
 mod classifier;
 mod conv_net;
 mod function;
 mod linear_regression;
+mod matrix_factorization;
+mod pinn;
+mod res_net;
+mod text;
 
-pub use char_transformer::CharTransformer;
+pub use autoencoder::Autoencoder;
+pub use bandit::Bandit;
+pub use char_rnn::CharRnn;
+pub use char_transformer::{CharTransformer, TransformerSizes};
 pub use classifier::{Architecture, Classifier, SoftmaxRegression};
 pub use conv_net::ConvNet;
 pub use function::FunctionProblem;
 pub use linear_regression::LinearRegression;
+pub use matrix_factorization::MatrixFactorization;
+pub use pinn::Pinn;
+pub use res_net::ResNet;
 
 use std::sync::LazyLock;
 
@@ -30,17 +43,25 @@ use crate::{
 /// for problem in &problems {
 ///     println!("{:20} {}", problem.info().name, problem.info().about);
 /// }
-/// assert!(problems.len() >= 16);
+/// assert!(problems.len() >= 24);
 /// ```
 pub fn all() -> Vec<AnyProblem> {
     let functions = functions::all().into_iter().map(FunctionProblem::new);
     let mut problems: Vec<_> = functions.map(sound).collect();
     problems.extend([
         sound(LinearRegression::new(256, 20, 100.0).expect("the sizes are in their ranges")),
+        sound(LinearRegression::ill_conditioned()),
+        sound(MatrixFactorization::new(100, 80, 4).expect("the rank is low")),
+        sound(Pinn::poisson()),
         sound(digits_logistic()),
         sound(deck_mlp()),
         sound(digits_mlp()),
         sound(digits_conv()),
+        sound(digits_resnet()),
+        sound(digits_autoencoder()),
+        sound(digits_bandit()),
+        sound(CharRnn::alice()),
+        sound(CharTransformer::alice_small()),
         sound(CharTransformer::alice()),
     ]);
     problems
@@ -85,6 +106,8 @@ fn sound(problem: impl Problem) -> AnyProblem {
     AnyProblem::new(problem).expect("the problem describes itself well")
 }
 
+static DIGITS: LazyLock<Split> = LazyLock::new(data::digits);
+
 fn digits_logistic() -> Classifier<SoftmaxRegression> {
     let architecture = SoftmaxRegression {
         inputs: 64,
@@ -108,13 +131,47 @@ fn digits_conv() -> Classifier<ConvNet> {
     digits(info, architecture, 12, accuracy(0.97))
 }
 
+fn digits_resnet() -> Classifier<ResNet> {
+    let architecture = ResNet {
+        side: 8,
+        classes: 10,
+    };
+    let info = classification("digits-resnet", "a residual net of two blocks on digits");
+    digits(info, architecture, 8, accuracy(0.965))
+}
+
+fn digits_autoencoder() -> Autoencoder {
+    let info = Info {
+        epochs: 30,
+        target: Target {
+            part: Part::Validation,
+            measure: Measure::Loss,
+            value: 0.025,
+        },
+        ..classification("digits-autoencoder", "digits through a layer of 8 units")
+    };
+    Autoencoder::new(info, &DIGITS, &[48, 24, 8]).expect("every class has many samples")
+}
+
+fn digits_bandit() -> Bandit<MlpConfig> {
+    let info = Info {
+        epochs: 40,
+        target: accuracy(0.9),
+        ..classification(
+            "digits-bandit",
+            "a perceptron is told whether its guess is right",
+        )
+    };
+    let architecture = MlpConfig::new(64, 64, 10);
+    Bandit::new(info, &DIGITS, architecture).expect("every class has many samples")
+}
+
 fn digits<A: Architecture>(
     info: Info,
     architecture: A,
     epochs: usize,
     target: Target,
 ) -> Classifier<A> {
-    static DIGITS: LazyLock<Split> = LazyLock::new(data::digits);
     let info = Info {
         epochs,
         target,

@@ -14,7 +14,7 @@ use downhill_problems::{
 
 /// How each problem is trained with Adam at a constant learning rate: the rate, some updates after
 /// which the training loss, or for functions the gap, has fallen by a factor.
-const TRAININGS: [(&str, f64, u64, f64); 16] = [
+const TRAININGS: [(&str, f64, u64, f64); 24] = [
     ("quadratic", 0.1, 50, 100.0),
     ("quadratic-100-10000", 0.3, 50, 30.0),
     ("rosenbrock", 0.1, 100, 5.0),
@@ -26,10 +26,18 @@ const TRAININGS: [(&str, f64, u64, f64); 16] = [
     ("styblinski-tang", 0.1, 100, 10.0),
     ("saddle", 0.1, 80, 20.0),
     ("linear-regression", 0.1, 100, 100.0),
+    ("least-squares", 0.1, 100, 100.0),
+    ("matrix-factorization", 0.01, 400, 20.0),
+    ("pinn", 0.01, 200, 1.5),
     ("digits-logistic", 0.03, 72, 5.0),
     ("deck-mlp", 0.01, 400, 2.0),
     ("digits-mlp", 0.01, 72, 5.0),
     ("digits-conv", 0.01, 72, 5.0),
+    ("digits-resnet", 0.003, 72, 5.0),
+    ("digits-autoencoder", 0.01, 144, 4.0),
+    ("digits-bandit", 0.003, 288, 3.0),
+    ("char-rnn", 0.03, 60, 1.5),
+    ("char-transformer-small", 0.003, 60, 1.4),
     ("char-transformer", 0.003, 30, 1.3),
 ];
 
