@@ -65,11 +65,18 @@ pub struct Args {
 }
 
 /// What a leaderboard is about unless something else is asked for: models and data of several kinds.
-const PROBLEMS: [&str; 5] = [
-    "linear-regression",
+const PROBLEMS: [&str; 12] = [
+    "least-squares",
+    "matrix-factorization",
+    "pinn",
     "digits-logistic",
     "digits-mlp",
     "digits-conv",
+    "digits-resnet",
+    "digits-autoencoder",
+    "digits-bandit",
+    "char-rnn",
+    "char-transformer-small",
     "char-transformer",
 ];
 
