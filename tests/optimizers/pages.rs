@@ -90,7 +90,9 @@ fn the_book_has_a_summary_of_all_its_pages() {
     let listed: BTreeSet<String> = links(&summary).into_iter().collect();
     let files = fs::read_dir(&folder).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let there: BTreeSet<String> = names.filter(|name| name != "SUMMARY.md").collect();
+    let there: BTreeSet<String> = names
+        .filter(|name| name.ends_with(".md") && name != "SUMMARY.md")
+        .collect();
     assert_eq!(listed, there);
 }
 

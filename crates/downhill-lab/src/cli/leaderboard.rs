@@ -119,7 +119,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     writeln!(
         stdout,
         "The page is {}",
-        printable_path(&args.out.join("README.md"))
+        printable_path(&args.out.join("index.html"))
     )?;
     Ok(())
 }

@@ -3,11 +3,16 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use downhill_plot::significant;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+
 use super::{Clock, Finish, Line, Standings, Track};
 use crate::report::{ReportError, Staged};
 
-/// Writes `leaderboard.json` with everything, `runs.csv` with a row for every run that counts, and `README.md` with the
-/// standings into a folder, which is created if there is none. Files of these names are replaced, each as a whole and
+/// Writes `index.html`, the page about it all that needs nothing but itself, `leaderboard.json` with everything,
+/// `runs.csv` with a row for every run that counts, and `README.md` with the standings into a folder, which is created if there is none. Files of these names are replaced, each as a whole and
 /// none before all are ready.
 ///
 /// # Errors
@@ -21,7 +26,23 @@ pub fn write(standings: &Standings, folder: &Path) -> Result<(), ReportError> {
     staged.text(&folder.join("leaderboard.json"), &json)?;
     staged.text(&folder.join("runs.csv"), &csv(standings))?;
     staged.text(&folder.join("README.md"), &markdown(standings))?;
+    staged.text(&folder.join("index.html"), &page(standings)?)?;
     staged.finish()
+}
+
+fn page(standings: &Standings) -> Result<String, ReportError> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    environment.set_syntax(syntax.trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.add_filter("number", |x: f64| significant(x, 3));
+    environment.add_filter("percent", |x: f64| format!("{:.0} %", 100.0 * x));
+    // Escaping is decided by the name.
+    environment.add_template("page.html", include_str!("page.html"))?;
+    let page = environment.get_template("page.html")?;
+    let standings = Value::from(Serde(standings));
+    let mut html = page.render(context! { standings })?.trim().to_string();
+    html.push('\n');
+    Ok(html)
 }
 
 fn csv(standings: &Standings) -> String {

@@ -35,7 +35,8 @@ fn run(trial: &Trial) -> Run {
     let point = |step: u64, loss: f64| {
         let score = Score {
             loss: Some(loss),
-            metric: None,
+            // The target is of the gap to the least value.
+            metric: Some(loss),
         };
         Point {
             step,
@@ -231,6 +232,18 @@ fn the_command_writes_what_it_says_and_goes_on_where_it_was() {
     assert!(
         page.contains(command) && page.contains("| `adam` |"),
         "{page}"
+    );
+    let html = read("index.html");
+    assert!(
+        html.starts_with("<!DOCTYPE html>") && html.contains(command),
+        "{html}"
+    );
+    for name in ["quadratic", "beale", "sgd", "adam"] {
+        assert!(html.contains(name), "{name}");
+    }
+    assert!(
+        !html.contains("http://") && !html.contains("src=\"http"),
+        "it needs no network"
     );
     // Two optimizers, two problems, two tracks, two seeds, and a header.
     assert_eq!(read("runs.csv").lines().count(), 1 + 16);
