@@ -379,22 +379,25 @@ impl<V> Slots<V> for [V; 0] {
 
 /// One value, or none: `N` is 1 or 0, which a rule decides by its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Optional<V, const N: usize>(
-    /// The value, which is there if `N` is 1.
-    pub Option<V>,
-);
+pub struct Optional<V, const N: usize>([V; N]);
 
 impl<V, const N: usize> Optional<V, N> {
     /// The same of another value.
     #[inline(always)]
-    pub fn map<W>(self, other: impl FnOnce(V) -> W) -> Optional<W, N> {
+    pub fn map<W>(self, other: impl FnMut(V) -> W) -> Optional<W, N> {
         Optional(self.0.map(other))
     }
 
     /// The value, if there is one.
     #[inline(always)]
     pub fn get(&self) -> Option<&V> {
-        self.0.as_ref()
+        self.0.first()
+    }
+
+    /// The value itself.
+    #[inline(always)]
+    pub fn into_option(self) -> Option<V> {
+        self.0.into_iter().next()
     }
 }
 
@@ -403,12 +406,12 @@ impl<V, const N: usize> Slots<V> for Optional<V, N> {
 
     #[inline(always)]
     fn gather(next: &mut impl FnMut() -> V) -> Self {
-        Self(if N == 0 { None } else { Some(next()) })
+        Self(core::array::from_fn(|_| next()))
     }
 
     #[inline(always)]
     fn scatter(self, put: &mut impl FnMut(V)) {
-        if let Some(value) = self.0 {
+        for value in self.0 {
             put(value);
         }
     }

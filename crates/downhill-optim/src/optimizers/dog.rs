@@ -132,6 +132,6 @@ impl<const M: usize> Look for Averaged<M> {
     }
 
     fn evaluated<V: Value>(&self, param: V, (_, averaged): ([V; 1], Optional<V, M>)) -> V {
-        averaged.0.unwrap_or(param)
+        averaged.into_option().unwrap_or(param)
     }
 }
