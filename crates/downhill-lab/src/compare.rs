@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 use downhill_optim::OptimizerConfig;
-use downhill_problems::AnyProblem;
+use downhill_problems::{AnyProblem, Part};
 use downhill_schedule::{ScheduleConfig, ScheduleError};
 use serde_json::{Map, Value};
 
@@ -225,6 +225,7 @@ impl Compare {
                 metric: metric.map(|metric| metric.name.clone()),
                 higher_is_better: metric.is_none_or(|metric| metric.higher_is_better),
                 steps,
+                test_samples: problem.evaluated_on(Part::Test),
             });
         }
         Ok(Plan {

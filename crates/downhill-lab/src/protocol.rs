@@ -82,6 +82,8 @@ pub struct Subject {
     pub higher_is_better: bool,
     /// Updates of each run.
     pub steps: u64,
+    /// How many samples the test part is evaluated on, if it has any.
+    pub test_samples: Option<usize>,
 }
 
 /// What is compared.
@@ -234,6 +236,7 @@ fn summary(subject: &Subject, found: Vec<Found>) -> ProblemSummary {
         metric: subject.metric.clone(),
         higher_is_better: subject.higher_is_better,
         steps: subject.steps,
+        test_samples: subject.test_samples,
         parameters,
         entries,
     }

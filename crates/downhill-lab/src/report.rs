@@ -359,6 +359,8 @@ fn problem_context(i: usize, problem: &ProblemSummary, drawings: &ProblemDrawing
         measure => measure.name(),
         steps => count(problem.steps as f64),
         parameters => count(problem.parameters as f64),
+        test_samples => problem.test_samples.map(|samples| count(samples as f64)),
+        sample_worth => problem.test_samples.filter(|_| share).map(|samples| percent(1.0 / samples as f64, 2)),
         check => check_interval(problem),
         sentence => sentence,
         notes => notes,

@@ -238,6 +238,9 @@ pub struct ProblemSummary {
     pub higher_is_better: bool,
     /// Updates of each run.
     pub steps: u64,
+    /// How many samples the test part is evaluated on, if it has any. Missing where this was not written yet.
+    #[serde(default)]
+    pub test_samples: Option<usize>,
     /// Numbers that are learned.
     pub parameters: u64,
     /// From the best to the worst median on the test samples.

@@ -105,6 +105,11 @@ pub trait Problem: Send + Sync + 'static {
     ///
     /// The model that [`Training`] passes is on a device without autodiff.
     fn evaluate(&self, model: &Self::Model, part: Part) -> Evaluation;
+
+    /// How many samples a part is evaluated on, if it has any and says so: what one of them is worth.
+    fn evaluated_on(&self, _part: Part) -> Option<usize> {
+        None
+    }
 }
 
 /// What a [`Problem`] is, in words and numbers.
@@ -313,6 +318,21 @@ impl AnyProblem {
         &self.info
     }
 
+    /// How many samples a part is evaluated on, if it has any and says so.
+    ///
+    /// ```
+    /// use downhill_problems::{Part, by_name};
+    ///
+    /// let problem = by_name("digits-mlp")?;
+    /// let samples = problem.evaluated_on(Part::Test).unwrap();
+    /// println!("one sample is worth {:.2} points of accuracy", 100.0 / samples as f64);
+    /// assert_eq!(by_name("beale")?.evaluated_on(Part::Test), None);
+    /// # Ok::<(), downhill_problems::ProblemError>(())
+    /// ```
+    pub fn evaluated_on(&self, part: Part) -> Option<usize> {
+        self.problem.evaluated_on(part)
+    }
+
     /// The same problem with other batches. A size of 0 is taken as 1.
     ///
     /// ```
@@ -503,6 +523,7 @@ trait Erased: Send + Sync {
     fn gradients(&self, model: &AnyModel, samples: &[usize], on: &Device)
     -> (f64, GradientsParams);
     fn evaluate(&self, model: &AnyModel, part: Part) -> Evaluation;
+    fn evaluated_on(&self, part: Part) -> Option<usize>;
 }
 
 impl<P: Problem> Erased for P {
@@ -524,6 +545,10 @@ impl<P: Problem> Erased for P {
 
     fn evaluate(&self, model: &AnyModel, part: Part) -> Evaluation {
         Problem::evaluate(self, &typed::<P::Model>(model).valid(), part)
+    }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        Problem::evaluated_on(self, part)
     }
 }
 

@@ -252,6 +252,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let command = command(args, &plan);
     let comparison = compare.comparison(plan, problems, command);
     report::write(&comparison, &args.out).map_err(failed)?;
+    keep_settings(args)?;
 
     let mut stdout = io::stdout().lock();
     if args.json {
@@ -292,6 +293,30 @@ fn compare(args: &Args) -> Compare {
         compare = compare.with_driver(driver.settings.clone());
     }
     compare
+}
+
+/// Copies the files that the command names beside the report, so that it can be repeated from there.
+fn keep_settings(args: &Args) -> Result<(), Failure> {
+    let optimizers = args.optimizer.iter().map(|chosen| &chosen.word);
+    let schedule = args.schedule.iter().map(|schedule| &schedule.word);
+    let words = optimizers.chain(schedule).filter(|word| is_file(word));
+    let driver = args.driver.iter().map(|driver| &driver.word);
+    let folder = args.out.join("settings");
+    for path in words.chain(driver).map(Path::new) {
+        let copy = folder.join(path.file_name().unwrap_or_default());
+        // The command may name the copies of another one.
+        if copy.exists() && fs::canonicalize(path).ok() == fs::canonicalize(&copy).ok() {
+            continue;
+        }
+        let made = fs::create_dir_all(&folder).and_then(|()| fs::copy(path, &copy));
+        made.map_err(|error| {
+            failed(format!(
+                "cannot copy {} beside the report: {error}",
+                path.display()
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// The command with everything that it takes by default.

@@ -236,6 +236,55 @@ fn settings_of_your_own() {
     );
     let losses: Vec<&Value> = entries.iter().map(|entry| &entry["train_loss"]).collect();
     assert_ne!(losses[0], losses[1]);
+    // The report can be repeated from its folder.
+    for (file, copy) in [(&optimizer, "fast-adam.json"), (&schedule, "schedule.json")] {
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(read(file), read(&out.join("settings").join(copy)));
+    }
+}
+
+#[test]
+fn the_driver_of_every_run_is_told_more() {
+    let out = folder("driver");
+    fs::create_dir_all(&out).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = out.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let loss = |folder: &str, driver: Option<&str>| -> (Value, Value) {
+        let more = driver.map(|driver| ["--driver", driver]);
+        let more: Vec<&str> = more.into_iter().flatten().chain(["--json"]).collect();
+        let output = compare(&out.join(folder), &more);
+        let comparison: Value = serde_json::from_str(&success(&output)).unwrap();
+        let entries = comparison["problems"][0]["entries"].as_array().unwrap();
+        let mut losses = entries
+            .iter()
+            .map(|entry| entry["train_loss"]["median"].clone());
+        let report = fs::read_to_string(out.join(folder).join("report.html")).unwrap();
+        assert_eq!(
+            report.contains("<summary>Driver</summary>"),
+            driver.is_some()
+        );
+        (losses.next().unwrap(), comparison["driver"].clone())
+    };
+    let clipping = file(
+        "clipping.toml",
+        "clipping = { global_norm = { threshold = 1e-3 } }\n",
+    );
+    let averages = file("averages.json", r#"{"averaging": {"ema": {"decay": 0.9}}}"#);
+    let (plain, none) = loss("plain", None);
+    assert_eq!(none, Value::Null);
+    let (clipped, told) = loss("clipped", Some(&clipping));
+    assert_eq!(told["clipping"]["global_norm"]["threshold"], 1e-3);
+    let (averaged, _) = loss("averaged", Some(&averages));
+    assert!(plain != clipped && plain != averaged && clipped != averaged);
+
+    let steps = file("steps.toml", "steps = 5\n");
+    let output = compare(&out.join("steps"), &["--driver", &steps]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("`steps` is the comparison's own"), "{said}");
 }
 
 #[test]

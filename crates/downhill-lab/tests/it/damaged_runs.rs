@@ -62,6 +62,7 @@ fn plan() -> Plan {
             metric: Some("share".to_string()),
             higher_is_better: true,
             steps: STEPS,
+            test_samples: None,
         }],
         candidates: vec![candidate("sgd"), candidate("adam")],
         schedule: None,

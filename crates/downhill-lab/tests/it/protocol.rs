@@ -74,6 +74,7 @@ fn plan(optimizers: &[&str]) -> Plan {
         metric: None,
         higher_is_better: true,
         steps: STEPS,
+        test_samples: None,
     };
     let candidate = |name: &&str| Candidate {
         name: name.to_string(),

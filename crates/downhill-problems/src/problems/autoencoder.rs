@@ -156,6 +156,10 @@ impl Problem for Autoencoder {
             metric: Some(loss / variance),
         }
     }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        Some(self.part(part).samples())
+    }
 }
 
 #[cfg(test)]

@@ -133,6 +133,10 @@ impl<A: Architecture> Problem for Bandit<A> {
             ..self.classifier.evaluate(&model, part)
         }
     }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        self.classifier.evaluated_on(part)
+    }
 }
 
 #[cfg(test)]

@@ -182,6 +182,10 @@ impl Problem for CharRnn {
         let loss = |batch: &_| self.loss(&model, batch);
         self.text.evaluate(part, EVALUATED, EVALUATED, device, loss)
     }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        Some(self.text.evaluated(part, EVALUATED))
+    }
 }
 
 #[cfg(test)]

@@ -327,6 +327,10 @@ impl Problem for CharTransformer {
         let loss = |batch: &_| self.loss(&model, batch);
         self.text.evaluate(part, usize::MAX, CHUNK, device, loss)
     }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        Some(self.text.evaluated(part, usize::MAX))
+    }
 }
 
 #[cfg(test)]

@@ -141,12 +141,15 @@ impl<A: Architecture> Classifier<A> {
 
     /// All samples of a part.
     pub(super) fn whole(&self, part: Part, device: &Device) -> Batch {
-        let data = match part {
+        self.part(part).batch(device)
+    }
+
+    fn part(&self, part: Part) -> &Classification {
+        match part {
             Part::Train => &self.train,
             Part::Validation => &self.validation,
             Part::Test => &self.test,
-        };
-        data.batch(device)
+        }
     }
 }
 
@@ -182,6 +185,10 @@ impl<A: Architecture> Problem for Classifier<A> {
             loss: cross_entropy(logits, targets).into_scalar(),
             metric: Some(right as f64 / samples as f64),
         }
+    }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        Some(self.part(part).samples())
     }
 }
 

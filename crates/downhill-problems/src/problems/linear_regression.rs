@@ -175,6 +175,16 @@ fn orthogonal_columns(random: &mut RandomState, rows: usize, columns: usize) -> 
     done
 }
 
+impl LinearRegression {
+    fn part(&self, part: Part) -> &Samples {
+        match part {
+            Part::Train => &self.train,
+            Part::Validation => &self.validation,
+            Part::Test => &self.test,
+        }
+    }
+}
+
 impl Problem for LinearRegression {
     type Model = LinearWeights;
     type Batch = [Tensor<2>; 2];
@@ -215,11 +225,7 @@ impl Problem for LinearRegression {
     }
 
     fn evaluate(&self, model: &LinearWeights, part: Part) -> Evaluation {
-        let samples = match part {
-            Part::Train => &self.train,
-            Part::Validation => &self.validation,
-            Part::Test => &self.test,
-        };
+        let samples = self.part(part);
         let data = model.w.val().into_data_as::<f64>();
         let w = data.try_into_vec::<f64>().expect("the data was converted");
         let square = |x: f64| x * x;
@@ -241,6 +247,10 @@ impl Problem for LinearRegression {
             loss: errors.sum::<f64>() / samples.values.len() as f64,
             metric: Some((distance / length).sqrt()),
         }
+    }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        Some(self.part(part).values.len())
     }
 }
 

@@ -196,6 +196,10 @@ impl Problem for MatrixFactorization {
             metric: Some(loss.sqrt()),
         }
     }
+
+    fn evaluated_on(&self, part: Part) -> Option<usize> {
+        Some(self.part(part).len())
+    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,11 @@ impl Text {
         })
     }
 
+    /// How many windows of a part are evaluated, if no more than `most`.
+    pub fn evaluated(&self, part: Part, most: usize) -> usize {
+        self.windows(part).min(self.windows(Part::Test)).min(most)
+    }
+
     /// The mean loss over a part, `chunk` windows at once, and the same in bits. The training part is
     /// evaluated on as many windows as the test part, and no part on more than `most`; they are evenly
     /// spaced.
@@ -119,7 +124,7 @@ impl Text {
         loss: impl Fn(&[Tensor<2, Int>; 2]) -> Tensor<1>,
     ) -> Evaluation {
         let windows = self.windows(part);
-        let evaluated = windows.min(self.windows(Part::Test)).min(most);
+        let evaluated = self.evaluated(part, most);
         let chosen: Vec<usize> = (0..evaluated).map(|i| i * windows / evaluated).collect();
         let losses = chosen.chunks(chunk).map(|chunk| {
             let loss: f64 = loss(&self.batch(part, chunk, device)).into_scalar();
