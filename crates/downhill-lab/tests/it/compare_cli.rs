@@ -272,7 +272,11 @@ fn the_driver_of_every_run_is_told_more() {
         "clipping.toml",
         "clipping = { global_norm = { threshold = 1e-3 } }\n",
     );
-    let averages = file("averages.json", r#"{"averaging": {"ema": {"decay": 0.9}}}"#);
+    let averages = file(
+        "averages.json",
+        r#"{"averaging": {"kind": {"ema": {"decay": 0.9, "bias_correction": true, "warmup": false}},
+            "every": 1, "start": 0, "average_buffers": true}}"#,
+    );
     let (plain, none) = loss("plain", None);
     assert_eq!(none, Value::Null);
     let (clipped, told) = loss("clipped", Some(&clipping));
