@@ -104,6 +104,7 @@ pub mod data;
 pub mod functions;
 pub mod mlp;
 pub mod numpy;
+mod parts;
 mod problem;
 mod problems;
 mod slopes;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use comfy_table::CellAlignment;
-use downhill_lab::leaderboard::{Clock, Contender, Leaderboard, Standings, Track, write};
+use downhill_lab::leaderboard::{Contender, Leaderboard, Standings, write};
 use downhill_lab::protocol::setups;
 use downhill_lab::results::Trial;
 use downhill_lab::run::run as make_run;
@@ -182,18 +182,7 @@ fn summary(standings: &Standings) -> String {
         "Rank",
         "State",
     ]);
-    let of = |track| &standings.places[&track][&Clock::Steps];
-    for place in of(Track::Tuned) {
-        let one = of(Track::OneSetting)
-            .iter()
-            .find(|one| one.optimizer == place.optimizer);
-        let line = standings
-            .optimizers
-            .iter()
-            .find(|line| line.name == place.optimizer);
-        let (Some(one), Some(line)) = (one, line) else {
-            continue;
-        };
+    for (place, one, line) in standings.by_steps() {
         table.add_row([
             place.optimizer.clone(),
             format!("{:.2} ({:.2} to {:.2})", place.score, place.low, place.high),

@@ -222,6 +222,20 @@ impl Standings {
 }
 
 impl Standings {
+    /// Each optimizer with its places on both tracks, by steps, in the order of the tuned one.
+    pub fn by_steps(&self) -> impl Iterator<Item = (&Place, &Place, &Line)> {
+        let of = |track| &self.places[&track][&Clock::Steps];
+        of(Track::Tuned).iter().filter_map(move |tuned| {
+            let mut ones = of(Track::OneSetting).iter();
+            let mut lines = self.optimizers.iter();
+            Some((
+                tuned,
+                ones.find(|one| one.optimizer == tuned.optimizer)?,
+                lines.find(|line| line.name == tuned.optimizer)?,
+            ))
+        })
+    }
+
     /// The places on some of the problems and among some of the optimizers, both by their numbers. A score is among those
     /// that are compared, and not the one among all.
     ///

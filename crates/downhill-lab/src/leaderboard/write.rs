@@ -8,7 +8,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 
-use super::{Clock, Finish, Line, Standings, Track};
+use super::{Finish, Line, Standings, Track};
 use crate::report::{ReportError, Staged};
 
 /// Writes `index.html`, the page about it all that needs nothing but itself, `leaderboard.json` with everything,
@@ -109,18 +109,7 @@ fn markdown(standings: &Standings) -> String {
         problems.len(),
         seeds.len(),
     );
-    let of = |track| &standings.places[&track][&Clock::Steps];
-    for (at, place) in of(Track::Tuned).iter().enumerate() {
-        let one = of(Track::OneSetting)
-            .iter()
-            .find(|one| one.optimizer == place.optimizer);
-        let line = standings
-            .optimizers
-            .iter()
-            .find(|line| line.name == place.optimizer);
-        let (Some(one), Some(line)) = (one, line) else {
-            continue;
-        };
+    for (at, (place, one, line)) in standings.by_steps().enumerate() {
         let star = |tied| if tied { "*" } else { "" };
         let _ = writeln!(
             page,

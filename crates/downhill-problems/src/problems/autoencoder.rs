@@ -6,6 +6,7 @@ use burn::{
 
 use crate::{
     data::{Classification, DataError, Split},
+    parts::Parts,
     problem::{Evaluation, Info, Metric, Part, Problem},
     slopes::tanh,
     weights::Weights,
@@ -44,9 +45,7 @@ use crate::{
 pub struct Autoencoder {
     info: Info,
     widths: Vec<usize>,
-    train: Classification,
-    validation: Classification,
-    test: Classification,
+    parts: Parts<Classification>,
     /// The mean of the training samples.
     mean: Vec<f64>,
 }
@@ -86,19 +85,13 @@ impl Autoencoder {
                 ..info
             },
             widths: down.chain(up).collect(),
-            train,
-            validation,
-            test: split.test.clone(),
+            parts: Parts {
+                train,
+                validation,
+                test: split.test.clone(),
+            },
             mean,
         })
-    }
-
-    fn part(&self, part: Part) -> &Classification {
-        match part {
-            Part::Train => &self.train,
-            Part::Validation => &self.validation,
-            Part::Test => &self.test,
-        }
     }
 }
 
@@ -134,7 +127,7 @@ impl Problem for Autoencoder {
     }
 
     fn batch(&self, samples: &[usize], device: &Device) -> Tensor<2> {
-        self.train.subset(samples).batch(device).inputs
+        self.parts.train.subset(samples).batch(device).inputs
     }
 
     fn loss(&self, model: &AutoencoderLayers, batch: &Tensor<2>) -> Tensor<1> {
@@ -146,7 +139,7 @@ impl Problem for Autoencoder {
     fn evaluate(&self, model: &AutoencoderLayers, part: Part) -> Evaluation {
         let model = model.valid();
         let device = &model.devices()[0];
-        let inputs = self.part(part).batch(device).inputs;
+        let inputs = self.parts.of(part).batch(device).inputs;
         let mean = TensorData::new(self.mean.clone(), [1, self.mean.len()]);
         let mean = Tensor::<2>::from_data(mean, device);
         let variance: f64 = (inputs.clone() - mean).square().mean().into_scalar();
@@ -158,7 +151,7 @@ impl Problem for Autoencoder {
     }
 
     fn evaluated_on(&self, part: Part) -> Option<usize> {
-        Some(self.part(part).samples())
+        Some(self.parts.of(part).samples())
     }
 }
 
@@ -201,7 +194,10 @@ mod tests {
         for part in [Part::Train, Part::Validation, Part::Test] {
             assert!((on(part).metric.unwrap() - 1.0).abs() < 1e-6);
         }
-        let (pixels, n) = (problem.train.features(), problem.train.samples() as f64);
+        let (pixels, n) = (
+            problem.parts.train.features(),
+            problem.parts.train.samples() as f64,
+        );
         let errors = pixels.iter().zip(problem.mean.iter().cycle());
         let square: f64 = errors.map(|(x, mean)| (x - mean).powi(2)).sum();
         assert!((on(Part::Train).loss / (square / (64.0 * n)) - 1.0).abs() < 1e-5);

@@ -7,6 +7,7 @@ use burn::{
 use crate::{
     data::{Batch, Classification, DataError, Split},
     mlp::{Mlp, MlpConfig},
+    parts::Parts,
     problem::{Evaluation, Info, Metric, Part, Problem},
     slopes::cross_entropy,
     weights::Weights,
@@ -97,9 +98,7 @@ impl Architecture for SoftmaxRegression {
 pub struct Classifier<A> {
     info: Info,
     architecture: A,
-    train: Classification,
-    validation: Classification,
-    test: Classification,
+    parts: Parts<Classification>,
 }
 
 impl<A: Architecture> Classifier<A> {
@@ -124,15 +123,17 @@ impl<A: Architecture> Classifier<A> {
                 ..info
             },
             architecture,
-            train,
-            validation,
-            test: split.test.clone(),
+            parts: Parts {
+                train,
+                validation,
+                test: split.test.clone(),
+            },
         })
     }
 
     /// Classes to tell apart.
     pub(super) fn classes(&self) -> usize {
-        self.train.classes()
+        self.parts.train.classes()
     }
 
     pub(super) fn logits(&self, model: &A::Model, inputs: Tensor<2>) -> Tensor<2> {
@@ -141,15 +142,7 @@ impl<A: Architecture> Classifier<A> {
 
     /// All samples of a part.
     pub(super) fn whole(&self, part: Part, device: &Device) -> Batch {
-        self.part(part).batch(device)
-    }
-
-    fn part(&self, part: Part) -> &Classification {
-        match part {
-            Part::Train => &self.train,
-            Part::Validation => &self.validation,
-            Part::Test => &self.test,
-        }
+        self.parts.of(part).batch(device)
     }
 }
 
@@ -166,7 +159,7 @@ impl<A: Architecture> Problem for Classifier<A> {
     }
 
     fn batch(&self, samples: &[usize], device: &Device) -> Batch {
-        self.train.subset(samples).batch(device)
+        self.parts.train.subset(samples).batch(device)
     }
 
     fn loss(&self, model: &A::Model, batch: &Batch) -> Tensor<1> {
@@ -188,7 +181,7 @@ impl<A: Architecture> Problem for Classifier<A> {
     }
 
     fn evaluated_on(&self, part: Part) -> Option<usize> {
-        Some(self.part(part).samples())
+        Some(self.parts.of(part).samples())
     }
 }
 
@@ -217,13 +210,13 @@ mod tests {
         };
         let split = data::deck().split().unwrap();
         let problem = Classifier::new(info, &split, MlpConfig::new(20, 4, 3)).unwrap();
-        assert_eq!(problem.test, split.test);
-        assert_eq!(problem.info().samples, problem.train.samples());
+        assert_eq!(problem.parts.test, split.test);
+        assert_eq!(problem.info().samples, problem.parts.train.samples());
         let rows = |part: &Classification| {
             let rows = part.features().chunks(20).map(<[f64]>::to_vec);
             rows.collect::<Vec<_>>()
         };
-        let mut parts = [rows(&problem.train), rows(&problem.validation)].concat();
+        let mut parts = [rows(&problem.parts.train), rows(&problem.parts.validation)].concat();
         let mut train = rows(&split.train);
         parts.sort_by(|a, b| a[0].total_cmp(&b[0]));
         train.sort_by(|a, b| a[0].total_cmp(&b[0]));
@@ -231,7 +224,7 @@ mod tests {
 
         // The batch of some samples is those samples.
         let batch = problem.batch(&[3, 0], &Device::flex());
-        let labels = problem.train.labels();
+        let labels = problem.parts.train.labels();
         let targets = batch.targets.into_data_as::<i64>();
         let expected = [labels[3] as i64, labels[0] as i64];
         assert_eq!(targets.try_into_vec::<i64>().unwrap(), expected);

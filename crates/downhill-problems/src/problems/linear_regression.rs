@@ -6,6 +6,7 @@ use burn::{
 use crate::{
     functions::Function,
     numpy::RandomState,
+    parts::Parts,
     problem::{Evaluation, Info, Measure, Metric, Part, Problem, ProblemError, Target},
     weights::Weights,
 };
@@ -43,9 +44,7 @@ pub struct LinearRegression {
     /// How far the training loss may stay above the least, as a share of it.
     excess: f64,
     solution: Vec<f64>,
-    train: Samples,
-    validation: Samples,
-    test: Samples,
+    parts: Parts<Samples>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,9 +94,11 @@ impl LinearRegression {
             batch_size: 32,
             epochs: 50,
             excess: 0.05,
-            train,
-            validation: drawn(),
-            test: drawn(),
+            parts: Parts {
+                train,
+                validation: drawn(),
+                test: drawn(),
+            },
             solution,
         })
     }
@@ -175,16 +176,6 @@ fn orthogonal_columns(random: &mut RandomState, rows: usize, columns: usize) -> 
     done
 }
 
-impl LinearRegression {
-    fn part(&self, part: Part) -> &Samples {
-        match part {
-            Part::Train => &self.train,
-            Part::Validation => &self.validation,
-            Part::Test => &self.test,
-        }
-    }
-}
-
 impl Problem for LinearRegression {
     type Model = LinearWeights;
     type Batch = [Tensor<2>; 2];
@@ -197,7 +188,7 @@ impl Problem for LinearRegression {
                 name: "distance".into(),
                 higher_is_better: false,
             }),
-            samples: self.train.values.len(),
+            samples: self.parts.train.values.len(),
             batch_size: self.batch_size,
             epochs: self.epochs,
             target: Target {
@@ -216,7 +207,7 @@ impl Problem for LinearRegression {
     }
 
     fn batch(&self, samples: &[usize], device: &Device) -> Self::Batch {
-        self.train.batch(samples.iter().copied(), device)
+        self.parts.train.batch(samples.iter().copied(), device)
     }
 
     fn loss(&self, model: &LinearWeights, [inputs, values]: &Self::Batch) -> Tensor<1> {
@@ -225,7 +216,7 @@ impl Problem for LinearRegression {
     }
 
     fn evaluate(&self, model: &LinearWeights, part: Part) -> Evaluation {
-        let samples = self.part(part);
+        let samples = self.parts.of(part);
         let data = model.w.val().into_data_as::<f64>();
         let w = data.try_into_vec::<f64>().expect("the data was converted");
         let square = |x: f64| x * x;
@@ -250,7 +241,7 @@ impl Problem for LinearRegression {
     }
 
     fn evaluated_on(&self, part: Part) -> Option<usize> {
-        Some(self.part(part).values.len())
+        Some(self.parts.of(part).values.len())
     }
 }
 
@@ -266,9 +257,9 @@ mod tests {
     }
 
     fn check(problem: &LinearRegression, inputs: usize, condition: f64) {
-        let n = problem.train.values.len() as f64;
+        let n = problem.parts.train.values.len() as f64;
         let quadratic = Function::quadratic(inputs, condition).unwrap();
-        let Samples { inputs: x, values } = &problem.train;
+        let Samples { inputs: x, values } = &problem.parts.train;
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let residuals: Vec<f64> = x
             .iter()

@@ -5,6 +5,7 @@ use burn::{
 
 use crate::{
     numpy::RandomState,
+    parts::Parts,
     problem::{Evaluation, Info, Measure, Metric, Part, Problem, ProblemError, Target},
     weights::Weights,
 };
@@ -43,9 +44,7 @@ pub struct MatrixFactorization {
     rows: usize,
     columns: usize,
     rank: usize,
-    train: Vec<Entry>,
-    validation: Vec<Entry>,
-    test: Vec<Entry>,
+    parts: Parts<Vec<Entry>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,22 +99,16 @@ impl MatrixFactorization {
         });
         let quarter = rows * columns / 4;
         Ok(Self {
-            validation: entries.by_ref().take(quarter).collect(),
-            test: entries.by_ref().take(quarter).collect(),
-            train: entries.collect(),
+            parts: Parts {
+                validation: entries.by_ref().take(quarter).collect(),
+                test: entries.by_ref().take(quarter).collect(),
+                train: entries.collect(),
+            },
             name,
             rows,
             columns,
             rank,
         })
-    }
-
-    fn part(&self, part: Part) -> &[Entry] {
-        match part {
-            Part::Train => &self.train,
-            Part::Validation => &self.validation,
-            Part::Test => &self.test,
-        }
     }
 }
 
@@ -156,7 +149,7 @@ impl Problem for MatrixFactorization {
                 name: "root mean square error".into(),
                 higher_is_better: false,
             }),
-            samples: self.train.len(),
+            samples: self.parts.train.len(),
             batch_size: 100,
             epochs: 25,
             target: Target {
@@ -176,7 +169,7 @@ impl Problem for MatrixFactorization {
     }
 
     fn batch(&self, samples: &[usize], device: &Device) -> Entries {
-        let entries: Vec<Entry> = samples.iter().map(|&i| self.train[i]).collect();
+        let entries: Vec<Entry> = samples.iter().map(|&i| self.parts.train[i]).collect();
         Entries::new(&entries, device)
     }
 
@@ -189,7 +182,7 @@ impl Problem for MatrixFactorization {
 
     fn evaluate(&self, model: &Factors, part: Part) -> Evaluation {
         let model = model.valid();
-        let batch = Entries::new(self.part(part), &model.devices()[0]);
+        let batch = Entries::new(self.parts.of(part), &model.devices()[0]);
         let loss: f64 = self.loss(&model, &batch).into_scalar();
         Evaluation {
             loss,
@@ -198,7 +191,7 @@ impl Problem for MatrixFactorization {
     }
 
     fn evaluated_on(&self, part: Part) -> Option<usize> {
-        Some(self.part(part).len())
+        Some(self.parts.of(part).len())
     }
 }
 
@@ -211,7 +204,8 @@ mod tests {
     #[test]
     fn every_entry_is_in_one_part() {
         let problem = MatrixFactorization::new(30, 21, 2).unwrap();
-        let parts = [Part::Train, Part::Validation, Part::Test].map(|part| problem.part(part));
+        let parts = [Part::Train, Part::Validation, Part::Test];
+        let parts = parts.map(|part| problem.parts.of(part).as_slice());
         assert_eq!(parts.map(<[Entry]>::len), [630 - 2 * 157, 157, 157]);
         let places: HashSet<_> = parts.concat().iter().map(|e| (e.row, e.column)).collect();
         assert_eq!(places.len(), 630);
@@ -238,7 +232,12 @@ mod tests {
             let scaled = model(u.clone() * 2.0, v.clone() * 0.5);
             assert!((problem.evaluate(&scaled, part).loss / loss - 1.0).abs() < 1e-5);
         }
-        let entries: Vec<f64> = problem.train.iter().map(|entry| entry.value).collect();
+        let entries: Vec<f64> = problem
+            .parts
+            .train
+            .iter()
+            .map(|entry| entry.value)
+            .collect();
         let square = entries.iter().map(|x| x * x).sum::<f64>() / entries.len() as f64;
         assert!((0.7..1.4).contains(&square), "{square}");
     }
@@ -257,7 +256,7 @@ mod tests {
         };
         let (u, v) = (plain(model.u.val()), plain(model.v.val()));
         let mut expected = vec![0.0; u.len()];
-        for entry in samples.map(|i| problem.train[i]) {
+        for entry in samples.map(|i| problem.parts.train[i]) {
             let [u, v] = [(&u, entry.row), (&v, entry.column)].map(|(x, at)| &x[2 * at..][..2]);
             let error = u[0] * v[0] + u[1] * v[1] - entry.value;
             for (k, v) in v.iter().enumerate() {
