@@ -300,7 +300,7 @@ impl Compare {
         }
     }
 
-    /// Makes all runs that the folder does not have yet, and writes the [report](crate::report) into it.
+    /// Makes all runs that the folder does not have yet, and writes the [report] into it.
     ///
     /// # Errors
     ///

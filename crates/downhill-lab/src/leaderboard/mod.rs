@@ -1,7 +1,7 @@
 //! Which optimizer: all of them on all problems, with settings searched and with one setting for everything.
 //!
 //! After AlgoPerf (Dahl et al. 2023, arXiv 2306.07179), at a size that two cores repeat in hours. Each optimizer is
-//! tried with the same number of [`setups`], its own settings first, in one run each on every problem. Then
+//! tried with the same number of [`setups`](crate::protocol::setups), its own settings first, in one run each on every problem. Then
 //!
 //! - on the *tuned* track the setup that came to a problem's target first on that problem,
 //! - on the *one setting* track the setup that did best on all problems together
