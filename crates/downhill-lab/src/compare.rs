@@ -113,13 +113,13 @@ pub enum CompareError {
 }
 
 impl Compare {
-    /// On these problems: 7 rates around each optimizer's own, 3 seeds, one run at a time.
+    /// On these problems: 7 rates around each optimizer's own, 6 seeds, one run at a time.
     pub fn new(problems: Vec<AnyProblem>) -> Self {
         Self {
             problems,
             optimizers: Vec::new(),
             rates: Rates::Around(7),
-            seeds: 3,
+            seeds: 6,
             length: Length::Own,
             schedule: None,
             driver: None,

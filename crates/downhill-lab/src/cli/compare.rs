@@ -47,8 +47,8 @@ pub struct Args {
     #[arg(value_parser = Chosen::parse)]
     optimizer: Vec<Chosen>,
 
-    /// Seeds of the runs that are counted: 1 to N
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Seeds of the runs that are counted: 1 to N; fewer than 6 tell nothing apart
+    #[arg(long, value_name = "N", default_value_t = 6)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     seeds: u32,
 

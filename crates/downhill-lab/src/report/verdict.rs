@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 
 use super::format::{count, list, number, percent, range};
-use crate::results::{Edge, Entry, Interval, ProblemSummary};
+use crate::results::{Counted, Edge, Entry, Interval, ProblemSummary};
+use crate::score::SIGNIFICANCE;
+use crate::stats::{FEWEST_PAIRS, paired};
 
 /// Fewer results than this have no interval worth the name.
 const FEWEST: usize = 3;
@@ -152,7 +154,7 @@ pub struct Place<'a> {
 }
 
 /// All optimizers by the median of what they are measured by, those without a result last.
-pub fn places(problem: &ProblemSummary) -> Vec<Place<'_>> {
+pub fn places<'a>(problem: &'a ProblemSummary) -> Vec<Place<'a>> {
     let measure = Measure::of(problem);
     let mut entries: Vec<&Entry> = problem.entries.iter().collect();
     entries.sort_by(|a, b| match (measure.value(a), measure.value(b)) {
@@ -160,7 +162,8 @@ pub fn places(problem: &ProblemSummary) -> Vec<Place<'_>> {
         (a, b) => b.is_some().cmp(&a.is_some()),
     });
     let first = entries.first().copied();
-    let place = |(i, entry)| {
+    let paired = Paired::of(measure, &entries);
+    let place = |(i, entry): (usize, &'a Entry)| {
         let value = measure.value(entry);
         Place {
             entry,
@@ -171,13 +174,56 @@ pub fn places(problem: &ProblemSummary) -> Vec<Place<'_>> {
             ) {
                 (Some((first, best)), Some(value)) if i > 0 => {
                     let few = results(first).min(results(entry)) < FEWEST;
-                    few || !measure.apart(best, value)
+                    match paired
+                        .as_ref()
+                        .and_then(|paired| paired.tied(&entry.optimizer))
+                    {
+                        Some(tied) => tied,
+                        None => few || !measure.apart(best, value),
+                    }
                 }
                 _ => false,
             },
         }
     };
     entries.into_iter().enumerate().map(place).collect()
+}
+
+/// Which optimizers cannot be told apart from the first by the differences of their runs from each seed: those that
+/// have a result from every seed.
+struct Paired<'a> {
+    seeds: usize,
+    p: Vec<(&'a str, f64)>,
+}
+
+impl<'a> Paired<'a> {
+    /// Nothing if the runs are not known, or the first has diverged from a seed.
+    fn of(measure: Measure<'_>, entries: &[&'a Entry]) -> Option<Self> {
+        let value = |counted: &Counted| match measure {
+            Measure::Metric { .. } => counted.test.metric,
+            Measure::Loss => counted.test.loss,
+        };
+        let series = |entry: &Entry| -> Option<Vec<f64>> {
+            let values: Option<Vec<f64>> = entry.counted.iter().map(value).collect();
+            values.filter(|values| !values.is_empty())
+        };
+        let (first, others) = entries.split_first()?;
+        let best = series(first)?;
+        let seeds = best.len();
+        let others = others.iter().filter_map(|entry| {
+            let values = series(entry)?;
+            (values.len() == seeds).then_some((entry.optimizer.as_str(), values))
+        });
+        let (names, values): (Vec<&str>, Vec<Vec<f64>>) = others.unzip();
+        let all: Vec<Vec<f64>> = core::iter::once(best).chain(values).collect();
+        let p = names.into_iter().zip(paired(&all)).collect();
+        Some(Self { seeds, p })
+    }
+
+    fn tied(&self, name: &str) -> Option<bool> {
+        let (_, p) = self.p.iter().find(|(other, _)| *other == name)?;
+        Some(*p > SIGNIFICANCE)
+    }
 }
 
 fn results(entry: &Entry) -> usize {
@@ -233,13 +279,31 @@ fn sentence(problem: &ProblemSummary, notes: &mut Vec<String>) -> String {
             "{name} comes first ({phrase}), but {runs} cannot tell it apart from the others."
         );
     }
+    let compared: Vec<&Entry> = ranked.iter().map(|(entry, _)| *entry).collect();
+    let paired = Paired::of(measure, &compared);
+    if let Some(paired) = &paired {
+        if paired.seeds < FEWEST_PAIRS && behind.is_empty() {
+            return format!(
+                "{name} comes first ({phrase}), but runs from {} seeds cannot tell it apart from the others: it takes \
+                 {FEWEST_PAIRS}.",
+                paired.seeds
+            );
+        }
+        if !behind.is_empty() {
+            notes.push(
+                "Optimizers are told apart by the differences of their runs from each seed, together: chance parts any two \
+                 of these as far in at most 5 % of comparisons."
+                    .to_string(),
+            );
+        }
+    }
     // The smallest sample of those that are said to differ decides how easily chance does it.
     let fewest = ranked
         .iter()
         .filter(|(entry, _)| behind.contains(&entry.optimizer.as_str()))
         .map(|(entry, _)| results(entry))
         .fold(seeds, usize::min);
-    if !behind.is_empty() && fewest <= 5 {
+    if paired.is_none() && !behind.is_empty() && fewest <= 5 {
         notes.push(format!(
             "With as few as {fewest} runs an interval is the range of the results; two equal optimizers come out \
              this far apart by chance in {} of comparisons.",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use downhill_lab::report::{ReportError, Written, verdict, write};
-use downhill_lab::results::{Comparison, Edge, Entry, Interval, ProblemSummary};
+use downhill_lab::results::{Comparison, Counted, Edge, Entry, Interval, ProblemSummary, Score};
 use serde_json::json;
 
 fn comparison() -> Comparison {
@@ -90,6 +90,63 @@ fn what_overlaps_is_a_tie() {
     problem.entries.truncate(2);
     with_metric(&mut problem, "adam", 0.960, 0.975, 0.979);
     assert!(without_notes(problem).starts_with("No winner: adam comes first"));
+}
+
+/// The accuracy of each seed, and what it comes to.
+fn counted(problem: &mut ProblemSummary, name: &str, accuracies: &[f64]) {
+    let mut sorted = accuracies.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    with_metric(
+        problem,
+        name,
+        sorted[0],
+        sorted[sorted.len() / 2],
+        sorted[sorted.len() - 1],
+    );
+    let score = |metric: &f64| Score {
+        loss: Some(1.0 - metric),
+        metric: Some(*metric),
+    };
+    let runs = accuracies.iter().enumerate().map(|(at, metric)| Counted {
+        seed: at as u32 + 1,
+        diverged_at: None,
+        train: score(metric),
+        test: score(metric),
+        steps_to_target: None,
+    });
+    entry(problem, name).counted = runs.collect();
+}
+
+#[test]
+fn runs_from_one_seed_are_compared_with_each_other() {
+    let mut problem = digits(&["adam", "nadam"]);
+    // The ranges overlap, and one is ahead from every seed.
+    let ahead = [0.95, 0.97, 0.96, 0.98, 0.94, 0.99];
+    let behind = ahead.map(|accuracy| accuracy - 0.01);
+    counted(&mut problem, "nadam", &ahead);
+    counted(&mut problem, "adam", &behind);
+    let said = verdict(&problem);
+    assert!(said.sentence.starts_with("nadam is best"), "{said:?}");
+    assert!(
+        said.notes[0].contains("by the differences of their runs from each seed"),
+        "{said:?}"
+    );
+
+    // From one seed it is the other way round.
+    let mut mixed = behind;
+    mixed[0] = 0.97;
+    counted(&mut problem, "adam", &mixed);
+    assert!(
+        verdict(&problem).sentence.starts_with("No winner: nadam"),
+        "{:?}",
+        verdict(&problem)
+    );
+
+    counted(&mut problem, "nadam", &ahead[..5]);
+    counted(&mut problem, "adam", &behind[..5]);
+    let sentence = verdict(&problem).sentence;
+    let expected = "but runs from 5 seeds cannot tell it apart from the others: it takes 6.";
+    assert!(sentence.ends_with(expected), "{sentence}");
 }
 
 #[test]
