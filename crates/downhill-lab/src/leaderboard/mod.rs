@@ -18,8 +18,8 @@ use downhill_problems::{AnyProblem, Info, Measure, Part};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::conduct::{Conduct, at_once};
-use crate::protocol::{Observer, Setup, Stopped, TUNING_SEED};
-use crate::results::{Run, Score, Stage, Trial};
+use crate::protocol::{Observer, Setup, Stopped, TUNING_SEED, last};
+use crate::results::{Point, Run, Score, Stage, Trial};
 use crate::score::{LIMIT, shortfall};
 use crate::source::version;
 use crate::store::{Store, key};
@@ -255,7 +255,7 @@ fn finish(info: &Info, run: &Run) -> Finish {
         Measure::Metric => score.metric,
     };
     let curve = &run.outcome.curve;
-    let at = |point: &crate::results::Point| match target.part {
+    let at = |point: &Point| match target.part {
         Part::Train => of(point.train),
         Part::Validation | Part::Test => of(point.validation),
     };
@@ -280,7 +280,7 @@ fn finish(info: &Info, run: &Run) -> Finish {
         steps: run.outcome.steps_to_target,
         seconds: run.cost.seconds_to_target,
         shortfall: short.is_finite().then_some(short),
-        validation: crate::protocol::last(run).validation,
+        validation: last(run).validation,
         test: run.outcome.test,
         diverged_at: run.outcome.diverged_at,
         seconds_per_step: [run.cost.seconds / steps, run.cost.optimizer_seconds / steps],
