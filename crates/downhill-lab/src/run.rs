@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::Device;
-use downhill_optim::state_bytes;
+use downhill_optim::{OptimizerConfig, state_bytes};
 use downhill_problems::{AnyModel, AnyProblem, Evaluation, Info, Measure, Part, Training};
 use downhill_train::{Driver, DriverConfig, DriverConfigError, MicroBatch, StepCause};
 use serde_json::json;
@@ -157,7 +157,18 @@ fn driver_config(trial: &Trial) -> Result<DriverConfig, DriverConfigError> {
     if let Some(schedule) = &trial.schedule {
         settings["schedule"] = schedule.clone();
     }
-    DriverConfig::from_json(&settings.to_string())
+    let mut config = DriverConfig::from_json(&settings.to_string())?;
+    if !takes_a_schedule(&config.optimizer) {
+        config.schedule = None;
+    }
+    Ok(config)
+}
+
+/// Whether a rate that changes does anything: some optimizers take none, or that of the first step, and a driver
+/// refuses a schedule for them.
+pub(crate) fn takes_a_schedule(config: &OptimizerConfig) -> bool {
+    let bare = config.try_build();
+    bare.map_or(true, |bare| bare.follows_rate())
 }
 
 /// The model that is to be evaluated: the driver's averages, or what the optimizer has beside the one it trains.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::halton::halton;
 use super::rounded;
+use crate::run::takes_a_schedule;
 
 /// The point of the sequence from which on the settings come: four of them are far apart there, in each coordinate too.
 const FIRST: u64 = 292;
@@ -49,7 +50,8 @@ impl Range {
 /// | warmup | 0 % | 10 % | of the steps |
 ///
 /// What an optimizer does not have is not searched. After the warmup, which is 5 % for its own settings, the rate falls
-/// along a cosine to nothing; where averages take the place of a schedule ([`evaluated`]) it stays.
+/// along a cosine to nothing; where averages take the place of a schedule ([`evaluated`]) it stays. An optimizer that
+/// takes no rate, or that of the first step, has a constant one.
 ///
 /// The points are those of the [Halton sequence](super::halton), the same for every optimizer.
 ///
@@ -109,6 +111,9 @@ pub fn setups(config: &OptimizerConfig, count: usize) -> Vec<Setup> {
 
 /// A warmup over a share of the steps, in percent, and what comes after it.
 fn schedule(config: &OptimizerConfig, warmup: f64) -> Value {
+    if !takes_a_schedule(config) {
+        return json!({"name": "constant"});
+    }
     let warmup = format!("{warmup}%");
     match config.name().starts_with("schedule_free") {
         true => json!({"name": "warmup", "steps": warmup}),
@@ -155,6 +160,7 @@ mod tests {
         assert!((1e-5..=1e-2).contains(&sgd[1].optimizer["weight_decay"].as_f64().unwrap()));
         let free = of("schedule_free_adamw", 2);
         assert_eq!(free[0].schedule, json!({"name": "warmup", "steps": "5%"}));
+        assert_eq!(of("rprop", 2)[1].schedule, json!({"name": "constant"}));
     }
 
     #[test]
