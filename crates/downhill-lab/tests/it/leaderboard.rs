@@ -208,7 +208,7 @@ fn the_command_writes_what_it_says_and_goes_on_where_it_was() {
             "--problem",
             "quadratic,beale",
             "--optimizer",
-            "sgd,adam",
+            "sgd,yogi",
         ]);
         command.args(["--setups", "2", "--seeds", "2", "--device", "flex"]);
         command.arg("--out").arg(&out).args(more).output().unwrap()
@@ -220,17 +220,17 @@ fn the_command_writes_what_it_says_and_goes_on_where_it_was() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(said.contains("│ adam"), "{said}");
+    assert!(said.contains("│ yogi"), "{said}");
     let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
     let runs = read("runs.jsonl");
 
     let json: Value = serde_json::from_str(&read("leaderboard.json")).unwrap();
     assert_eq!(json["optimizers"][1]["setups"].as_array().unwrap().len(), 2);
-    let command = "downhill leaderboard --problem quadratic,beale --optimizer sgd,adam --setups 2 --seeds 2 --device flex";
+    let command = "downhill leaderboard --problem quadratic,beale --optimizer sgd,yogi --setups 2 --seeds 2 --device flex";
     assert_eq!(json["command"], command);
     let page = read("README.md");
     assert!(
-        page.contains(command) && page.contains("| `adam` |"),
+        page.contains(command) && page.contains("| `yogi` |"),
         "{page}"
     );
     let html = read("index.html");
@@ -238,7 +238,7 @@ fn the_command_writes_what_it_says_and_goes_on_where_it_was() {
         html.starts_with("<!DOCTYPE html>") && html.contains(command),
         "{html}"
     );
-    for name in ["quadratic", "beale", "sgd", "adam"] {
+    for name in ["quadratic", "beale", "sgd", "yogi"] {
         assert!(html.contains(name), "{name}");
     }
     assert!(
@@ -264,7 +264,7 @@ fn the_command_writes_what_it_says_and_goes_on_where_it_was() {
     let advice: Value = serde_json::from_slice(&advise(&["--json"]).stdout).unwrap();
     assert_eq!(advice["problems"], json!(["quadratic", "beale"]));
     assert_eq!(advice["considered"], 2);
-    // Adam keeps two numbers.
+    // Yogi keeps two numbers.
     let low = advise(&["--json", "--memory", "low", "--problem-like", "BEALE"]);
     let low: Value = serde_json::from_slice(&low.stdout).unwrap();
     assert_eq!(low["problems"], json!(["beale"]));
