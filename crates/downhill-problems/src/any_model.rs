@@ -280,3 +280,115 @@ impl<M: ModuleMapper> Mapper for Typed<'_, M> {
         self.0.map_flag(flag)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::ParamId;
+    use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig};
+
+    use super::*;
+
+    #[derive(Module, Debug)]
+    struct Net {
+        linear: Linear,
+        norm: BatchNorm,
+        dropout: Dropout,
+        counts: Param<Tensor<2, Int>>,
+        mask: Param<Tensor<1, Bool>>,
+    }
+
+    fn net() -> Net {
+        let device = Device::flex().autodiff();
+        Net {
+            linear: LinearConfig::new(3, 2).init(&device),
+            norm: BatchNormConfig::new(2).init(&device),
+            dropout: DropoutConfig::new(0.5).init(),
+            counts: Param::initialized(ParamId::new(), Tensor::zeros([2, 2], &device)),
+            mask: Param::initialized(ParamId::new(), Tensor::full([2], true, &device)),
+        }
+    }
+
+    /// Everything that a visitor or a mapper is told, in words.
+    #[derive(Default, Debug, PartialEq)]
+    struct Told(Vec<String>);
+
+    impl ModuleVisitor for Told {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.0.push(format!("into {name} {container}"));
+        }
+        fn exit_module(&mut self, name: &str, container: &str) {
+            self.0.push(format!("out of {name} {container}"));
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0
+                .push(format!("float {D} {:?} {}", param.id, param.val()));
+        }
+        fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+            self.0
+                .push(format!("int {D} {:?} {}", param.id, param.val()));
+        }
+        fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+            self.0
+                .push(format!("bool {D} {:?} {}", param.id, param.val()));
+        }
+        fn visit_flag(&mut self, flag: &Param<Flag>) {
+            self.0.push(format!("flag {:?}", flag.id));
+        }
+    }
+
+    fn told(model: &impl Module) -> Told {
+        let mut told = Told::default();
+        model.visit(&mut told);
+        told
+    }
+
+    /// Something else for every parameter.
+    struct Other;
+
+    impl ModuleMapper for Other {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor + 1.0)
+        }
+        fn map_int<const D: usize>(
+            &mut self,
+            param: Param<Tensor<D, Int>>,
+        ) -> Param<Tensor<D, Int>> {
+            param.map(|tensor| tensor + 1)
+        }
+        fn map_bool<const D: usize>(
+            &mut self,
+            param: Param<Tensor<D, Bool>>,
+        ) -> Param<Tensor<D, Bool>> {
+            param.map(|tensor| tensor.bool_not())
+        }
+    }
+
+    #[test]
+    fn it_is_visited_and_mapped_as_the_model_is() {
+        let net = net();
+        let any = AnyModel::new(net.clone());
+        let before = told(&net);
+        assert!(before.0.len() > 8, "{before:?}");
+        assert_eq!(told(&any), before);
+        assert_eq!(told(&any.clone()), before);
+        assert_eq!(any.num_params(), net.num_params());
+        assert_eq!(Module::devices(&any), Module::devices(&net));
+
+        let mapped = told(&net.clone().map(&mut Other));
+        assert_ne!(mapped, before);
+        assert_eq!(told(&any.map(&mut Other)), mapped);
+    }
+
+    #[test]
+    fn it_goes_into_validation_and_back() {
+        let any = AnyModel::new(net());
+        let is_training = |any: &AnyModel| {
+            let net: &Net = any.get().unwrap();
+            net.linear.weight.val().is_require_grad()
+        };
+        assert!(is_training(&any));
+        assert!(!is_training(&any.valid()));
+        assert!(is_training(&any.valid().train()));
+        assert!(any.get::<Linear>().is_none());
+    }
+}
