@@ -284,14 +284,14 @@ impl<M: ModuleMapper> Mapper for Typed<'_, M> {
 #[cfg(test)]
 mod tests {
     use burn::module::ParamId;
-    use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig};
+    use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 
     use super::*;
 
     #[derive(Module, Debug)]
     struct Net {
         linear: Linear,
-        norm: BatchNorm,
+        norm: LayerNorm,
         dropout: Dropout,
         counts: Param<Tensor<2, Int>>,
         mask: Param<Tensor<1, Bool>>,
@@ -301,7 +301,7 @@ mod tests {
         let device = Device::flex().autodiff();
         Net {
             linear: LinearConfig::new(3, 2).init(&device),
-            norm: BatchNormConfig::new(2).init(&device),
+            norm: LayerNormConfig::new(2).init(&device),
             dropout: DropoutConfig::new(0.5).init(),
             counts: Param::initialized(ParamId::new(), Tensor::zeros([2, 2], &device)),
             mask: Param::initialized(ParamId::new(), Tensor::full([2], true, &device)),
