@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::protocol::{Candidate, Observer, Plan, Stopped, Subject, rates_around, rates_between};
 use crate::report::{self, ReportError};
 use crate::results::{Comparison, ProblemSummary, Run, Trial};
-use crate::run::{run, target_in_words};
+use crate::run::{run_among, target_in_words};
 use crate::source::{SOURCE, machine, today, version};
 use crate::store::{Store, StoreError};
 
@@ -258,10 +258,7 @@ impl Compare {
         interrupted: &AtomicBool,
     ) -> Result<Option<Vec<ProblemSummary>>, Stopped> {
         let make = |trial: &Trial| {
-            let mut problems = self.problems.iter();
-            let problem = problems.find(|problem| problem.info().name == trial.problem);
-            let problem = problem.expect("the runs are of the plan's problems");
-            let mut made = run(problem, trial, device, interrupted, &mut |_| ())?;
+            let mut made = run_among(&self.problems, trial, device, interrupted)?;
             // The memory is that of the process.
             made.cost.peak_bytes = made.cost.peak_bytes.filter(|_| self.jobs == 1);
             Ok(made)

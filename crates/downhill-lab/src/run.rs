@@ -142,6 +142,27 @@ pub fn run(
     })
 }
 
+/// Makes the run of a trial on that of the problems which it names.
+///
+/// # Errors
+///
+/// As [`run`], and [`Stopped::Failed`] if none of them has the name.
+pub fn run_among(
+    problems: &[AnyProblem],
+    trial: &Trial,
+    device: &Device,
+    interrupted: &AtomicBool,
+) -> Result<Run, Stopped> {
+    let mut named = problems.iter();
+    match named.find(|problem| problem.info().name == trial.problem) {
+        Some(problem) => run(problem, trial, device, interrupted, &mut |_| ()),
+        None => Err(Stopped::Failed(format!(
+            "there is no problem {}",
+            trial.problem
+        ))),
+    }
+}
+
 /// The settings of a trial's driver. Unless they say otherwise it does not look for what is not finite: the loss is
 /// looked at anyway.
 fn driver_config(trial: &Trial) -> Result<DriverConfig, DriverConfigError> {

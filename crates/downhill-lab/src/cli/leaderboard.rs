@@ -7,7 +7,7 @@ use comfy_table::CellAlignment;
 use downhill_lab::leaderboard::{Contender, Leaderboard, Standings, write};
 use downhill_lab::protocol::setups;
 use downhill_lab::results::Trial;
-use downhill_lab::run::run as make_run;
+use downhill_lab::run::run_among;
 use downhill_lab::source::machine;
 use downhill_optim::OptimizerConfig;
 use downhill_problems::{AnyProblem, by_name};
@@ -92,12 +92,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let interrupted = runs::interrupted()?;
     let mut progress = runs::Progress::new(leaderboard.runs());
     let bar = progress.bar.clone();
-    let make = |trial: &Trial| {
-        let mut problems = leaderboard.problems.iter();
-        let problem = problems.find(|problem| problem.info().name == trial.problem);
-        let problem = problem.expect("the runs are of the leaderboard's problems");
-        make_run(problem, trial, &device, &interrupted, &mut |_| bar.tick())
-    };
+    let make = |trial: &Trial| run_among(&leaderboard.problems, trial, &device, &interrupted);
     let share = args.shard.unwrap_or((0, 1));
     let result = leaderboard.carry_out(share, jobs, &mut store, &mut progress, &make);
     bar.finish_and_clear();

@@ -236,14 +236,9 @@ impl Leaderboard {
         at_once(jobs, order.len(), &conduct.stop, |at| {
             conduct.trial(&trials[order[at]])
         })?;
-        let runs = at_once(1, trials.len(), &conduct.stop, |at| {
-            conduct.known(&trials[at])
-        })?;
-        let mut runs = runs.into_iter();
-        Ok(counts
-            .into_iter()
-            .map(|count| runs.by_ref().take(count).collect())
-            .collect())
+        let mut runs = trials.iter().map(|trial| conduct.known(trial));
+        let of = |count| runs.by_ref().take(count).collect();
+        counts.into_iter().map(of).collect()
     }
 }
 

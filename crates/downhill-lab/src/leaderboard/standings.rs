@@ -276,12 +276,9 @@ fn times(cells: &[Vec<Cell>], track: Track, clock: Clock) -> Result<Times, Times
 
 /// The places, the best first.
 fn placed(names: &[&str], times: &Times) -> Vec<Place> {
-    let stream = || {
-        let mut random = RandomState::new(0);
-        move || random.rand(1)[0]
-    };
-    let intervals = times.intervals(RESAMPLES, &mut stream());
-    let differences = times.against_best(RESAMPLES, &mut stream());
+    let mut random = RandomState::new(0);
+    let chance = times.chance(RESAMPLES, &mut || random.rand(1)[0]);
+    let (intervals, differences) = (chance.intervals(), chance.against_best());
     let (medians, profiles) = (times.medians(), times.profiles());
     let mut places: Vec<Place> = intervals
         .into_iter()

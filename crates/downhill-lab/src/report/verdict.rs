@@ -162,7 +162,7 @@ pub fn places<'a>(problem: &'a ProblemSummary) -> Vec<Place<'a>> {
         (a, b) => b.is_some().cmp(&a.is_some()),
     });
     let first = entries.first().copied();
-    let paired = Paired::of(measure, &entries);
+    let paired = paired_with_first(measure, &entries);
     let place = |(i, entry): (usize, &'a Entry)| {
         let value = measure.value(entry);
         Place {
@@ -174,11 +174,9 @@ pub fn places<'a>(problem: &'a ProblemSummary) -> Vec<Place<'a>> {
             ) {
                 (Some((first, best)), Some(value)) if i > 0 => {
                     let few = results(first).min(results(entry)) < FEWEST;
-                    match paired
-                        .as_ref()
-                        .and_then(|paired| paired.tied(&entry.optimizer))
-                    {
-                        Some(tied) => tied,
+                    let mut paired = paired.iter();
+                    match paired.find(|(name, _)| *name == entry.optimizer) {
+                        Some((_, p)) => *p > SIGNIFICANCE,
                         None => few || !measure.apart(best, value),
                     }
                 }
@@ -189,41 +187,33 @@ pub fn places<'a>(problem: &'a ProblemSummary) -> Vec<Place<'a>> {
     entries.into_iter().enumerate().map(place).collect()
 }
 
-/// Which optimizers cannot be told apart from the first by the differences of their runs from each seed: those that
-/// have a result from every seed.
-struct Paired<'a> {
-    seeds: usize,
-    p: Vec<(&'a str, f64)>,
+/// What an optimizer came to from each seed, if that is known and it has a result from every one.
+fn of_seeds(measure: Measure<'_>, entry: &Entry) -> Option<Vec<f64>> {
+    let value = |counted: &Counted| match measure {
+        Measure::Metric { .. } => counted.test.metric,
+        Measure::Loss => counted.test.loss,
+    };
+    let values: Option<Vec<f64>> = entry.counted.iter().map(value).collect();
+    values.filter(|values| !values.is_empty())
 }
 
-impl<'a> Paired<'a> {
-    /// Nothing if the runs are not known, or the first has diverged from a seed.
-    fn of(measure: Measure<'_>, entries: &[&'a Entry]) -> Option<Self> {
-        let value = |counted: &Counted| match measure {
-            Measure::Metric { .. } => counted.test.metric,
-            Measure::Loss => counted.test.loss,
-        };
-        let series = |entry: &Entry| -> Option<Vec<f64>> {
-            let values: Option<Vec<f64>> = entry.counted.iter().map(value).collect();
-            values.filter(|values| !values.is_empty())
-        };
-        let (first, others) = entries.split_first()?;
-        let best = series(first)?;
-        let seeds = best.len();
-        let others = others.iter().filter_map(|entry| {
-            let values = series(entry)?;
-            (values.len() == seeds).then_some((entry.optimizer.as_str(), values))
-        });
-        let (names, values): (Vec<&str>, Vec<Vec<f64>>) = others.unzip();
-        let all: Vec<Vec<f64>> = core::iter::once(best).chain(values).collect();
-        let p = names.into_iter().zip(paired(&all)).collect();
-        Some(Self { seeds, p })
-    }
-
-    fn tied(&self, name: &str) -> Option<bool> {
-        let (_, p) = self.p.iter().find(|(other, _)| *other == name)?;
-        Some(*p > SIGNIFICANCE)
-    }
+/// How often chance parts any two as far as each is from the first, by the differences of their runs from each seed:
+/// of those that have a result from every seed. Nothing if the first has not.
+fn paired_with_first<'a>(measure: Measure<'_>, entries: &[&'a Entry]) -> Vec<(&'a str, f64)> {
+    let Some((first, others)) = entries.split_first() else {
+        return Vec::new();
+    };
+    let Some(best) = of_seeds(measure, first) else {
+        return Vec::new();
+    };
+    let seeds = best.len();
+    let others = others.iter().filter_map(|entry| {
+        let values = of_seeds(measure, entry)?;
+        (values.len() == seeds).then_some((entry.optimizer.as_str(), values))
+    });
+    let (names, values): (Vec<&str>, Vec<Vec<f64>>) = others.unzip();
+    let all: Vec<Vec<f64>> = core::iter::once(best).chain(values).collect();
+    names.into_iter().zip(paired(&all)).collect()
 }
 
 fn results(entry: &Entry) -> usize {
@@ -279,14 +269,12 @@ fn sentence(problem: &ProblemSummary, notes: &mut Vec<String>) -> String {
             "{name} comes first ({phrase}), but {runs} cannot tell it apart from the others."
         );
     }
-    let compared: Vec<&Entry> = ranked.iter().map(|(entry, _)| *entry).collect();
-    let paired = Paired::of(measure, &compared);
-    if let Some(paired) = &paired {
-        if paired.seeds < FEWEST_PAIRS && behind.is_empty() {
+    let paired = of_seeds(measure, first).map(|values| values.len());
+    if let Some(seeds) = paired {
+        if seeds < FEWEST_PAIRS && behind.is_empty() {
             return format!(
-                "{name} comes first ({phrase}), but runs from {} seeds cannot tell it apart from the others: it takes \
-                 {FEWEST_PAIRS}.",
-                paired.seeds
+                "{name} comes first ({phrase}), but runs from {seeds} seeds cannot tell it apart from the others: it takes \
+                 {FEWEST_PAIRS}."
             );
         }
         if !behind.is_empty() {

@@ -13,7 +13,7 @@
 mod chance;
 mod closeness;
 
-pub use chance::{Difference, SIGNIFICANCE, ScoreInterval};
+pub use chance::{Chance, Difference, SIGNIFICANCE, ScoreInterval};
 pub use closeness::{robustness, shortfall};
 
 /// The ratio from which on a problem counts as not reached: AlgoPerf's `r_max`, 4 times the fastest.
