@@ -73,7 +73,7 @@ pub struct Outcome {
     pub test: Score,
     /// The update after which the loss was no number any more.
     pub diverged_at: Option<u64>,
-    /// The first point of the curve at which the target was reached.
+    /// When the target was reached, on a straight line between the points of the curve around it.
     pub steps_to_target: Option<u64>,
     /// What the optimizer keeps between steps.
     pub state_bytes: u64,
@@ -175,7 +175,7 @@ pub struct Counted {
     pub train: Score,
     /// At the end, on the test samples.
     pub test: Score,
-    /// The first measurement at which the target was reached.
+    /// When the target was reached, on a straight line between the measurements around it.
     pub steps_to_target: Option<u64>,
 }
 

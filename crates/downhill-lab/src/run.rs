@@ -21,7 +21,7 @@ pub const POINTS: u64 = 20;
 /// Makes the run of a trial on its problem.
 ///
 /// The time is that of the updates alone. After each the loss must be finite; where it is not, the run
-/// has diverged and ends.
+/// has diverged and ends. When the target was reached is read off a straight line between two points of the curve.
 ///
 /// # Errors
 ///
@@ -51,7 +51,15 @@ pub fn run(
             .collect()
     };
     let of_both = [Part::Train, Part::Validation];
-    let mut curve = vec![point(0, &evaluate(&training, &driver, &of_both))];
+    let target = problem.info().target;
+    let measured = |training: &Training, driver: &Driver, found: &[Evaluation]| match target.part {
+        Part::Train => found[0],
+        Part::Validation => found[1],
+        Part::Test => evaluate(training, driver, &[Part::Test])[0],
+    };
+    let found = evaluate(&training, &driver, &of_both);
+    let mut before = (0, measured(&training, &driver, &found).get(target.measure));
+    let mut curve = vec![point(0, &found)];
     let mut diverged_at = None;
     let mut steps_to_target = None;
     let mut time = Duration::ZERO;
@@ -105,16 +113,15 @@ pub fn run(
                 break;
             }
             curve.push(point);
-            let reached = |info: &Info| {
-                info.is_target_met(&match info.target.part {
-                    Part::Train => found[0],
-                    Part::Validation => found[1],
-                    Part::Test => evaluate(&training, &driver, &[Part::Test])[0],
-                })
-            };
-            if steps_to_target.is_none() && reached(problem.info()) {
-                steps_to_target = Some(done);
-                seconds_to_target = Some(time.as_secs_f64());
+            if steps_to_target.is_none() {
+                let evaluation = measured(&training, &driver, &found);
+                let now = (done, evaluation.get(target.measure));
+                if problem.info().is_target_met(&evaluation) {
+                    let steps = crossing(before, now, target.value);
+                    steps_to_target = Some(steps);
+                    seconds_to_target = Some(time.as_secs_f64() * steps as f64 / done as f64);
+                }
+                before = now;
             }
             progress(done);
         }
@@ -200,6 +207,22 @@ fn evaluated(training: &Training, driver: &Driver, settings: &DriverConfig) -> A
     }
 }
 
+/// The first update at which a measure that is known at two of them has come to a target, if it goes from one to the
+/// other in a straight line. `now` it is at the target or beyond.
+fn crossing(before: (u64, Option<f64>), now: (u64, Option<f64>), target: f64) -> u64 {
+    let share = match (before.1, now.1) {
+        (Some(before), Some(now)) => (target - before) / (now - before),
+        _ => 1.0,
+    };
+    let steps = (now.0 - before.0) as f64;
+    let steps = (share * steps).ceil().clamp(1.0, steps);
+    if steps.is_nan() {
+        now.0
+    } else {
+        before.0 + steps as u64
+    }
+}
+
 /// From the evaluations of the training and of the validation part.
 fn point(step: u64, found: &[Evaluation]) -> Point {
     Point {
@@ -252,4 +275,24 @@ pub fn target_in_words(info: &Info) -> String {
         _ => ("loss", "at most"),
     };
     format!("{part} {measure} {bound} {}", target.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crossing;
+
+    #[test]
+    fn between_two_measurements_a_measure_goes_in_a_straight_line() {
+        // Falling, rising, right at the end, at once, and from what is no number.
+        assert_eq!(crossing((100, Some(3.0)), (200, Some(1.0)), 1.5), 175);
+        assert_eq!(crossing((100, Some(0.5)), (110, Some(0.9)), 0.61), 103);
+        assert_eq!(crossing((100, Some(3.0)), (200, Some(1.0)), 1.0), 200);
+        assert_eq!(crossing((0, Some(3.0)), (50, Some(1.0)), 3.0), 1);
+        assert_eq!(crossing((100, None), (200, Some(1.0)), 1.5), 200);
+        assert_eq!(crossing((100, Some(f64::NAN)), (200, Some(1.0)), 1.5), 200);
+        assert_eq!(
+            crossing((100, Some(f64::INFINITY)), (200, Some(1.0)), 1.5),
+            200
+        );
+    }
 }

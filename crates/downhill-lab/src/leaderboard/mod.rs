@@ -66,8 +66,6 @@ pub struct Finish {
     pub seed: u32,
     /// Updates to the target.
     pub steps: Option<u64>,
-    /// Seconds to the target, of updates alone.
-    pub seconds: Option<f64>,
     /// How far from the target it ended: [`shortfall`]. Nothing where that is no number.
     pub shortfall: Option<f64>,
     /// At the end, on those that choose settings.
@@ -76,8 +74,6 @@ pub struct Finish {
     pub test: Score,
     /// The update after which the loss was no number any more.
     pub diverged_at: Option<u64>,
-    /// Seconds of an update, and those of them in the optimizer.
-    pub seconds_per_step: [f64; 2],
 }
 
 /// What an optimizer came to on a problem.
@@ -87,6 +83,9 @@ pub struct Cell {
     pub tried: Vec<Finish>,
     /// By the track: the setup, by its place, and its counted runs.
     pub tracks: BTreeMap<Track, (usize, Vec<Finish>)>,
+    /// Seconds of an update, and those of them in the optimizer: of the run in which that took least, as the others were
+    /// held up by what else the machine did.
+    pub seconds_per_step: [f64; 2],
     /// What the optimizer keeps between steps.
     pub state_bytes: u64,
     /// Numbers that are learned.
@@ -175,16 +174,18 @@ impl Leaderboard {
                     (Track::Tuned, (tuned[problem], finishes(problem))),
                     (Track::OneSetting, (one, finishes(each + problem))),
                 ];
-                let some = &first_runs[problem * tried.len()];
+                let of_setups = &first_runs[problem * tried.len()..][..tried.len()];
+                let counted = by_track[problem].iter().chain(by_track[each + problem]);
                 Cell {
                     tried,
                     tracks: tracks.into(),
+                    seconds_per_step: seconds_per_step(of_setups.iter().chain(counted)),
                     state_bytes: by_track[problem]
                         .iter()
                         .map(|run| run.outcome.state_bytes)
                         .max()
                         .unwrap_or(0),
-                    parameters: some.outcome.parameters,
+                    parameters: of_setups[0].outcome.parameters,
                 }
             };
             let of_problems = tried.into_iter().enumerate();
@@ -269,17 +270,24 @@ fn finish(info: &Info, run: &Run) -> Finish {
             info.lower_is_better(target.measure),
         ),
     };
-    let steps = run.outcome.diverged_at.unwrap_or(run.trial.steps).max(1) as f64;
     Finish {
         seed: run.trial.seed,
         steps: run.outcome.steps_to_target,
-        seconds: run.cost.seconds_to_target,
         shortfall: short.is_finite().then_some(short),
         validation: last(run).validation,
         test: run.outcome.test,
         diverged_at: run.outcome.diverged_at,
-        seconds_per_step: [run.cost.seconds / steps, run.cost.optimizer_seconds / steps],
     }
+}
+
+/// Seconds of an update, and those of them in the optimizer, of the quickest of some runs.
+fn seconds_per_step<'a>(runs: impl Iterator<Item = &'a Run>) -> [f64; 2] {
+    let each = runs.map(|run| {
+        let steps = run.outcome.diverged_at.unwrap_or(run.trial.steps).max(1) as f64;
+        [run.cost.seconds, run.cost.optimizer_seconds].map(|seconds| seconds / steps)
+    });
+    each.reduce(|a, b| if a[0] <= b[0] { a } else { b })
+        .unwrap_or([0.0; 2])
 }
 
 /// The setup that came to the target first, or else the nearest to it.

@@ -24,7 +24,7 @@ const AS_GOOD: f64 = 0.1;
 pub enum Clock {
     /// Updates.
     Steps,
-    /// Seconds of updates, without evaluations.
+    /// Updates, by the [seconds of one](Cell::seconds_per_step). Evaluations take none.
     Seconds,
 }
 
@@ -259,11 +259,12 @@ impl Standings {
 
 /// The times to the targets, by the contender, the problem and the seed.
 fn times(cells: &[Vec<Cell>], track: Track, clock: Clock) -> Result<Times, TimesError> {
-    let time = |finish: &Finish| match clock {
-        Clock::Steps => finish.steps.map(|steps| steps as f64),
-        Clock::Seconds => finish.seconds,
-    };
     let of_cell = |cell: &Cell| {
+        let unit = match clock {
+            Clock::Steps => 1.0,
+            Clock::Seconds => cell.seconds_per_step[0],
+        };
+        let time = |finish: &Finish| finish.steps.map(|steps| unit * steps as f64);
         let finishes = cell
             .tracks
             .get(&track)

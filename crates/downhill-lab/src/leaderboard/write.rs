@@ -46,7 +46,7 @@ fn page(standings: &Standings) -> Result<String, ReportError> {
 }
 
 fn csv(standings: &Standings) -> String {
-    let mut csv = "optimizer,problem,track,setup,learning_rate,seed,steps_to_target,seconds_to_target,shortfall,\
+    let mut csv = "optimizer,problem,track,setup,learning_rate,seed,steps_to_target,shortfall,\
                    test_loss,test_metric,diverged_at,seconds_per_step\n"
         .to_string();
     let shown = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
@@ -57,19 +57,18 @@ fn csv(standings: &Standings) -> String {
                 for finish in finishes {
                     let _ = writeln!(
                         csv,
-                        "{},{},{},{setup},{},{},{},{},{},{},{},{},{}",
+                        "{},{},{},{setup},{},{},{},{},{},{},{},{}",
                         line.name,
                         problem.name,
                         name(*track),
                         line.setups[*setup].lr,
                         finish.seed,
                         counted(finish.steps),
-                        shown(finish.seconds),
                         shown(finish.shortfall),
                         shown(finish.test.loss),
                         shown(finish.test.metric),
                         counted(finish.diverged_at),
-                        finish.seconds_per_step[0]
+                        cell.seconds_per_step[0]
                     );
                 }
             }

@@ -11,8 +11,8 @@ use crate::{
     weights::Weights,
 };
 
-/// Windows that a part is evaluated on, all at once.
-const EVALUATED: usize = 256;
+/// Windows that are evaluated at once: all of them.
+const CHUNK: usize = 256;
 
 /// A recurrent net that predicts the next character of a text.
 ///
@@ -180,11 +180,11 @@ impl Problem for CharRnn {
         let model = model.valid();
         let device = &model.devices()[0];
         let loss = |batch: &_| self.loss(&model, batch);
-        self.text.evaluate(part, EVALUATED, EVALUATED, device, loss)
+        self.text.evaluate(part, CHUNK, device, loss)
     }
 
     fn evaluated_on(&self, part: Part) -> Option<usize> {
-        Some(self.text.evaluated(part, EVALUATED))
+        Some(self.text.evaluated(part))
     }
 }
 

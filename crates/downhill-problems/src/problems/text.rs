@@ -5,6 +5,9 @@ use flate2::read::GzDecoder;
 
 use crate::problem::{Evaluation, Info, Measure, Metric, Part, ProblemError, Target};
 
+/// Windows that a part is evaluated on at most.
+const EVALUATED: usize = 256;
+
 /// A text whose next character is to be predicted, in windows that do not overlap.
 ///
 /// A sample is a window of `context` characters and the one that follows each of them. Of the text the
@@ -107,24 +110,24 @@ impl Text {
         })
     }
 
-    /// How many windows of a part are evaluated, if no more than `most`.
-    pub fn evaluated(&self, part: Part, most: usize) -> usize {
-        self.windows(part).min(self.windows(Part::Test)).min(most)
+    /// How many windows of a part are evaluated: as many of the training part as of the test part, and of none more
+    /// than [`EVALUATED`].
+    pub fn evaluated(&self, part: Part) -> usize {
+        let windows = self.windows(part).min(self.windows(Part::Test));
+        windows.min(EVALUATED)
     }
 
-    /// The mean loss over a part, `chunk` windows at once, and the same in bits. The training part is
-    /// evaluated on as many windows as the test part, and no part on more than `most`; they are evenly
-    /// spaced.
+    /// The mean loss over the [evaluated](Self::evaluated) windows of a part, which are evenly spaced, `chunk` at once,
+    /// and the same in bits.
     pub fn evaluate(
         &self,
         part: Part,
-        most: usize,
         chunk: usize,
         device: &Device,
         loss: impl Fn(&[Tensor<2, Int>; 2]) -> Tensor<1>,
     ) -> Evaluation {
         let windows = self.windows(part);
-        let evaluated = self.evaluated(part, most);
+        let evaluated = self.evaluated(part);
         let chosen: Vec<usize> = (0..evaluated).map(|i| i * windows / evaluated).collect();
         let losses = chosen.chunks(chunk).map(|chunk| {
             let loss: f64 = loss(&self.batch(part, chunk, device)).into_scalar();
