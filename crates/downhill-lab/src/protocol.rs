@@ -400,5 +400,10 @@ pub fn rates_between(low: f64, high: f64, count: usize) -> Vec<f64> {
 
 /// To four digits: rates are to be repeated by hand.
 fn rounded(lr: f64) -> f64 {
-    format!("{lr:.3e}").parse().unwrap_or(lr)
+    to_digits(lr, 4)
+}
+
+/// To so many digits, of which there is at least one.
+pub(crate) fn to_digits(x: f64, digits: usize) -> f64 {
+    format!("{x:.*e}", digits - 1).parse().unwrap_or(x)
 }

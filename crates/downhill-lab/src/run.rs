@@ -12,7 +12,7 @@ use downhill_problems::{AnyModel, AnyProblem, Evaluation, Info, Measure, Part, T
 use downhill_train::{Driver, DriverConfig, DriverConfigError, MicroBatch, StepCause};
 use serde_json::json;
 
-use crate::protocol::Stopped;
+use crate::protocol::{Stopped, to_digits};
 use crate::results::{Cost, Outcome, Point, Run, Score, Trial};
 
 /// How many points the curve of a run has, besides its beginning, if it has so many updates.
@@ -22,6 +22,7 @@ pub const POINTS: u64 = 20;
 ///
 /// The time is that of the updates alone. After each the loss must be finite; where it is not, the run
 /// has diverged and ends. When the target was reached is read off a straight line between two points of the curve.
+/// What is kept of a run has six digits: more would tell of the order of sums, and runs are kept by the thousand.
 ///
 /// # Errors
 ///
@@ -141,9 +142,9 @@ pub fn run(
             parameters,
         },
         cost: Cost {
-            seconds: time.as_secs_f64(),
-            optimizer_seconds: optimizer_time.as_secs_f64(),
-            seconds_to_target,
+            seconds: to_digits(time.as_secs_f64(), 6),
+            optimizer_seconds: to_digits(optimizer_time.as_secs_f64(), 6),
+            seconds_to_target: seconds_to_target.map(|seconds| to_digits(seconds, 6)),
             peak_bytes: peak(),
         },
     })
@@ -233,7 +234,7 @@ fn point(step: u64, found: &[Evaluation]) -> Point {
 }
 
 fn score(evaluation: Evaluation) -> Score {
-    let finite = |x: f64| x.is_finite().then_some(x);
+    let finite = |x: f64| x.is_finite().then(|| to_digits(x, 6));
     Score {
         loss: finite(evaluation.loss),
         metric: evaluation.metric.and_then(finite),
