@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use downhill_lab::store::Store;
+use downhill_lab::store::Runs;
 
 use super::runs::{RUNS, store};
 use super::{Failure, failed, printable_path, usage};
@@ -27,11 +27,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut shares = Vec::new();
     for folder in &args.folders {
         let file = folder.join(RUNS);
-        if !file.is_file() {
+        if !file.is_file() && !file.with_added_extension("gz").is_file() {
             let folder = printable_path(folder);
             return Err(usage(format!("there are no runs in {folder}")));
         }
-        shares.push(Store::open(file).map_err(usage)?);
+        shares.push(Runs::read(file).map_err(usage)?);
     }
     let mut store = store(&args.out)?;
     let mut added = 0;

@@ -10,6 +10,7 @@ mod find_lr;
 mod leaderboard;
 mod list;
 mod merge;
+mod playground;
 mod plot;
 mod runs;
 pub mod schedule;
@@ -51,6 +52,7 @@ enum Command {
     Compare(compare::Args),
     Leaderboard(leaderboard::Args),
     Advise(advise::Args),
+    Playground(playground::Args),
     Merge(merge::Args),
     Schedule(schedule::Args),
     FindLr(find_lr::Args),
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Leaderboard(args) => leaderboard::run(args),
         Command::Advise(args) => advise::run(args),
+        Command::Playground(args) => playground::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Schedule(args) => schedule::run(args),
         Command::FindLr(args) => find_lr::run(args),

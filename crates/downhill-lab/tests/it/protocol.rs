@@ -1,5 +1,6 @@
 //! The protocol on a landscape whose best optimizer and rate are known.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +9,9 @@ use downhill_lab::protocol::{
 };
 use downhill_lab::results::{Cost, Edge, Outcome, Point, ProblemSummary, Run, Score, Stage, Trial};
 use downhill_lab::source::version;
-use downhill_lab::store::Store;
+use downhill_lab::store::{Runs, Store};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 
 const STEPS: u64 = 100;
@@ -325,6 +328,40 @@ fn shares_are_all_of_it() {
         "{error}"
     );
     assert_eq!(sorted(&merged), sorted(&whole));
+}
+
+#[test]
+fn published_runs_are_found_and_never_written() {
+    let (plan, path) = (wide(), file("published.jsonl"));
+    let mut store = Store::open(file("to-publish.jsonl")).unwrap();
+    carry_out(&plan, &mut store, &mut Count::default());
+    let runs = std::fs::read(path.with_file_name("to-publish.jsonl")).unwrap();
+    let packed = path.with_added_extension("gz");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&runs).unwrap();
+    let bytes = encoder.finish().unwrap();
+    std::fs::write(&packed, &bytes).unwrap();
+
+    assert_eq!(Runs::read(&path).unwrap().runs(), store.runs());
+    assert!(!path.exists(), "nothing is written by who reads");
+    let (mut published, mut count) = (Store::open(&path).unwrap(), Count::default());
+    carry_out(&plan, &mut published, &mut count);
+    assert_eq!((count.made, count.known), (0, store.runs().len()));
+    let mut more = store.runs()[0].clone();
+    more.trial.seed += 100;
+    published.add(more.clone()).unwrap();
+    assert_eq!(std::fs::read(&packed).unwrap(), bytes);
+    let again = Runs::read(&path).unwrap();
+    assert_eq!(again.find(&more.trial), Some(&more));
+    assert_eq!(again.runs().len(), store.runs().len() + 1);
+
+    std::fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("cannot read") && error.contains("published.jsonl.gz"),
+        "{error}"
+    );
+    std::fs::remove_file(&packed).unwrap();
 }
 
 #[test]

@@ -1,0 +1,547 @@
+//! The part with valleys: a map, charts, and what they are made of.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use downhill_optim::OptimizerConfig;
+use downhill_schedule::ScheduleConfig;
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen::{Clamped, JsCast};
+use web_sys::{
+    CanvasRenderingContext2d, Element, HtmlCanvasElement, HtmlElement, HtmlInputElement,
+    HtmlSelectElement, ImageData, KeyboardEvent, PointerEvent,
+};
+
+use super::chart::{Chart, line};
+use super::dom::{
+    by_id, canvas, channels, colour, copy, document, fill, made, number, on, set_text, window,
+};
+use super::{link, runners};
+use crate::race::Race;
+use crate::relief::Relief;
+use crate::scene::{FUNCTIONS, Scene, title};
+use crate::{snippet, tour};
+
+/// Points on each side of the map's ground.
+const GROUND: usize = 480;
+
+pub type Shared = Rc<RefCell<Valleys>>;
+
+/// The state of the part.
+pub struct Valleys {
+    pub scene: Scene,
+    race: Race,
+    /// The ground of the map, and what it was made for.
+    ground: Option<(String, HtmlCanvasElement)>,
+    is_playing: bool,
+    /// When the last frame was, and the share of a step that is left from it.
+    clock: Option<(f64, f64)>,
+    as_json: bool,
+}
+
+impl Valleys {
+    /// Fills the part with the first stop of the tour.
+    pub fn open() -> Shared {
+        let stops = tour::stops();
+        let scene = stops[0].scene.clone();
+        let race = Race::new(&scene).expect("the tour's scenes are sound");
+        let valleys = Rc::new(RefCell::new(Self {
+            scene,
+            race,
+            ground: None,
+            is_playing: false,
+            clock: None,
+            as_json: false,
+        }));
+        for name in FUNCTIONS {
+            let option: Element = made("option", &[("value", name)], name);
+            fill(&by_id("function"), &[option]);
+        }
+        let all = OptimizerConfig::all().into_iter();
+        for info in all.chain(OptimizerConfig::slides()) {
+            let text = format!("{}: {}", info.name, info.description);
+            let option: Element = made("option", &[("value", info.name)], &text);
+            fill(&by_id("add-name"), &[option]);
+        }
+        for info in ScheduleConfig::all() {
+            let option: Element = made("option", &[("value", info.name)], info.description);
+            fill(&by_id("schedule-names"), &[option]);
+        }
+        for stop in stops {
+            let item: Element = made("li", &[], "");
+            let button: HtmlElement = made("button", &[], stop.title);
+            fill(&item, &[button.clone().into()]);
+            fill(&by_id("tour"), &[item]);
+            let shared = Rc::clone(&valleys);
+            on(&button, "click", move |_| {
+                Self::show(&shared, stop.scene.clone());
+                shared.borrow().remember();
+                set_text("told", stop.text);
+                Self::begin(&shared);
+            });
+        }
+        Self::listen(&valleys);
+        let scene = valleys.borrow().scene.clone();
+        Self::show(&valleys, scene);
+        let reduced = window().match_media("(prefers-reduced-motion: reduce)");
+        match reduced {
+            Ok(Some(query)) if query.matches() => valleys.borrow_mut().to_end(),
+            _ => Self::begin(&valleys),
+        }
+        valleys
+    }
+
+    /// The scene of a link.
+    pub fn follow(shared: &Shared, content: &str) -> Result<(), String> {
+        let scene = Scene::from_link(content).map_err(|error| error.to_string())?;
+        Self::show(shared, scene);
+        shared.borrow_mut().to_end();
+        Ok(())
+    }
+
+    fn listen(shared: &Shared) {
+        type Act = fn(&Shared);
+        let buttons: [(&str, Act); 9] = [
+            ("play", |shared| {
+                let is_playing = shared.borrow().is_playing;
+                match is_playing {
+                    true => shared.borrow_mut().pause(),
+                    false => Self::begin(shared),
+                }
+            }),
+            ("once", |shared| {
+                let mut valleys = shared.borrow_mut();
+                valleys.pause();
+                valleys.race.step();
+                valleys.draw();
+            }),
+            ("again", |shared| {
+                let mut valleys = shared.borrow_mut();
+                valleys.restart(0);
+                valleys.draw();
+            }),
+            ("end", |shared| {
+                shared.borrow_mut().pause();
+                shared.borrow_mut().to_end();
+            }),
+            ("add", |shared| {
+                let name = by_id::<HtmlSelectElement>("add-name").value();
+                let mut scene = shared.borrow().scene.clone();
+                if let Ok(config) = OptimizerConfig::by_name(&name) {
+                    scene.optimizers.push(crate::scene::changed(&config));
+                }
+                Self::change_address(shared, scene, true);
+            }),
+            ("as-rust", |shared| shared.borrow_mut().take_along(false)),
+            ("as-json", |shared| shared.borrow_mut().take_along(true)),
+            ("copy", |_| {
+                let lines = by_id::<HtmlElement>("lines").text_content();
+                copy(&lines.unwrap_or_default(), "copied");
+            }),
+            ("copy-link", |shared| {
+                copy(&link("valleys", &shared.borrow().scene.to_link()), "copied");
+            }),
+        ];
+        for (id, act) in buttons {
+            let shared = Rc::clone(shared);
+            on(&by_id::<HtmlElement>(id), "click", move |_| act(&shared));
+        }
+        for id in ["function", "steps", "start-x", "start-y", "rates"] {
+            let shared = Rc::clone(shared);
+            on(&by_id::<HtmlElement>(id), "change", move |_| {
+                let scene = shared.borrow().entered(id == "function");
+                Self::change_address(&shared, scene, false);
+            });
+        }
+        let chosen = Rc::clone(shared);
+        on(&by_id::<HtmlElement>("of"), "change", move |_| {
+            chosen.borrow().write_lines()
+        });
+
+        let map: HtmlCanvasElement = by_id("map");
+        let dragged = Rc::new(RefCell::new(false));
+        let (valleys, is_dragged, pressed) = (Rc::clone(shared), Rc::clone(&dragged), map.clone());
+        on(&map, "pointerdown", move |event| {
+            let event = event.unchecked_into::<PointerEvent>();
+            *is_dragged.borrow_mut() = true;
+            let _ = pressed.set_pointer_capture(event.pointer_id());
+            valleys.borrow_mut().pause();
+            valleys.borrow_mut().drag(&event);
+        });
+        let (valleys, is_dragged) = (Rc::clone(shared), Rc::clone(&dragged));
+        on(&map, "pointermove", move |event| {
+            if *is_dragged.borrow() {
+                valleys.borrow_mut().drag(&event.unchecked_into());
+            }
+        });
+        for end in ["pointerup", "pointercancel"] {
+            let (valleys, is_dragged) = (Rc::clone(shared), Rc::clone(&dragged));
+            on(&map, end, move |_| {
+                *is_dragged.borrow_mut() = false;
+                valleys.borrow().remember();
+            });
+        }
+        let valleys = Rc::clone(shared);
+        on(&map, "keydown", move |event| {
+            let event = event.unchecked_into::<KeyboardEvent>();
+            let way = match event.key().as_str() {
+                "ArrowLeft" => [-1.0, 0.0],
+                "ArrowRight" => [1.0, 0.0],
+                "ArrowUp" => [0.0, 1.0],
+                "ArrowDown" => [0.0, -1.0],
+                _ => return,
+            };
+            event.prevent_default();
+            let mut valleys = valleys.borrow_mut();
+            let [low, high] = valleys.race.function.domain();
+            let far = (high - low) / if event.shift_key() { 20.0 } else { 200.0 };
+            let start = valleys.start();
+            valleys.start_at([start[0] + far * way[0], start[1] + far * way[1]]);
+            valleys.remember();
+        });
+    }
+
+    /// Shows another scene, with everybody at the start.
+    fn show(shared: &Shared, scene: Scene) {
+        shared.borrow_mut().pause();
+        Self::change(shared, scene, true);
+        shared.borrow_mut().restart(0);
+        shared.borrow_mut().draw();
+    }
+
+    /// Takes over a scene if it is sound, and says what is wrong otherwise. As many steps are shown as before.
+    fn change(shared: &Shared, scene: Scene, others: bool) {
+        let mut valleys = shared.borrow_mut();
+        match Race::new(&scene) {
+            Err(error) => {
+                set_text("wrong", &error.to_string());
+                return;
+            }
+            Ok(race) => {
+                let step = valleys.race.step;
+                valleys.scene = scene;
+                valleys.race = race;
+                while valleys.race.step < step && valleys.race.step() {}
+            }
+        }
+        set_text("wrong", "");
+        valleys.enter();
+        if others {
+            drop(valleys);
+            runners::fill_cards(shared);
+            valleys = shared.borrow_mut();
+        }
+        valleys.write_lines();
+        valleys.draw();
+    }
+
+    /// [`change`](Self::change), which the address tells of from now on.
+    pub fn change_address(shared: &Shared, scene: Scene, others: bool) {
+        Self::change(shared, scene, others);
+        shared.borrow().remember();
+    }
+
+    /// The scene as the fields have it.
+    fn entered(&self, other_function: bool) -> Scene {
+        let text = |id: &str| by_id::<HtmlInputElement>(id).value();
+        let number = |id: &str| text(id).trim().parse::<f64>().unwrap_or(f64::NAN);
+        let schedule = text("rates");
+        let mut scene = self.scene.clone();
+        scene.function = by_id::<HtmlSelectElement>("function").value();
+        scene.start = match other_function {
+            true => None,
+            false => Some([number("start-x"), number("start-y")]),
+        };
+        scene.steps = text("steps").trim().parse().unwrap_or(0);
+        scene.schedule = match schedule.trim() {
+            "" | "constant" => None,
+            json if json.starts_with('{') => {
+                Some(serde_json::from_str(json).unwrap_or_else(|_| json.into()))
+            }
+            name => Some(json!({ "name": name })),
+        };
+        scene
+    }
+
+    /// Puts the scene into the fields.
+    fn enter(&self) {
+        by_id::<HtmlSelectElement>("function").set_value(&self.scene.function);
+        let [x, y] = self.start();
+        let set = |id: &str, text: &str| by_id::<HtmlInputElement>(id).set_value(text);
+        set("steps", &self.scene.steps.to_string());
+        set("start-x", &round(x).to_string());
+        set("start-y", &round(y).to_string());
+        let schedule = match &self.scene.schedule {
+            None => String::new(),
+            Some(Value::Object(settings)) if settings.len() == 1 => {
+                settings["name"].as_str().unwrap_or_default().to_string()
+            }
+            Some(schedule) => schedule.to_string(),
+        };
+        set("rates", &schedule);
+        let names = self.race.runners.iter().map(|runner| title(&runner.config));
+        let options = names.enumerate().map(|(at, name)| {
+            made(
+                "option",
+                &[("value", &at.to_string())],
+                &format!("{}. {name}", at + 1),
+            )
+        });
+        let of: HtmlSelectElement = by_id("of");
+        let chosen = of.selected_index().max(0);
+        of.set_inner_html("");
+        fill(&of, &options.collect::<Vec<Element>>());
+        of.set_selected_index(chosen.min(self.race.runners.len() as i32 - 1));
+    }
+
+    fn start(&self) -> [f64; 2] {
+        let own = self.race.function.start();
+        self.scene.start.unwrap_or([own[0], own[1]])
+    }
+
+    fn start_at(&mut self, start: [f64; 2]) {
+        let [low, high] = self.race.function.domain();
+        self.scene.start = Some(start.map(|x| round(x.clamp(low, high))));
+        let step = self.race.step;
+        self.restart(step);
+        self.enter();
+        self.draw();
+    }
+
+    fn drag(&mut self, event: &PointerEvent) {
+        let map: HtmlCanvasElement = by_id("map");
+        let (width, height) = (
+            f64::from(map.client_width()),
+            f64::from(map.client_height()),
+        );
+        let side = width.min(height).max(1.0);
+        let [low, high] = self.race.function.domain();
+        let x = (f64::from(event.offset_x()) - (width - side) / 2.0) / side;
+        let y = (f64::from(event.offset_y()) - (height - side) / 2.0) / side;
+        self.start_at([low + (high - low) * x, high - (high - low) * y]);
+    }
+
+    /// Everybody at the start, and then so many steps.
+    fn restart(&mut self, step: u64) {
+        if let Ok(race) = Race::new(&self.scene) {
+            self.race = race;
+        }
+        while self.race.step < step && self.race.step() {}
+    }
+
+    fn to_end(&mut self) {
+        while self.race.step() {}
+        self.draw();
+    }
+
+    fn pause(&mut self) {
+        self.is_playing = false;
+        self.clock = None;
+        set_text("play", "Play");
+    }
+
+    /// Plays on, or from the start if the end is reached.
+    fn begin(shared: &Shared) {
+        {
+            let mut valleys = shared.borrow_mut();
+            if valleys.race.step == valleys.race.steps {
+                valleys.restart(0);
+            }
+            valleys.is_playing = true;
+            valleys.clock = None;
+        }
+        set_text("play", "Pause");
+        Self::next_frame(shared);
+    }
+
+    fn next_frame(shared: &Shared) {
+        let shared = Rc::clone(shared);
+        let frame = Closure::once_into_js(move |now: f64| {
+            let goes_on = shared.borrow_mut().frame(now);
+            if goes_on {
+                Self::next_frame(&shared);
+            }
+        });
+        let _ = window().request_animation_frame(frame.unchecked_ref());
+    }
+
+    /// As many steps as are due, and whether there are more.
+    fn frame(&mut self, now: f64) -> bool {
+        if !self.is_playing {
+            return false;
+        }
+        let speed = 10f64.powf(by_id::<HtmlInputElement>("speed").value_as_number());
+        let (before, left) = self.clock.unwrap_or((now, 1.0));
+        // A page that was not seen does not catch up.
+        let due = left + speed * ((now - before) / 1000.0).clamp(0.0, 0.1);
+        for _ in 0..due as u64 {
+            self.race.step();
+        }
+        self.clock = Some((now, due.fract()));
+        if self.race.step == self.race.steps {
+            self.pause();
+        }
+        self.draw();
+        self.is_playing
+    }
+
+    fn remember(&self) {
+        let _ = link("valleys", &self.scene.to_link());
+    }
+
+    fn take_along(&mut self, as_json: bool) {
+        self.as_json = as_json;
+        let pressed = |is: bool| if is { "true" } else { "false" };
+        let _ = by_id::<HtmlElement>("as-rust").set_attribute("aria-pressed", pressed(!as_json));
+        let _ = by_id::<HtmlElement>("as-json").set_attribute("aria-pressed", pressed(as_json));
+        self.write_lines();
+    }
+
+    fn write_lines(&self) {
+        let at = by_id::<HtmlSelectElement>("of").selected_index().max(0) as usize;
+        let schedule = self
+            .scene
+            .schedule
+            .as_ref()
+            .map(|one| (one, self.scene.steps));
+        let lines = match self.race.runners.get(at) {
+            None => String::new(),
+            Some(runner) if self.as_json => crate::scene::changed(&runner.config).to_string(),
+            Some(runner) => snippet::rust(&runner.config, schedule),
+        };
+        set_text("lines", &lines);
+        set_text("copied", "");
+    }
+
+    /// Everything that is seen of where they are.
+    pub fn draw(&mut self) {
+        self.draw_map();
+        let least = self.race.function.least();
+        let runners = self.race.runners.iter().enumerate();
+        let line = |of: &dyn Fn(usize) -> Vec<f64>| -> Vec<(String, Vec<f64>)> {
+            let all = 0..self.race.runners.len();
+            all.map(|at| (colour(&format!("c{at}")), of(at))).collect()
+        };
+        let values = line(&|at| {
+            let values = self.race.runners[at].values.iter();
+            values.map(|value| value - least).collect()
+        });
+        let lengths = line(&|at| self.race.runners[at].lengths.clone());
+        let chart = |id, lines, first| Chart {
+            id,
+            lines,
+            first,
+            last: self.race.steps,
+            logarithmic: true,
+            marked: None,
+        };
+        chart("losses", &values, 0).draw();
+        chart("lengths", &lengths, 1).draw();
+
+        let rows = runners.map(|(at, runner)| {
+            let row: Element = made("tr", &[], "");
+            let head: Element = made("th", &[("scope", "row")], "");
+            let swatch = made("span", &[("class", &format!("swatch s{at}"))], "");
+            let name: Element = made("span", &[], &title(&runner.config));
+            fill(&head, &[swatch, name]);
+            let last = |values: &[f64]| values.last().map_or("–".to_string(), |x| number(*x));
+            let [x, y] = runner.path[runner.path.len() - 1];
+            let rate = runner.rate(self.race.step.saturating_sub(1));
+            let cells = match runner.is_lost {
+                true => ["left the numbers", "–", "–", "–"].map(String::from),
+                false => [
+                    number(runner.values[runner.values.len() - 1] - least),
+                    last(&runner.lengths),
+                    number(rate),
+                    format!("{}, {}", number(x), number(y)),
+                ],
+            };
+            let cells = cells.iter().map(|text| made("td", &[], text));
+            fill(&row, &[head]);
+            fill(&row, &cells.collect::<Vec<Element>>());
+            row
+        });
+        let rows: Vec<Element> = rows.collect();
+        let places: Element = by_id("places");
+        places.set_inner_html("");
+        fill(&places, &rows);
+        set_text(
+            "at",
+            &format!("Step {} of {}", self.race.step, self.race.steps),
+        );
+    }
+
+    fn draw_map(&mut self) {
+        let Some((context, width, height)) = canvas("map") else {
+            return;
+        };
+        let colours = ["low", "high", "line"].map(colour);
+        let made_for = format!("{} {}", self.race.function.name(), colours.join(" "));
+        if self.ground.as_ref().is_none_or(|(of, _)| *of != made_for) {
+            let colours = [0, 1, 2].map(|at| channels(&colours[at]));
+            self.ground = ground(&self.race, colours).map(|ground| (made_for, ground));
+        }
+        let side = width.min(height);
+        let (left, top) = ((width - side) / 2.0, (height - side) / 2.0);
+        if let Some((_, ground)) = &self.ground {
+            let _ = context
+                .draw_image_with_html_canvas_element_and_dw_and_dh(ground, left, top, side, side);
+        }
+        let [low, high] = self.race.function.domain();
+        let place = |[x, y]: [f64; 2]| {
+            let share = |x: f64| (x - low) / (high - low);
+            (left + side * share(x), top + side * (1.0 - share(y)))
+        };
+        context.save();
+        context.begin_path();
+        context.rect(left, top, side, side);
+        context.clip();
+        context.set_stroke_style_str(&colour("ink"));
+        context.set_line_width(1.5);
+        for minimum in self.race.function.minima() {
+            let (x, y) = place([minimum.point[0], minimum.point[1]]);
+            line(&context, &[(x - 5.0, y - 5.0), (x + 5.0, y + 5.0)]);
+            line(&context, &[(x - 5.0, y + 5.0), (x + 5.0, y - 5.0)]);
+        }
+        context.set_line_width(2.0);
+        for (at, runner) in self.race.runners.iter().enumerate() {
+            let colour = colour(&format!("c{at}"));
+            context.set_stroke_style_str(&colour);
+            context.set_fill_style_str(&colour);
+            let path: Vec<(f64, f64)> = runner.path.iter().map(|point| place(*point)).collect();
+            line(&context, &path);
+            disc(&context, path[path.len() - 1], 5.0);
+            context.fill();
+        }
+        context.set_stroke_style_str(&colour("ink"));
+        disc(&context, place(self.start()), 9.0);
+        context.stroke();
+        context.restore();
+    }
+}
+
+fn disc(context: &CanvasRenderingContext2d, (x, y): (f64, f64), radius: f64) {
+    context.begin_path();
+    let _ = context.arc(x, y, radius, 0.0, std::f64::consts::TAU);
+}
+
+/// To what a start is written with.
+fn round(x: f64) -> f64 {
+    (1e4 * x).round() / 1e4
+}
+
+/// The ground of the map, which changes with the function and the colours only.
+fn ground(race: &Race, colours: [[u8; 3]; 3]) -> Option<HtmlCanvasElement> {
+    let pixels = Relief::new(&race.function).picture(GROUND, colours);
+    let side = GROUND as u32;
+    let image = ImageData::new_with_u8_clamped_array_and_sh(Clamped(&pixels), side, side).ok()?;
+    let canvas = document().create_element("canvas").ok()?;
+    let canvas: HtmlCanvasElement = canvas.dyn_into().ok()?;
+    canvas.set_width(side);
+    canvas.set_height(side);
+    let context = canvas.get_context("2d").ok()??;
+    let context = context.dyn_into::<CanvasRenderingContext2d>().ok()?;
+    context.put_image_data(&image, 0.0, 0.0).ok()?;
+    Some(canvas)
+}
