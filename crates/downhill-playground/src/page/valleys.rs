@@ -86,7 +86,7 @@ impl Valleys {
         Self::show(&valleys, scene);
         let reduced = window().match_media("(prefers-reduced-motion: reduce)");
         match reduced {
-            Ok(Some(query)) if query.matches() => valleys.borrow_mut().to_end(),
+            Ok(Some(query)) if query.matches() => valleys.borrow_mut().finish(),
             _ => Self::begin(&valleys),
         }
         valleys
@@ -96,7 +96,7 @@ impl Valleys {
     pub fn follow(shared: &Shared, content: &str) -> Result<(), String> {
         let scene = Scene::from_link(content).map_err(|error| error.to_string())?;
         Self::show(shared, scene);
-        shared.borrow_mut().to_end();
+        shared.borrow_mut().finish();
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl Valleys {
             }),
             ("end", |shared| {
                 shared.borrow_mut().pause();
-                shared.borrow_mut().to_end();
+                shared.borrow_mut().finish();
             }),
             ("add", |shared| {
                 let name = by_id::<HtmlSelectElement>("add-name").value();
@@ -330,7 +330,7 @@ impl Valleys {
         while self.race.step < step && self.race.step() {}
     }
 
-    fn to_end(&mut self) {
+    fn finish(&mut self) {
         while self.race.step() {}
         self.draw();
     }
