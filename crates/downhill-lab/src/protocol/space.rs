@@ -45,7 +45,7 @@ impl Range {
 /// |---|---|---|---|
 /// | learning rate | a fifth of its own | a hundred times its own | in equal ratios |
 /// | `1 - beta_1`, or `1 - momentum` | 0.02 | 0.5 | in equal ratios |
-/// | weight decay that is added to the gradient | 1e-5 | 1e-2 | in equal ratios |
+/// | weight decay that is added to the gradient | 1e-7 | 1e-4 | in equal ratios |
 /// | any other weight decay | 1e-6 over the rate of its own | 1e-3 over it | in equal ratios |
 /// | warmup | 0 % | 10 % | of the steps |
 ///
@@ -70,8 +70,8 @@ pub fn setups(config: &OptimizerConfig, count: usize) -> Vec<Setup> {
         .find(has)
         .map(|_| match is_coupled {
             true => Range {
-                low: 1e-5,
-                high: 1e-2,
+                low: 1e-7,
+                high: 1e-4,
             },
             false => Range {
                 low: 1e-6 / base,
@@ -155,7 +155,7 @@ mod tests {
         let sgd = of("sgd", 2);
         assert!(sgd[1].optimizer.get("beta_1").is_none());
         assert!(sgd[1].optimizer["momentum"].as_f64().unwrap() > 0.0);
-        assert!((1e-5..=1e-2).contains(&sgd[1].optimizer["weight_decay"].as_f64().unwrap()));
+        assert!((1e-7..=1e-4).contains(&sgd[1].optimizer["weight_decay"].as_f64().unwrap()));
         let free = of("schedule_free_adamw", 2);
         assert_eq!(free[0].schedule, json!({"name": "warmup", "steps": "5%"}));
         assert_eq!(of("rprop", 2)[1].schedule, json!({"name": "constant"}));
