@@ -170,6 +170,8 @@ fn the_page_as_somebody_uses_it() {
     })
     .unwrap();
     let page = Page::open(&browser, &address);
+    let drawn = page.js("performance.getEntriesByName('drawn')[0].startTime");
+    println!("the first picture is there after {drawn} ms");
 
     plays(&page);
     takes_settings(&page);
