@@ -3,141 +3,15 @@
 //! It is built first, which takes minutes the first time. Without Chromium there is nothing to see, and the test says so;
 //! `DOWNHILL_CHROMIUM=required` makes that a failure.
 
-use std::ffi::OsStr;
+mod browser;
+
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use browser::{Browser, Page, chromium};
 use downhill_playground_site::serve;
-use headless_chrome::browser::tab::Tab;
-use headless_chrome::protocol::cdp::types::{Event, Method};
-use headless_chrome::protocol::cdp::{Emulation, Input};
-use headless_chrome::{Browser, LaunchOptions};
-use serde::Serialize;
-use serde_json::Value;
-
-fn chromium() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut programs = std::env::split_paths(&path).map(|folder| folder.join("chromium"));
-    programs.find(|program| program.is_file())
-}
-
-/// A page, and what its console complained of.
-struct Page {
-    tab: Arc<Tab>,
-    address: String,
-    complaints: Arc<Mutex<Vec<String>>>,
-}
-
-impl Page {
-    fn open(browser: &Browser, address: &str) -> Self {
-        let tab = browser.new_tab().unwrap();
-        let complaints = Arc::<Mutex<Vec<String>>>::default();
-        let heard = Arc::clone(&complaints);
-        tab.enable_log().unwrap().enable_runtime().unwrap();
-        tab.add_event_listener(Arc::new(move |event: &Event| {
-            let said = match event {
-                Event::LogEntryAdded(entry) => entry.params.entry.text.clone(),
-                Event::RuntimeExceptionThrown(thrown) => {
-                    format!("{:?}", thrown.params.exception_details)
-                }
-                Event::RuntimeConsoleAPICalled(call) => format!("{:?}", call.params.args),
-                _ => return,
-            };
-            heard.lock().unwrap().push(said);
-        }))
-        .unwrap();
-        let page = Self {
-            tab,
-            address: address.to_string(),
-            complaints,
-        };
-        page.go("");
-        page
-    }
-
-    /// Loads the page anew with what is behind the address.
-    fn go(&self, hash: &str) {
-        self.tab
-            .navigate_to("about:blank")
-            .unwrap()
-            .wait_until_navigated()
-            .unwrap();
-        self.tab
-            .navigate_to(&format!("{}{hash}", self.address))
-            .unwrap();
-        self.until("document.getElementById('loading')?.hidden === true");
-    }
-
-    fn js(&self, expression: &str) -> Value {
-        let found = self.tab.evaluate(expression, true);
-        let found = found.unwrap_or_else(|error| panic!("{expression}: {error}"));
-        found.value.unwrap_or(Value::Null)
-    }
-
-    fn text(&self, id: &str) -> String {
-        let text = self.js(&format!("document.getElementById('{id}').textContent"));
-        text.as_str().unwrap_or_default().to_string()
-    }
-
-    /// Waits for what will be true.
-    fn until(&self, expression: &str) {
-        let begun = Instant::now();
-        while self.js(expression) != Value::Bool(true) {
-            assert!(
-                begun.elapsed() < Duration::from_secs(20),
-                "it never comes: {expression}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn click(&self, selector: &str) {
-        let element = self.tab.wait_for_element(selector).unwrap();
-        element.click().unwrap();
-    }
-
-    /// Puts a value into a field, and leaves it.
-    fn enter(&self, selector: &str, value: &str) {
-        self.js(&format!(
-            "{{ const field = document.querySelector({selector:?}); field.value = {value:?};
-                field.dispatchEvent(new Event('change', {{bubbles: true}})); }}"
-        ));
-    }
-
-    /// The rows of the table: title, value, step, rate and place.
-    fn places(&self) -> Vec<Vec<String>> {
-        let rows = self.js(
-            "JSON.stringify([...document.querySelectorAll('#places tr')].map(
-                row => [...row.cells].map(cell => cell.textContent)))",
-        );
-        serde_json::from_str(rows.as_str().unwrap()).unwrap()
-    }
-
-    fn mouse(&self, kind: Input::DispatchMouseEventTypeOption, (x, y): (f64, f64)) {
-        self.tab
-            .call_method(Input::DispatchMouseEvent {
-                Type: kind,
-                x,
-                y,
-                modifiers: None,
-                timestamp: None,
-                button: Some(Input::MouseButton::Left),
-                buttons: Some(1),
-                click_count: Some(1),
-                force: None,
-                tangential_pressure: None,
-                tilt_x: None,
-                tilt_y: None,
-                twist: None,
-                delta_x: None,
-                delta_y: None,
-                pointer_Type: None,
-            })
-            .unwrap();
-    }
-}
+use serde_json::{Value, json};
 
 #[test]
 fn the_page_as_somebody_uses_it() {
@@ -153,23 +27,8 @@ fn the_page_as_somebody_uses_it() {
     let mut build = Command::new(env!("CARGO_BIN_EXE_downhill-playground-site"));
     assert!(build.arg(&folder).status().unwrap().success());
     let (address, _server) = serve(&folder, 0).unwrap();
-    let args = [
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ];
-    let browser = Browser::new(LaunchOptions {
-        sandbox: false,
-        path: Some(chromium),
-        window_size: Some((1280, 1400)),
-        idle_browser_timeout: Duration::from_secs(300),
-        args: args.map(OsStr::new).to_vec(),
-        ..LaunchOptions::default()
-    })
-    .unwrap();
-    let page = Page::open(&browser, &address);
+    let browser = Browser::start(&chromium, 1280, 1400);
+    let page = browser.page(&address);
     let drawn = page.js("performance.getEntriesByName('drawn')[0].startTime");
     println!("the first picture is there after {drawn} ms");
 
@@ -189,7 +48,7 @@ fn the_page_as_somebody_uses_it() {
             .filter(name => !name.startsWith(location.origin)).join(' ')",
     );
     assert_eq!(elsewhere, "", "nothing comes from the network");
-    let complaints = page.complaints.lock().unwrap();
+    let complaints = page.complaints();
     assert!(complaints.is_empty(), "{complaints:?}");
 }
 
@@ -277,7 +136,7 @@ fn takes_settings(page: &Page) {
     let json: Value = serde_json::from_str(&page.text("lines")).unwrap();
     assert_eq!(
         json,
-        serde_json::json!({"name": "adam", "learning_rate": 0.1, "beta_1": 0.8})
+        json!({"name": "adam", "learning_rate": 0.1, "beta_1": 0.8})
     );
     page.click("#as-rust");
 
@@ -304,16 +163,15 @@ fn starts_elsewhere(page: &Page) {
         let value = page.js(&format!("document.getElementById('{id}').valueAsNumber"));
         value.as_f64().unwrap()
     };
-    use Input::DispatchMouseEventTypeOption::{MouseMoved, MousePressed, MouseReleased};
-    page.mouse(MousePressed, at(0.5, 0.5));
-    page.mouse(MouseMoved, at(0.6, 0.5));
-    page.mouse(MouseMoved, at(0.75, 0.25));
-    page.mouse(MouseReleased, at(0.75, 0.25));
+    page.mouse("mousePressed", at(0.5, 0.5));
+    page.mouse("mouseMoved", at(0.6, 0.5));
+    page.mouse("mouseMoved", at(0.75, 0.25));
+    page.mouse("mouseReleased", at(0.75, 0.25));
     // The domain is from -2 to 2.
     assert!((start("start-x") - 1.0).abs() < 0.02 && (start("start-y") - 1.0).abs() < 0.02);
     let x = start("start-x");
     page.js("document.getElementById('map').focus()");
-    page.tab.press_key("ArrowLeft").unwrap();
+    page.press("ArrowLeft");
     assert!((start("start-x") - (x - 0.02)).abs() < 1e-9);
     page.enter("#start-x", "7");
     assert!(
@@ -378,13 +236,13 @@ fn draws_schedules(page: &Page) {
     page.enter("#schedule-name", "linear");
     page.enter("#length", "100");
     page.js("document.getElementById('curve').focus()");
-    page.tab.press_key("End").unwrap();
+    page.press("End");
     assert!(
         page.text("read").starts_with("Step 100 of 100: "),
         "{}",
         page.text("read")
     );
-    page.tab.press_key("Home").unwrap();
+    page.press("Home");
     assert_eq!(page.text("read"), "Step 0 of 100: 0.1");
     for around in ["warmup", "scale", "clamp", "repeat", "sequence"] {
         page.click(&format!("[data-around={around}]"));
@@ -418,25 +276,16 @@ fn draws_schedules(page: &Page) {
 fn can_be_used_without_a_mouse(page: &Page) {
     page.go("");
     page.js("document.getElementById('tab-valleys').focus()");
-    page.tab.press_key("ArrowRight").unwrap();
+    page.press("ArrowRight");
     assert_eq!(page.js("document.activeElement.id"), "tab-schedules");
     assert_eq!(
         page.js("document.getElementById('schedules').hidden"),
         false
     );
-    page.tab.press_key("Home").unwrap();
+    page.press("Home");
     assert_eq!(page.js("document.activeElement.id"), "tab-valleys");
-    page.tab.press_key("Tab").unwrap();
+    page.press("Tab");
     assert_eq!(page.js("document.activeElement.id"), "play");
-}
-
-/// The tree as it is: the browser knows more properties than the crate does.
-#[derive(Debug, Serialize)]
-struct AccessibilityTree {}
-
-impl Method for AccessibilityTree {
-    const NAME: &'static str = "Accessibility.getFullAXTree";
-    type ReturnObject = Value;
 }
 
 /// What a screen reader calls it.
@@ -445,7 +294,7 @@ fn names_everything(page: &Page) {
     let mut seen = 0;
     for tab in ["#tab-valleys", "#tab-schedules"] {
         page.click(tab);
-        let tree = page.tab.call_method(AccessibilityTree {}).unwrap();
+        let tree = page.call("Accessibility.getFullAXTree", json!({}));
         for node in tree["nodes"].as_array().unwrap() {
             let role = node["role"]["value"].as_str().unwrap_or_default();
             let controls = [
@@ -470,24 +319,9 @@ fn names_everything(page: &Page) {
 
 fn fits_a_phone(page: &Page) {
     for width in [360, 1920] {
-        page.tab
-            .call_method(Emulation::SetDeviceMetricsOverride {
-                width,
-                height: 800,
-                device_scale_factor: 2.0,
-                mobile: width < 800,
-                scale: None,
-                screen_width: None,
-                screen_height: None,
-                position_x: None,
-                position_y: None,
-                dont_set_visible_size: None,
-                screen_orientation: None,
-                viewport: None,
-                display_feature: None,
-                device_posture: None,
-            })
-            .unwrap();
+        let screen =
+            json!({"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": width < 800});
+        page.call("Emulation.setDeviceMetricsOverride", screen);
         page.go("");
         for tab in ["#tab-valleys", "#tab-schedules"] {
             page.click(tab);
