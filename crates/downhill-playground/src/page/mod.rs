@@ -2,6 +2,7 @@
 
 mod chart;
 mod dom;
+mod map;
 mod runners;
 mod schedules;
 mod valleys;

@@ -6,25 +6,20 @@ use std::rc::Rc;
 use downhill_optim::OptimizerConfig;
 use downhill_schedule::ScheduleConfig;
 use serde_json::{Value, json};
+use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen::{Clamped, JsCast};
 use web_sys::{
-    CanvasRenderingContext2d, Element, HtmlCanvasElement, HtmlElement, HtmlInputElement,
-    HtmlSelectElement, ImageData, KeyboardEvent, PointerEvent,
+    Element, HtmlCanvasElement, HtmlElement, HtmlInputElement, HtmlSelectElement, KeyboardEvent,
+    PointerEvent,
 };
 
-use super::chart::{Chart, line};
-use super::dom::{
-    by_id, canvas, channels, colour, copy, document, fill, made, number, on, set_text, window,
-};
+use super::chart::Chart;
+use super::dom::{by_id, colour, copy, fill, made, number, on, set_text, window};
+use super::map::Map;
 use super::{link, runners};
 use crate::race::Race;
-use crate::relief::Relief;
 use crate::scene::{FUNCTIONS, Scene, title};
 use crate::{snippet, tour};
-
-/// Points on each side of the map's ground.
-const GROUND: usize = 480;
 
 pub type Shared = Rc<RefCell<Valleys>>;
 
@@ -32,8 +27,7 @@ pub type Shared = Rc<RefCell<Valleys>>;
 pub struct Valleys {
     pub scene: Scene,
     race: Race,
-    /// The ground of the map, and what it was made for.
-    ground: Option<(String, HtmlCanvasElement)>,
+    map: Map,
     is_playing: bool,
     /// When the last frame was, and the share of a step that is left from it.
     clock: Option<(f64, f64)>,
@@ -49,7 +43,7 @@ impl Valleys {
         let valleys = Rc::new(RefCell::new(Self {
             scene,
             race,
-            ground: None,
+            map: Map::default(),
             is_playing: false,
             clock: None,
             as_json: false,
@@ -416,7 +410,7 @@ impl Valleys {
 
     /// Everything that is seen of where they are.
     pub fn draw(&mut self) {
-        self.draw_map();
+        self.map.draw(&self.race, self.start());
         let least = self.race.function.least();
         let runners = self.race.runners.iter().enumerate();
         let line = |of: &dyn Fn(usize) -> Vec<f64>| -> Vec<(String, Vec<f64>)> {
@@ -471,77 +465,9 @@ impl Valleys {
             &format!("Step {} of {}", self.race.step, self.race.steps),
         );
     }
-
-    fn draw_map(&mut self) {
-        let Some((context, width, height)) = canvas("map") else {
-            return;
-        };
-        let colours = ["low", "high", "line"].map(colour);
-        let made_for = format!("{} {}", self.race.function.name(), colours.join(" "));
-        if self.ground.as_ref().is_none_or(|(of, _)| *of != made_for) {
-            let colours = [0, 1, 2].map(|at| channels(&colours[at]));
-            self.ground = ground(&self.race, colours).map(|ground| (made_for, ground));
-        }
-        let side = width.min(height);
-        let (left, top) = ((width - side) / 2.0, (height - side) / 2.0);
-        if let Some((_, ground)) = &self.ground {
-            let _ = context
-                .draw_image_with_html_canvas_element_and_dw_and_dh(ground, left, top, side, side);
-        }
-        let [low, high] = self.race.function.domain();
-        let place = |[x, y]: [f64; 2]| {
-            let share = |x: f64| (x - low) / (high - low);
-            (left + side * share(x), top + side * (1.0 - share(y)))
-        };
-        context.save();
-        context.begin_path();
-        context.rect(left, top, side, side);
-        context.clip();
-        context.set_stroke_style_str(&colour("ink"));
-        context.set_line_width(1.5);
-        for minimum in self.race.function.minima() {
-            let (x, y) = place([minimum.point[0], minimum.point[1]]);
-            line(&context, &[(x - 5.0, y - 5.0), (x + 5.0, y + 5.0)]);
-            line(&context, &[(x - 5.0, y + 5.0), (x + 5.0, y - 5.0)]);
-        }
-        context.set_line_width(2.0);
-        for (at, runner) in self.race.runners.iter().enumerate() {
-            let colour = colour(&format!("c{at}"));
-            context.set_stroke_style_str(&colour);
-            context.set_fill_style_str(&colour);
-            let path: Vec<(f64, f64)> = runner.path.iter().map(|point| place(*point)).collect();
-            line(&context, &path);
-            disc(&context, path[path.len() - 1], 5.0);
-            context.fill();
-        }
-        context.set_stroke_style_str(&colour("ink"));
-        disc(&context, place(self.start()), 9.0);
-        context.stroke();
-        context.restore();
-    }
-}
-
-fn disc(context: &CanvasRenderingContext2d, (x, y): (f64, f64), radius: f64) {
-    context.begin_path();
-    let _ = context.arc(x, y, radius, 0.0, std::f64::consts::TAU);
 }
 
 /// To what a start is written with.
 fn round(x: f64) -> f64 {
     (1e4 * x).round() / 1e4
-}
-
-/// The ground of the map, which changes with the function and the colours only.
-fn ground(race: &Race, colours: [[u8; 3]; 3]) -> Option<HtmlCanvasElement> {
-    let pixels = Relief::new(&race.function).picture(GROUND, colours);
-    let side = GROUND as u32;
-    let image = ImageData::new_with_u8_clamped_array_and_sh(Clamped(&pixels), side, side).ok()?;
-    let canvas = document().create_element("canvas").ok()?;
-    let canvas: HtmlCanvasElement = canvas.dyn_into().ok()?;
-    canvas.set_width(side);
-    canvas.set_height(side);
-    let context = canvas.get_context("2d").ok()??;
-    let context = context.dyn_into::<CanvasRenderingContext2d>().ok()?;
-    context.put_image_data(&image, 0.0, 0.0).ok()?;
-    Some(canvas)
 }
