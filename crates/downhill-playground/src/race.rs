@@ -83,6 +83,11 @@ impl Race {
         self.step += 1;
         true
     }
+
+    /// Makes steps until there are so many, or the last is made.
+    pub fn go_to(&mut self, step: u64) {
+        while self.step < step && self.step() {}
+    }
 }
 
 impl Runner {

@@ -166,8 +166,8 @@ impl Scene {
     }
 }
 
-/// The settings of an optimizer that are not its defaults, with its name and its rate.
-pub fn changed(config: &OptimizerConfig) -> Value {
+/// The settings of an optimizer that are not its defaults, but for its name and its rate.
+pub(crate) fn turned(config: &OptimizerConfig) -> Map<String, Value> {
     let map = |config: &OptimizerConfig| match serde_json::to_value(config) {
         Ok(Value::Object(map)) => map,
         _ => Map::new(),
@@ -175,8 +175,16 @@ pub fn changed(config: &OptimizerConfig) -> Value {
     let mut settings = map(config);
     if let Ok(own) = OptimizerConfig::by_name(config.name()) {
         let own = map(&own);
-        settings.retain(|name, value| name == "name" || own.get(name) != Some(value));
+        settings.retain(|name, value| own.get(name) != Some(value));
     }
+    settings.retain(|name, _| name != "name" && name != "learning_rate");
+    settings
+}
+
+/// The settings of an optimizer that are not its defaults, with its name and its rate.
+pub fn changed(config: &OptimizerConfig) -> Value {
+    let mut settings = turned(config);
+    settings.insert("name".to_string(), json!(config.name()));
     settings.insert(
         "learning_rate".to_string(),
         json!(config.default_learning_rate()),
@@ -196,19 +204,14 @@ pub fn changed(config: &OptimizerConfig) -> Value {
 /// ```
 pub fn title(config: &OptimizerConfig) -> String {
     let mut title = format!("{} {}", config.name(), config.default_learning_rate());
-    if let Value::Object(settings) = changed(config) {
-        let told = settings
-            .iter()
-            .filter(|(name, _)| !["name", "learning_rate"].contains(&name.as_str()));
-        for (name, value) in told {
-            let name = name.replace('_', " ");
-            title += &match value {
-                Value::Bool(true) => format!(", {name}"),
-                Value::Bool(false) => format!(", no {name}"),
-                Value::String(text) => format!(", {name} {text}"),
-                value => format!(", {name} {value}"),
-            };
-        }
+    for (name, value) in turned(config) {
+        let name = name.replace('_', " ");
+        title += &match value {
+            Value::Bool(true) => format!(", {name}"),
+            Value::Bool(false) => format!(", no {name}"),
+            Value::String(text) => format!(", {name} {text}"),
+            value => format!(", {name} {value}"),
+        };
     }
     title
 }

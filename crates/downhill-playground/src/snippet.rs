@@ -3,7 +3,7 @@
 use downhill_optim::{OptimizerConfig, SettingKind};
 use serde_json::Value;
 
-use crate::scene::changed;
+use crate::scene::{changed, turned};
 
 /// The lines that build an optimizer as it is set, in Rust.
 ///
@@ -52,13 +52,7 @@ pub fn rust(config: &OptimizerConfig, schedule: Option<(&Value, u64)>) -> String
 /// The configuration with its settings, where all of them have a method that takes what they are.
 fn built(config: &OptimizerConfig) -> Option<String> {
     let mut line = format!("{}::new()", config.info().config);
-    let Value::Object(settings) = changed(config) else {
-        return None;
-    };
-    for (name, value) in settings {
-        if ["name", "learning_rate"].contains(&name.as_str()) {
-            continue;
-        }
+    for (name, value) in turned(config) {
         let table = config.settings();
         let setting = table.iter().find(|setting| setting.name == name)?;
         let argument = match (setting.kind, &value) {

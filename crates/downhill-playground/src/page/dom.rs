@@ -105,6 +105,18 @@ pub fn channels(colour: &str) -> [u8; 3] {
     })
 }
 
+/// Whether a button that stays down is down.
+pub fn set_pressed(id: &str, pressed: bool) {
+    let pressed = if pressed { "true" } else { "false" };
+    let _ = by_id::<HtmlElement>(id).set_attribute("aria-pressed", pressed);
+}
+
+/// [Copies](copy) the text of an element.
+pub fn copy_text(id: &str, status: &'static str) {
+    let text = by_id::<HtmlElement>(id).text_content();
+    copy(&text.unwrap_or_default(), status);
+}
+
 /// Puts text where other programs find it, and says so in `status`.
 pub fn copy(text: &str, status: &'static str) {
     let promise = window().navigator().clipboard().write_text(text);

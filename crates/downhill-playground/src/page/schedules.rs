@@ -13,7 +13,7 @@ use web_sys::{
 };
 
 use super::chart::{Chart, LEFT, RIGHT};
-use super::dom::{by_id, colour, copy, fill, made, number, on, set_text};
+use super::dom::{by_id, colour, copy, copy_text, fill, made, number, on, set_pressed, set_text};
 use super::link;
 use crate::snippet;
 
@@ -124,19 +124,13 @@ impl Schedules {
             let formed = Rc::clone(shared);
             on(&by_id::<HtmlElement>(id), "click", move |_| {
                 formed.borrow_mut().as_json = as_json;
-                let pressed = |is: bool| if is { "true" } else { "false" };
-                for (id, is) in [
-                    ("schedule-as-rust", !as_json),
-                    ("schedule-as-json", as_json),
-                ] {
-                    let _ = by_id::<HtmlElement>(id).set_attribute("aria-pressed", pressed(is));
-                }
+                set_pressed("schedule-as-rust", !as_json);
+                set_pressed("schedule-as-json", as_json);
                 formed.borrow().write_lines();
             });
         }
         on(&by_id::<HtmlElement>("schedule-copy"), "click", |_| {
-            let lines = by_id::<HtmlElement>("schedule-lines").text_content();
-            copy(&lines.unwrap_or_default(), "schedule-copied");
+            copy_text("schedule-lines", "schedule-copied");
         });
         let linked = Rc::clone(shared);
         on(

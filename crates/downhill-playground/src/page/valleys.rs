@@ -14,7 +14,9 @@ use web_sys::{
 };
 
 use super::chart::Chart;
-use super::dom::{by_id, colour, copy, fill, made, number, on, set_text, window};
+use super::dom::{
+    by_id, colour, copy, copy_text, fill, made, number, on, set_pressed, set_text, window,
+};
 use super::map::Map;
 use super::{link, runners};
 use crate::race::Race;
@@ -130,8 +132,7 @@ impl Valleys {
             ("as-rust", |shared| shared.borrow_mut().take_along(false)),
             ("as-json", |shared| shared.borrow_mut().take_along(true)),
             ("copy", |_| {
-                let lines = by_id::<HtmlElement>("lines").text_content();
-                copy(&lines.unwrap_or_default(), "copied");
+                copy_text("lines", "copied");
             }),
             ("copy-link", |shared| {
                 copy(&link("valleys", &shared.borrow().scene.to_link()), "copied");
@@ -216,7 +217,7 @@ impl Valleys {
                 let step = valleys.race.step;
                 valleys.scene = scene;
                 valleys.race = race;
-                while valleys.race.step < step && valleys.race.step() {}
+                valleys.race.go_to(step);
             }
         }
         set_text("wrong", "");
@@ -321,11 +322,11 @@ impl Valleys {
         if let Ok(race) = Race::new(&self.scene) {
             self.race = race;
         }
-        while self.race.step < step && self.race.step() {}
+        self.race.go_to(step);
     }
 
     fn finish(&mut self) {
-        while self.race.step() {}
+        self.race.go_to(self.race.steps);
         self.draw();
     }
 
@@ -386,9 +387,8 @@ impl Valleys {
 
     fn take_along(&mut self, as_json: bool) {
         self.as_json = as_json;
-        let pressed = |is: bool| if is { "true" } else { "false" };
-        let _ = by_id::<HtmlElement>("as-rust").set_attribute("aria-pressed", pressed(!as_json));
-        let _ = by_id::<HtmlElement>("as-json").set_attribute("aria-pressed", pressed(as_json));
+        set_pressed("as-rust", !as_json);
+        set_pressed("as-json", as_json);
         self.write_lines();
     }
 
