@@ -566,7 +566,7 @@ impl Experiment<'_> {
         let wait = || self.device.sync().map_err(|error| error.to_string());
 
         let progress = progress_bar(optimizer.name(), args.epochs).with_position(done.into());
-        let mut train_loss = model.evaluate(&data.train).loss;
+        let mut train_loss = driver.evaluated(&model).evaluate(&data.train).loss;
         if done == 0 {
             history.losses.push(train_loss);
         }
@@ -592,7 +592,7 @@ impl Experiment<'_> {
             }
             history.time += start.elapsed();
 
-            train_loss = model.evaluate(&data.train).loss;
+            train_loss = driver.evaluated(&model).evaluate(&data.train).loss;
             if !train_loss.is_finite() {
                 progress.abandon_with_message("failed");
                 let hint = self.hint(candidate.lr, history);
@@ -612,6 +612,10 @@ impl Experiment<'_> {
         }
         progress.finish();
 
+        let tested = match args.ema {
+            Some(_) => driver.averaged(&model),
+            None => driver.evaluated(&model),
+        };
         let state_bytes = state_bytes(driver.optimizer()).map_err(|error| error.to_string())?;
         Ok(Report {
             optimizer: optimizer.name(),
@@ -620,7 +624,7 @@ impl Experiment<'_> {
             epochs: args.epochs,
             schedule: candidate.rates,
             train_loss,
-            test_accuracy: driver.averaged(&model).evaluate(&data.test).accuracy,
+            test_accuracy: tested.evaluate(&data.test).accuracy,
             seconds: history.time.as_secs_f64(),
             optimizer_seconds: history.optimizer_time.as_secs_f64(),
             state_bytes,

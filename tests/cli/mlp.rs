@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::runs::{TempDir, example, message, objects, text};
-use downhill::schedule::ScheduleConfig;
-use downhill_problems::data;
+use burn::{optim::GradientsParams, tensor::Device};
+use downhill::{optim::OptimizerConfig, schedule::ScheduleConfig, train::Driver};
+use downhill_problems::{data, mlp::MlpConfig, numpy::RandomState};
 use serde_json::{Value, json};
 
 fn mlp(args: &[&str]) -> Command {
@@ -1008,6 +1009,28 @@ fn ema_is_what_is_tested_and_is_said() {
         "{first}"
     );
     assert!(printed.contains("Test accuracy, averaged"), "{printed}");
+}
+
+#[test]
+fn what_an_optimizer_evaluates_is_what_is_tested() {
+    let optimizer = ["--optimizer", "schedule_free_adamw", "--lr", "0.01"];
+    let report = reports(&[&optimizer[..], &["--epochs", "1"]].concat()).remove(0);
+
+    let device = Device::flex().autodiff();
+    let digits = data::digits();
+    let mut model = MlpConfig::new(64, 64, 10).init(42, &device);
+    let optim = OptimizerConfig::by_name("schedule_free_adamw").unwrap();
+    let builder = Driver::builder(optim.try_init().unwrap(), 0.01);
+    let mut driver = builder.bind(&model).unwrap();
+    for batch in digits.train.batches(32, &mut RandomState::new(42), &device) {
+        let grads = GradientsParams::from_grads(model.loss(&batch).backward(), &model);
+        (model, _) = driver.step(model, grads).unwrap();
+    }
+    let evaluated = driver.evaluated(&model);
+    assert_eq!(loss(&report), evaluated.evaluate(&digits.train).loss);
+    assert_ne!(loss(&report), model.evaluate(&digits.train).loss);
+    let accuracy = evaluated.evaluate(&digits.test).accuracy;
+    assert_eq!(report["test_accuracy"], accuracy);
 }
 
 fn files(folder: &Path) -> Vec<String> {

@@ -181,6 +181,35 @@ impl OptimizerConfig {
         self.0.inner()
     }
 
+    /// Whether only `downhill_train::Driver` can step it, because it looks at the whole model or
+    /// [needs the loss](Self::needs_loss).
+    ///
+    /// ```
+    /// use downhill_optim::OptimizerConfig;
+    ///
+    /// assert!(OptimizerConfig::by_name("prodigy")?.needs_driver());
+    /// assert!(!OptimizerConfig::by_name("adam")?.needs_driver());
+    /// # Ok::<(), downhill_optim::ConfigError>(())
+    /// ```
+    pub fn needs_driver(&self) -> bool {
+        let looks = |program: Program| program.0.of_model().is_some();
+        self.needs_loss() || self.0.try_program().is_ok_and(looks)
+    }
+
+    /// Whether each step needs the loss that its gradients are of.
+    ///
+    /// ```
+    /// use downhill_optim::OptimizerConfig;
+    ///
+    /// assert!(OptimizerConfig::by_name("momo")?.needs_loss());
+    /// assert!(!OptimizerConfig::by_name("adam")?.needs_loss());
+    /// # Ok::<(), downhill_optim::ConfigError>(())
+    /// ```
+    pub fn needs_loss(&self) -> bool {
+        let needs = |program: Program| program.0.needs_loss();
+        self.0.try_program().is_ok_and(needs)
+    }
+
     /// The table of its settings.
     pub fn settings(&self) -> Vec<&'static Setting> {
         self.0.settings()

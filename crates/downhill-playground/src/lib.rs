@@ -1,7 +1,8 @@
 //! Optimizers and learning-rate schedules in the browser.
 //!
 //! A static page, computed by the library itself, compiled to WebAssembly: optimizers go down functions of two
-//! variables, step by step, and schedules are drawn. What is shown can be taken along as Rust, as JSON or as a link.
+//! variables, step by step, schedules are drawn, and a network learns to read digits. What is shown can be taken along
+//! as Rust, as JSON or as a link.
 //!
 //! `cargo run --package downhill-playground-site` puts the page into a folder, which any host of static files serves.
 //!
@@ -20,6 +21,7 @@
 //! # Ok::<(), downhill_playground::scene::SceneError>(())
 //! ```
 
+pub mod network;
 #[cfg(target_arch = "wasm32")]
 mod page;
 pub mod race;

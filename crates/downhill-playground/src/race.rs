@@ -3,6 +3,7 @@
 use downhill_optim::{OptimizerConfig, Trajectory};
 use downhill_problems::functions::Function;
 use downhill_schedule::Schedule;
+use serde_json::{Value, json};
 
 use crate::scene::{Checked, Scene, SceneError};
 
@@ -90,6 +91,27 @@ impl Race {
     }
 }
 
+/// The path of each of a scene's optimizers to the end, and the values on it, as JSON.
+///
+/// ```
+/// use downhill_playground::race::numbers;
+///
+/// let scene = r#"{"function": "saddle", "steps": 1, "optimizers": [{"name": "sgd", "learning_rate": 0.5}]}"#;
+/// assert!(numbers(scene)?.starts_with(r#"[{"path":[["#));
+/// # Ok::<(), downhill_playground::scene::SceneError>(())
+/// ```
+///
+/// # Errors
+///
+/// If the scene is not sound.
+pub fn numbers(link: &str) -> Result<String, SceneError> {
+    let mut race = Race::new(&Scene::from_link(link)?)?;
+    race.go_to(race.steps);
+    let each = race.runners.iter();
+    let each = each.map(|runner| json!({"path": runner.path, "values": runner.values}));
+    Ok(Value::from_iter(each).to_string())
+}
+
 impl Runner {
     /// The learning rate of a step.
     pub fn rate(&self, step: u64) -> f64 {
@@ -127,8 +149,6 @@ impl Runner {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::scene::FUNCTIONS;
 

@@ -72,6 +72,24 @@ pub enum SceneError {
     /// Too few or too many.
     #[error("there must be 1 to {MOST_STEPS} steps, got {0}")]
     Steps(u64),
+    /// A number of a network, or of its training, is out of range.
+    #[error("there must be 1 to {most} {what}, got {got}")]
+    Count {
+        /// What is counted.
+        what: &'static str,
+        /// As many as there may be.
+        most: u32,
+        /// As many as are wanted.
+        got: u32,
+    },
+    /// An optimizer cannot be bound to the network, or refused a step.
+    #[error("optimizer {}: {error}", at + 1)]
+    Training {
+        /// Which, counted from 0.
+        at: usize,
+        /// What is wrong.
+        error: String,
+    },
     /// Too many.
     #[error("at most {MOST_RUNNERS} optimizers can be told apart, got {0}")]
     Runners(usize),
@@ -96,7 +114,7 @@ pub struct Checked {
     /// Where they begin.
     pub start: [f64; 2],
     /// The optimizers, and the rates of their steps.
-    pub optimizers: Vec<(OptimizerConfig, Option<Schedule>)>,
+    pub optimizers: Optimizers,
     /// Steps of each.
     pub steps: u64,
 }
@@ -118,30 +136,15 @@ impl Scene {
         if !(1..=MOST_STEPS).contains(&self.steps) {
             return Err(SceneError::Steps(self.steps));
         }
-        if self.optimizers.len() > MOST_RUNNERS {
-            return Err(SceneError::Runners(self.optimizers.len()));
-        }
         let [low, high] = function.domain();
         let own = function.start();
         let start = self.start.unwrap_or([own[0], own[1]]);
         if !start.iter().all(|x| (low..=high).contains(x)) {
             return Err(SceneError::Start { start, low, high });
         }
-        let schedule = self.schedule.as_ref().map(Value::to_string);
-        let optimizers = self.optimizers.iter().enumerate().map(|(at, settings)| {
-            let config = OptimizerConfig::from_json(&settings.to_string())
-                .map_err(|error| SceneError::Optimizer { at, error })?;
-            let schedule = match &schedule {
-                Some(json) => {
-                    let schedule = ScheduleConfig::from_json(json)?;
-                    Some(schedule.try_build_for(config.default_learning_rate(), self.steps)?)
-                }
-                None => None,
-            };
-            Ok::<_, SceneError>((config, schedule))
-        });
+        let schedule = self.schedule.as_ref();
         Ok(Checked {
-            optimizers: optimizers.collect::<Result<_, _>>()?,
+            optimizers: optimizers(&self.optimizers, schedule, self.steps)?,
             function,
             start,
             steps: self.steps,
@@ -164,6 +167,31 @@ impl Scene {
     pub fn to_link(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// Optimizers, and the rates of their steps, if these are not constant.
+pub type Optimizers = Vec<(OptimizerConfig, Option<Schedule>)>;
+
+/// Optimizers by their settings, with one schedule for all of them.
+pub(crate) fn optimizers(
+    all: &[Value],
+    schedule: Option<&Value>,
+    steps: u64,
+) -> Result<Optimizers, SceneError> {
+    if all.len() > MOST_RUNNERS {
+        return Err(SceneError::Runners(all.len()));
+    }
+    let schedule = schedule.map(|one| ScheduleConfig::from_json(&one.to_string()));
+    let schedule = schedule.transpose()?;
+    let each = all.iter().enumerate().map(|(at, settings)| {
+        let config = OptimizerConfig::from_json(&settings.to_string())
+            .map_err(|error| SceneError::Optimizer { at, error })?;
+        let rate = config.default_learning_rate();
+        let built = schedule.as_ref();
+        let built = built.map(|schedule| schedule.try_build_for(rate, steps));
+        Ok((config, built.transpose()?))
+    });
+    each.collect()
 }
 
 /// The settings of an optimizer that are not its defaults, but for its name and its rate.

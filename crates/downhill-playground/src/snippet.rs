@@ -1,11 +1,12 @@
 //! Lines for a Burn project, and for the command line.
 
-use downhill_optim::{OptimizerConfig, SettingKind};
+use downhill_optim::{OptimizerConfig, OptimizerInfo, SettingKind};
 use serde_json::Value;
 
 use crate::scene::{changed, turned};
 
-/// The lines that build an optimizer as it is set, in Rust.
+/// The lines that build an optimizer as it is set, in Rust, and make a step of `model` with its gradients `grads`, at the
+/// schedule's value of `step`, and told the `loss` if it has to be.
 ///
 /// ```
 /// use downhill_optim::OptimizerConfig;
@@ -19,34 +20,62 @@ use crate::scene::{changed, turned};
 /// ```
 pub fn rust(config: &OptimizerConfig, schedule: Option<(&Value, u64)>) -> String {
     let rate = config.default_learning_rate();
-    let (mut uses, optimizer) = match built(config) {
+    let of_slides = |info: &OptimizerInfo| info.name == config.name();
+    let module = match OptimizerConfig::slides().iter().any(of_slides) {
+        true => "slides::",
+        false => "",
+    };
+    let (mut uses, optim) = match built(config) {
         Some(line) => (
-            format!("use downhill::optim::{};\n", config.info().config),
-            format!("let mut optim = {line}.init();\n"),
+            format!("use downhill::optim::{module}{};\n", config.info().config),
+            format!("{line}.init()"),
         ),
         None => (
             "use downhill::optim::OptimizerConfig;\n".to_string(),
             format!(
-                "let mut optim = OptimizerConfig::from_json(\n    r#\"{}\"#,\n)?\n.try_init()?;\n",
+                "OptimizerConfig::from_json(\n    r#\"{}\"#,\n)?\n.try_init()?",
                 changed(config)
             ),
         ),
     };
-    let (before, rate) = match schedule {
-        None => (String::new(), format!("{rate:?}")),
-        Some((schedule, steps)) => {
-            uses += "use downhill::schedule::ScheduleConfig;\n";
+    let mut before = String::new();
+    if let Some((schedule, steps)) = schedule {
+        uses += "use downhill::schedule::ScheduleConfig;\n";
+        before = format!(
+            "let schedule = ScheduleConfig::from_json(r#\"{schedule}\"#)?\n    .try_build_for({rate:?}, {steps})?;\n"
+        );
+    }
+    let (optimizer, step) = match (config.needs_driver(), schedule) {
+        (false, schedule) => {
+            let rate = match schedule {
+                None => format!("{rate:?}"),
+                Some(_) => "schedule.value(step)".to_string(),
+            };
             (
-                format!(
-                    "let schedule = ScheduleConfig::from_json(r#\"{schedule}\"#)?\n    .try_build_for({rate:?}, {steps})?;\n"
+                format!("let mut optim = {optim};\n"),
+                format!("model = optim.step({rate}, model, grads);\n"),
+            )
+        }
+        (true, schedule) => {
+            let rate = match schedule {
+                None => format!("{rate:?}"),
+                Some(_) => "schedule".to_string(),
+            };
+            let (import, batch) = match config.needs_loss() {
+                true => (
+                    "{Driver, MicroBatch}",
+                    "MicroBatch::new(grads).with_loss(loss)",
                 ),
-                "schedule.value(step)".to_string(),
+                false => ("Driver", "grads"),
+            };
+            uses += &format!("use downhill::train::{import};\n");
+            (
+                format!("let mut driver = Driver::builder({optim}, {rate}).bind(&model)?;\n"),
+                format!("(model, _) = driver.step(model, {batch})?;\n"),
             )
         }
     };
-    format!(
-        "{uses}\n{before}{optimizer}// in the loop:\nmodel = optim.step({rate}, model, grads);\n"
-    )
+    format!("{uses}\n{before}{optimizer}// in the loop:\n{step}")
 }
 
 /// The configuration with its settings, where all of them have a method that takes what they are.

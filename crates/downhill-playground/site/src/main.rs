@@ -13,10 +13,11 @@ use anyhow::{Context, Result, ensure};
 use wasm_bindgen_cli_support::Bindgen;
 
 /// What is there beside the module.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("index.html", include_str!("../web/index.html")),
     ("style.css", include_str!("../web/style.css")),
     ("boot.js", include_str!("../web/boot.js")),
+    ("worker.js", include_str!("../web/worker.js")),
 ];
 
 const TARGET: &str = "wasm32-unknown-unknown";

@@ -73,7 +73,8 @@ impl Chart<'_> {
         }
     }
 
-    /// Values with a line of their own: powers of ten where there are two, and quarters of the way otherwise.
+    /// Values with a line of their own: powers of ten where there are two, their doubles and halves where there are
+    /// two of these, and quarters of the way otherwise.
     fn ticks(&self, low: f64, high: f64) -> Vec<(f64, String)> {
         let (first, last) = (low.ceil() as i32, high.floor() as i32);
         if self.logarithmic && first < last {
@@ -83,9 +84,22 @@ impl Chart<'_> {
                 .map(|power| (10f64.powi(power), format!("1e{power}")))
                 .collect();
         }
+        let named = |values: Vec<f64>| -> Vec<(f64, String)> {
+            let values = values.into_iter();
+            values.map(|value| (value, number(value))).collect()
+        };
+        if self.logarithmic {
+            let powers = first - 1..=last + 1;
+            let halves = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|x| x * 10f64.powi(power)));
+            let within = halves.filter(|value| (low..=high).contains(&value.log10()));
+            let within: Vec<f64> = within.collect();
+            if within.len() >= 2 {
+                return named(within);
+            }
+        }
         let quarters = (0..=4).map(|quarter| low + (high - low) * f64::from(quarter) / 4.0);
         let values = quarters.map(|y| if self.logarithmic { 10f64.powf(y) } else { y });
-        values.map(|value| (value, number(value))).collect()
+        named(values.collect())
     }
 
     /// The least and the greatest value; of what is not above zero a logarithmic chart knows nothing.

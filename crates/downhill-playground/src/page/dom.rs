@@ -61,6 +61,25 @@ pub fn fill(parent: &Element, children: &[Element]) {
     }
 }
 
+/// A row of a table about an optimizer: its colour and title, and then what there is to say.
+pub fn row(at: usize, title: &str, cells: &[String]) -> Element {
+    let row: Element = made("tr", &[], "");
+    let head: Element = made("th", &[("scope", "row")], "");
+    let swatch = made("span", &[("class", &format!("swatch s{at}"))], "");
+    fill(&head, &[swatch, made("span", &[], title)]);
+    fill(&row, &[head]);
+    let cells = cells.iter().map(|text| made("td", &[], text));
+    fill(&row, &cells.collect::<Vec<Element>>());
+    row
+}
+
+/// Puts elements into another in the place of what was there.
+pub fn refill(id: &str, children: &[Element]) {
+    let parent: Element = by_id(id);
+    parent.set_inner_html("");
+    fill(&parent, children);
+}
+
 /// A canvas with as many points as the screen has, and its size in the page's units.
 pub fn canvas(id: &str) -> Option<(CanvasRenderingContext2d, f64, f64)> {
     let canvas: HtmlCanvasElement = by_id(id);
@@ -112,18 +131,19 @@ pub fn set_pressed(id: &str, pressed: bool) {
 }
 
 /// [Copies](copy) the text of an element.
-pub fn copy_text(id: &str, status: &'static str) {
+pub fn copy_text(id: &str, status: String) {
     let text = by_id::<HtmlElement>(id).text_content();
     copy(&text.unwrap_or_default(), status);
 }
 
 /// Puts text where other programs find it, and says so in `status`.
-pub fn copy(text: &str, status: &'static str) {
+pub fn copy(text: &str, status: String) {
     let promise = window().navigator().clipboard().write_text(text);
-    let said = Closure::<dyn FnMut(JsValue)>::new(move |_| set_text(status, "Copied."));
+    let of_said = status.clone();
+    let said = Closure::<dyn FnMut(JsValue)>::new(move |_| set_text(&of_said, "Copied."));
     let refused = Closure::<dyn FnMut(JsValue)>::new(move |_| {
         set_text(
-            status,
+            &status,
             "The browser does not let the page copy; mark the lines instead.",
         );
     });

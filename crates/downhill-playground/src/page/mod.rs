@@ -2,39 +2,67 @@
 
 mod chart;
 mod dom;
+mod fields;
 mod map;
+mod network;
 mod runners;
 mod schedules;
+mod take;
 mod valleys;
+mod worker;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
-use web_sys::{HtmlElement, KeyboardEvent};
+use web_sys::{DedicatedWorkerGlobalScope, HtmlElement, KeyboardEvent};
 
 use dom::{by_id, on, set_hidden, window};
+use network::Network;
 use schedules::Schedules;
 use valleys::Valleys;
+use worker::Said;
 
 /// The names of the parts, as they are in ids and links.
-const PARTS: [&str; 2] = ["valleys", "schedules"];
+const PARTS: [&str; 3] = ["valleys", "network", "schedules"];
 
-/// Both parts.
+/// All parts.
 struct Page {
     valleys: Rc<RefCell<Valleys>>,
+    network: Rc<RefCell<Network>>,
     schedules: Rc<RefCell<Schedules>>,
 }
 
-/// Begins when the module is loaded.
+/// Begins when the module is loaded, by the page or by its worker.
 #[wasm_bindgen(start)]
 pub fn start() {
-    std::panic::set_hook(Box::new(|panic| {
+    let worker = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>();
+    let told = worker.clone().ok();
+    std::panic::set_hook(Box::new(move |panic| {
         web_sys::console::error_1(&panic.to_string().into());
-        say(&format!("This is a mistake of the playground: {panic}"));
+        let text = format!("This is a mistake of the playground: {panic}");
+        match &told {
+            Some(page) => Said::Wrong(text).to(page),
+            None => say(&text),
+        }
     }));
+    match worker {
+        Ok(scope) => worker::start(scope),
+        Err(_) => open(),
+    }
+}
+
+/// The numbers behind the paths of a valley, by the JSON of its link: for whoever wants to go on with them in the
+/// browser's console.
+#[wasm_bindgen]
+pub fn race(scene: &str) -> Result<String, JsError> {
+    Ok(crate::race::numbers(scene)?)
+}
+
+fn open() {
     let page = Rc::new(Page {
         valleys: Valleys::open(),
+        network: Network::open(),
         schedules: Schedules::open(),
     });
     for (at, part) in PARTS.into_iter().enumerate() {
@@ -98,6 +126,7 @@ impl Page {
         let wrong = match (part, content.as_str()) {
             ("", _) | (_, "") => None,
             ("valleys", content) => Valleys::follow(&self.valleys, content).err(),
+            ("network", content) => Network::follow(&self.network, content).err(),
             ("schedules", content) => self.schedules.borrow_mut().follow(content).err(),
             (other, _) => Some(format!("there is no part `{other}`")),
         };
@@ -119,6 +148,7 @@ impl Page {
 
     fn draw(&self) {
         self.valleys.borrow_mut().draw();
+        self.network.borrow().draw();
         self.schedules.borrow().draw();
     }
 }

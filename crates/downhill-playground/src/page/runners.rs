@@ -1,19 +1,24 @@
 //! A card for each optimizer, with its settings.
 
-use std::rc::Rc;
-
 use downhill_optim::{OptimizerConfig, Setting, SettingKind};
 use serde_json::{Map, Value};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlElement, HtmlInputElement, HtmlSelectElement};
 
 use super::dom::{by_id, fill, made, on};
-use super::valleys::{Shared, Valleys};
-use crate::scene::title;
+use crate::scene::{changed, title};
+
+/// Whose optimizers have cards.
+pub trait Owner: Clone + 'static {
+    /// The optimizers, as they are now.
+    fn optimizers(&self) -> Vec<Value>;
+    /// Takes over their settings, or other optimizers than there were.
+    fn set_optimizers(&self, optimizers: Vec<Value>, others: bool);
+}
 
 /// Makes the cards anew; those that were open stay so.
-pub fn fill_cards(shared: &Shared) {
-    let cards: Element = by_id("runners");
+pub fn fill_cards(id: &str, owner: &impl Owner) {
+    let cards: Element = by_id(id);
     let children = cards.children();
     let open: Vec<bool> = (0..children.length())
         .map(|at| {
@@ -23,12 +28,11 @@ pub fn fill_cards(shared: &Shared) {
         })
         .collect();
     cards.set_inner_html("");
-    let optimizers = shared.borrow().scene.optimizers.clone();
-    for (at, settings) in optimizers.iter().enumerate() {
+    for (at, settings) in owner.optimizers().iter().enumerate() {
         let Ok(config) = OptimizerConfig::from_json(&settings.to_string()) else {
             continue;
         };
-        let card = card(shared, at, &config);
+        let card = card(owner, at, &config);
         if open.get(at) == Some(&true) {
             let _ = card.set_attribute("open", "");
         }
@@ -36,7 +40,16 @@ pub fn fill_cards(shared: &Shared) {
     }
 }
 
-fn card(shared: &Shared, at: usize, config: &OptimizerConfig) -> Element {
+/// One more, with its own settings.
+pub fn add(owner: &impl Owner, name: &str) {
+    let mut optimizers = owner.optimizers();
+    if let Ok(config) = OptimizerConfig::by_name(name) {
+        optimizers.push(changed(&config));
+    }
+    owner.set_optimizers(optimizers, true);
+}
+
+fn card(owner: &impl Owner, at: usize, config: &OptimizerConfig) -> Element {
     let card: Element = made("details", &[("class", "card")], "");
     let summary: Element = made("summary", &[], "");
     let swatch = made("span", &[("class", &format!("swatch s{at}"))], "");
@@ -56,16 +69,16 @@ fn card(shared: &Shared, at: usize, config: &OptimizerConfig) -> Element {
         value: config.default_learning_rate().into(),
     };
     let settings = config.settings().into_iter();
-    // What is for matrices is nothing for two numbers.
+    // Names of parameters are nothing for two numbers, and rarely turned on a network of two layers.
     let shown = settings.filter(|setting| setting.kind != SettingKind::Patterns);
     let others = shown.filter(|setting| setting.name != "learning_rate");
     let others = others.map(|setting| Field::of(setting, &all));
     for field in std::iter::once(rate).chain(others) {
-        let shared = Rc::clone(shared);
+        let owner = owner.clone();
         let (setting, wrong, name) = (field.name, wrong.clone(), name.clone());
         let label = field.label(move |value| {
-            let mut scene = shared.borrow().scene.clone();
-            let settings = scene.optimizers.get_mut(at).and_then(Value::as_object_mut);
+            let mut optimizers = owner.optimizers();
+            let settings = optimizers.get_mut(at).and_then(Value::as_object_mut);
             let Some(settings) = settings else { return };
             settings.insert(setting.to_string(), value);
             let json = Value::Object(settings.clone()).to_string();
@@ -74,8 +87,8 @@ fn card(shared: &Shared, at: usize, config: &OptimizerConfig) -> Element {
                 Ok(config) => {
                     wrong.set_text_content(None);
                     name.set_text_content(Some(&title(&config)));
-                    scene.optimizers[at] = crate::scene::changed(&config);
-                    Valleys::change_address(&shared, scene, false);
+                    optimizers[at] = changed(&config);
+                    owner.set_optimizers(optimizers, false);
                 }
             }
         });
@@ -83,13 +96,13 @@ fn card(shared: &Shared, at: usize, config: &OptimizerConfig) -> Element {
     }
     let named = format!("Remove {}, the optimizer {}", config.name(), at + 1);
     let remove: HtmlElement = made("button", &[("aria-label", &named)], "Remove");
-    let shared = Rc::clone(shared);
+    let owner = owner.clone();
     on(&remove, "click", move |_| {
-        let mut scene = shared.borrow().scene.clone();
-        if at < scene.optimizers.len() {
-            scene.optimizers.remove(at);
+        let mut optimizers = owner.optimizers();
+        if at < optimizers.len() {
+            optimizers.remove(at);
         }
-        Valleys::change_address(&shared, scene, true);
+        owner.set_optimizers(optimizers, true);
     });
     fill(
         &card,

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wasm_bindgen::JsCast;
 use web_sys::{
-    Element, HtmlCanvasElement, HtmlElement, HtmlInputElement, HtmlSelectElement,
-    HtmlTextAreaElement, KeyboardEvent, MouseEvent,
+    HtmlCanvasElement, HtmlElement, HtmlSelectElement, HtmlTextAreaElement, KeyboardEvent,
+    MouseEvent,
 };
 
 use super::chart::{Chart, LEFT, RIGHT};
-use super::dom::{by_id, colour, copy, copy_text, fill, made, number, on, set_pressed, set_text};
+use super::dom::{by_id, colour, number, on, set_text};
+use super::fields::{enter, entered, schedule_choices};
 use super::link;
+use super::take::Take;
 use crate::snippet;
 
 /// Points of the curve at most: there are no more on a screen.
@@ -35,7 +37,7 @@ pub struct Schedules {
     schedule: Schedule,
     /// The step whose value is read.
     read: u64,
-    as_json: bool,
+    take: Rc<Take>,
 }
 
 impl Schedules {
@@ -50,12 +52,9 @@ impl Schedules {
             shown,
             schedule,
             read: 0,
-            as_json: false,
+            take: Take::new("schedule", &["rust", "json"]),
         }));
-        for info in ScheduleConfig::all() {
-            let option: Element = made("option", &[("value", info.name)], info.name);
-            fill(&by_id("schedule-name"), &[option]);
-        }
+        schedule_choices("schedule-name");
         schedules.borrow().enter();
         Self::listen(&schedules);
         schedules
@@ -120,25 +119,12 @@ impl Schedules {
                 schedules.change(shown);
             });
         }
-        for (id, as_json) in [("schedule-as-rust", false), ("schedule-as-json", true)] {
-            let formed = Rc::clone(shared);
-            on(&by_id::<HtmlElement>(id), "click", move |_| {
-                formed.borrow_mut().as_json = as_json;
-                set_pressed("schedule-as-rust", !as_json);
-                set_pressed("schedule-as-json", as_json);
-                formed.borrow().write_lines();
-            });
-        }
-        on(&by_id::<HtmlElement>("schedule-copy"), "click", |_| {
-            copy_text("schedule-lines", "schedule-copied");
-        });
+        let formed = Rc::clone(shared);
         let linked = Rc::clone(shared);
-        on(
-            &by_id::<HtmlElement>("schedule-copy-link"),
-            "click",
-            move |_| {
-                copy(&linked.borrow().remember(), "schedule-copied");
-            },
+        let take = Rc::clone(&shared.borrow().take);
+        take.listen(
+            move || formed.borrow().write_lines(),
+            move || linked.borrow().remember(),
         );
         let curve: HtmlCanvasElement = by_id("curve");
         let (pointed, wide) = (Rc::clone(shared), curve.clone());
@@ -189,16 +175,13 @@ impl Schedules {
 
     /// What the fields say.
     fn entered(&self) -> Result<Shown, String> {
-        let text = |id: &str| by_id::<HtmlInputElement>(id).value();
         let settings = by_id::<HtmlTextAreaElement>("settings").value();
         Ok(Shown {
             schedule: serde_json::from_str(&settings).map_err(|error| error.to_string())?,
-            rate: text("rate")
-                .trim()
+            rate: entered("rate")
                 .parse()
                 .map_err(|_| "the rate must be a number")?,
-            steps: text("length")
-                .trim()
+            steps: entered("length")
                 .parse()
                 .map_err(|_| "the steps must be a whole number")?,
         })
@@ -208,8 +191,8 @@ impl Schedules {
     fn enter(&self) {
         let settings = serde_json::to_string_pretty(&self.shown.schedule).unwrap_or_default();
         by_id::<HtmlTextAreaElement>("settings").set_value(&settings);
-        by_id::<HtmlInputElement>("rate").set_value(&self.shown.rate.to_string());
-        by_id::<HtmlInputElement>("length").set_value(&self.shown.steps.to_string());
+        enter("rate", self.shown.rate);
+        enter("length", self.shown.steps);
         let name = self.shown.schedule["name"].as_str().unwrap_or_default();
         by_id::<HtmlSelectElement>("schedule-name").set_value(name);
         let all = ScheduleConfig::all();
@@ -230,12 +213,16 @@ impl Schedules {
     }
 
     fn write_lines(&self) {
-        let lines = match self.as_json {
-            true => self.shown.schedule.to_string(),
-            false => snippet::schedule(&self.shown.schedule, self.shown.rate, self.shown.steps),
+        let Shown {
+            schedule,
+            rate,
+            steps,
+        } = &self.shown;
+        let lines = match self.take.form() {
+            "json" => schedule.to_string(),
+            _ => snippet::schedule(schedule, *rate, *steps),
         };
-        set_text("schedule-lines", &lines);
-        set_text("schedule-copied", "");
+        self.take.write(&lines);
     }
 
     pub fn draw(&self) {

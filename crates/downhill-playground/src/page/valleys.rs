@@ -3,9 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use downhill_optim::OptimizerConfig;
-use downhill_schedule::ScheduleConfig;
-use serde_json::{Value, json};
+use serde_json::Value;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use web_sys::{
@@ -14,10 +12,14 @@ use web_sys::{
 };
 
 use super::chart::Chart;
-use super::dom::{
-    by_id, colour, copy, copy_text, fill, made, number, on, set_pressed, set_text, window,
+use super::dom::{by_id, colour, fill, made, number, on, refill, row, set_text, window};
+use super::fields::{
+    choices, chosen_runner, enter, enter_schedule, entered, entered_schedule, optimizer_choices,
+    runner_choices, schedule_choices,
 };
 use super::map::Map;
+use super::runners::Owner;
+use super::take::Take;
 use super::{link, runners};
 use crate::race::Race;
 use crate::scene::{FUNCTIONS, Scene, title};
@@ -33,7 +35,25 @@ pub struct Valleys {
     is_playing: bool,
     /// When the last frame was, and the share of a step that is left from it.
     clock: Option<(f64, f64)>,
-    as_json: bool,
+    take: Rc<Take>,
+}
+
+impl Owner for Shared {
+    fn optimizers(&self) -> Vec<Value> {
+        self.borrow().scene.optimizers.clone()
+    }
+
+    fn set_optimizers(&self, optimizers: Vec<Value>, others: bool) {
+        let scene = self.borrow().scene.clone();
+        Valleys::change_address(
+            self,
+            Scene {
+                optimizers,
+                ..scene
+            },
+            others,
+        );
+    }
 }
 
 impl Valleys {
@@ -48,22 +68,11 @@ impl Valleys {
             map: Map::default(),
             is_playing: false,
             clock: None,
-            as_json: false,
+            take: Take::new("valley", &["rust", "json"]),
         }));
-        for name in FUNCTIONS {
-            let option: Element = made("option", &[("value", name)], name);
-            fill(&by_id("function"), &[option]);
-        }
-        let all = OptimizerConfig::all().into_iter();
-        for info in all.chain(OptimizerConfig::slides()) {
-            let text = format!("{}: {}", info.name, info.description);
-            let option: Element = made("option", &[("value", info.name)], &text);
-            fill(&by_id("add-name"), &[option]);
-        }
-        for info in ScheduleConfig::all() {
-            let option: Element = made("option", &[("value", info.name)], info.description);
-            fill(&by_id("schedule-names"), &[option]);
-        }
+        choices("function", FUNCTIONS.map(|name| (name.into(), name.into())));
+        optimizer_choices("add-name");
+        schedule_choices("schedule-names");
         for stop in stops {
             let item: Element = made("li", &[], "");
             let button: HtmlElement = made("button", &[], stop.title);
@@ -98,7 +107,7 @@ impl Valleys {
 
     fn listen(shared: &Shared) {
         type Act = fn(&Shared);
-        let buttons: [(&str, Act); 9] = [
+        let buttons: [(&str, Act); 5] = [
             ("play", |shared| {
                 let is_playing = shared.borrow().is_playing;
                 match is_playing {
@@ -122,20 +131,7 @@ impl Valleys {
                 shared.borrow_mut().finish();
             }),
             ("add", |shared| {
-                let name = by_id::<HtmlSelectElement>("add-name").value();
-                let mut scene = shared.borrow().scene.clone();
-                if let Ok(config) = OptimizerConfig::by_name(&name) {
-                    scene.optimizers.push(crate::scene::changed(&config));
-                }
-                Self::change_address(shared, scene, true);
-            }),
-            ("as-rust", |shared| shared.borrow_mut().take_along(false)),
-            ("as-json", |shared| shared.borrow_mut().take_along(true)),
-            ("copy", |_| {
-                copy_text("lines", "copied");
-            }),
-            ("copy-link", |shared| {
-                copy(&link("valleys", &shared.borrow().scene.to_link()), "copied");
+                runners::add(shared, &by_id::<HtmlSelectElement>("add-name").value());
             }),
         ];
         for (id, act) in buttons {
@@ -150,9 +146,14 @@ impl Valleys {
             });
         }
         let chosen = Rc::clone(shared);
-        on(&by_id::<HtmlElement>("of"), "change", move |_| {
-            chosen.borrow().write_lines()
+        let lines = move || chosen.borrow().write_lines();
+        on(&by_id::<HtmlElement>("valley-of"), "change", {
+            let lines = lines.clone();
+            move |_| lines()
         });
+        let linked = Rc::clone(shared);
+        let take = Rc::clone(&shared.borrow().take);
+        take.listen(lines, move || linked.borrow().remember());
 
         let map: HtmlCanvasElement = by_id("map");
         let dragged = Rc::new(RefCell::new(false));
@@ -224,7 +225,7 @@ impl Valleys {
         valleys.enter();
         if others {
             drop(valleys);
-            runners::fill_cards(shared);
+            runners::fill_cards("runners", shared);
             valleys = shared.borrow_mut();
         }
         valleys.write_lines();
@@ -239,23 +240,15 @@ impl Valleys {
 
     /// The scene as the fields have it.
     fn entered(&self, other_function: bool) -> Scene {
-        let text = |id: &str| by_id::<HtmlInputElement>(id).value();
-        let number = |id: &str| text(id).trim().parse::<f64>().unwrap_or(f64::NAN);
-        let schedule = text("rates");
+        let number = |id: &str| entered(id).parse::<f64>().unwrap_or(f64::NAN);
         let mut scene = self.scene.clone();
         scene.function = by_id::<HtmlSelectElement>("function").value();
         scene.start = match other_function {
             true => None,
             false => Some([number("start-x"), number("start-y")]),
         };
-        scene.steps = text("steps").trim().parse().unwrap_or(0);
-        scene.schedule = match schedule.trim() {
-            "" | "constant" => None,
-            json if json.starts_with('{') => {
-                Some(serde_json::from_str(json).unwrap_or_else(|_| json.into()))
-            }
-            name => Some(json!({ "name": name })),
-        };
+        scene.steps = entered("steps").parse().unwrap_or(0);
+        scene.schedule = entered_schedule("rates");
         scene
     }
 
@@ -263,31 +256,12 @@ impl Valleys {
     fn enter(&self) {
         by_id::<HtmlSelectElement>("function").set_value(&self.scene.function);
         let [x, y] = self.start();
-        let set = |id: &str, text: &str| by_id::<HtmlInputElement>(id).set_value(text);
-        set("steps", &self.scene.steps.to_string());
-        set("start-x", &round(x).to_string());
-        set("start-y", &round(y).to_string());
-        let schedule = match &self.scene.schedule {
-            None => String::new(),
-            Some(Value::Object(settings)) if settings.len() == 1 => {
-                settings["name"].as_str().unwrap_or_default().to_string()
-            }
-            Some(schedule) => schedule.to_string(),
-        };
-        set("rates", &schedule);
-        let names = self.race.runners.iter().map(|runner| title(&runner.config));
-        let options = names.enumerate().map(|(at, name)| {
-            made(
-                "option",
-                &[("value", &at.to_string())],
-                &format!("{}. {name}", at + 1),
-            )
-        });
-        let of: HtmlSelectElement = by_id("of");
-        let chosen = of.selected_index().max(0);
-        of.set_inner_html("");
-        fill(&of, &options.collect::<Vec<Element>>());
-        of.set_selected_index(chosen.min(self.race.runners.len() as i32 - 1));
+        enter("steps", self.scene.steps);
+        enter("start-x", round(x));
+        enter("start-y", round(y));
+        enter_schedule("rates", self.scene.schedule.as_ref());
+        let runners = self.race.runners.iter();
+        runner_choices("valley-of", runners.map(|runner| title(&runner.config)));
     }
 
     fn start(&self) -> [f64; 2] {
@@ -381,31 +355,22 @@ impl Valleys {
         self.is_playing
     }
 
-    fn remember(&self) {
-        let _ = link("valleys", &self.scene.to_link());
-    }
-
-    fn take_along(&mut self, as_json: bool) {
-        self.as_json = as_json;
-        set_pressed("as-rust", !as_json);
-        set_pressed("as-json", as_json);
-        self.write_lines();
+    /// Puts the scene into the address.
+    fn remember(&self) -> String {
+        link("valleys", &self.scene.to_link())
     }
 
     fn write_lines(&self) {
-        let at = by_id::<HtmlSelectElement>("of").selected_index().max(0) as usize;
-        let schedule = self
-            .scene
-            .schedule
-            .as_ref()
-            .map(|one| (one, self.scene.steps));
-        let lines = match self.race.runners.get(at) {
+        let schedule = self.scene.schedule.as_ref();
+        let schedule = schedule.map(|one| (one, self.scene.steps));
+        let lines = match self.race.runners.get(chosen_runner("valley-of")) {
             None => String::new(),
-            Some(runner) if self.as_json => crate::scene::changed(&runner.config).to_string(),
+            Some(runner) if self.take.form() == "json" => {
+                crate::scene::changed(&runner.config).to_string()
+            }
             Some(runner) => snippet::rust(&runner.config, schedule),
         };
-        set_text("lines", &lines);
-        set_text("copied", "");
+        self.take.write(&lines);
     }
 
     /// Everything that is seen of where they are.
@@ -434,11 +399,6 @@ impl Valleys {
         chart("lengths", &lengths, 1).draw();
 
         let rows = runners.map(|(at, runner)| {
-            let row: Element = made("tr", &[], "");
-            let head: Element = made("th", &[("scope", "row")], "");
-            let swatch = made("span", &[("class", &format!("swatch s{at}"))], "");
-            let name: Element = made("span", &[], &title(&runner.config));
-            fill(&head, &[swatch, name]);
             let last = |values: &[f64]| values.last().map_or("–".to_string(), |x| number(*x));
             let [x, y] = runner.path[runner.path.len() - 1];
             let rate = runner.rate(self.race.step.saturating_sub(1));
@@ -451,15 +411,9 @@ impl Valleys {
                     format!("{}, {}", number(x), number(y)),
                 ],
             };
-            let cells = cells.iter().map(|text| made("td", &[], text));
-            fill(&row, &[head]);
-            fill(&row, &cells.collect::<Vec<Element>>());
-            row
+            row(at, &title(&runner.config), &cells)
         });
-        let rows: Vec<Element> = rows.collect();
-        let places: Element = by_id("places");
-        places.set_inner_html("");
-        fill(&places, &rows);
+        refill("places", &rows.collect::<Vec<Element>>());
         set_text(
             "at",
             &format!("Step {} of {}", self.race.step, self.race.steps),

@@ -243,10 +243,13 @@ impl Contents {
 
 /// Writes a file that is there as a whole or not at all; an error is in words.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let (scratch, mut file) = AtomicFile::create(path).map_err(|error| error.to_string())?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(|error| error.to_string())?;
-    drop(file);
+    // The file is closed before it gets its name.
+    let scratch = {
+        let (scratch, mut file) = AtomicFile::create(path).map_err(|error| error.to_string())?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        written.map_err(|error| error.to_string())?;
+        scratch
+    };
     scratch.commit().map_err(|error| error.to_string())
 }
 

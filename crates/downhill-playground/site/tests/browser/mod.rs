@@ -215,12 +215,17 @@ impl Page {
         ));
     }
 
-    /// The rows of the table: title, value, step, rate and place.
-    pub fn places(&self) -> Vec<Vec<String>> {
-        let rows = self.js(
-            "JSON.stringify([...document.querySelectorAll('#places tr')].map(
-                row => [...row.cells].map(cell => cell.textContent)))",
-        );
+    /// What is in the rows of a part of a table.
+    pub fn rows(&self, selector: &str) -> Vec<Vec<String>> {
+        let rows = self.js(&format!(
+            "JSON.stringify([...document.querySelectorAll('{selector} tr')].map(
+                row => [...row.cells].map(cell => cell.textContent)))"
+        ));
         serde_json::from_str(rows.as_str().unwrap()).unwrap()
+    }
+
+    /// Where the optimizers are in the valley: title, value, step, rate and place.
+    pub fn places(&self) -> Vec<Vec<String>> {
+        self.rows("#places")
     }
 }
