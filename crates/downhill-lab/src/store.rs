@@ -80,6 +80,12 @@ impl Runs {
         Self::of(path, published.unwrap_or_default(), whole)
     }
 
+    /// Whether there is such a file, or a published one.
+    pub fn are_at(path: impl AsRef<Path>) -> bool {
+        let path = path.as_ref();
+        path.is_file() || beside(path).is_file()
+    }
+
     /// These and those of whole lines.
     fn of(path: &Path, mut runs: Vec<Run>, lines: &[u8]) -> Result<Self, StoreError> {
         runs.extend(parsed(path, lines)?);
@@ -229,9 +235,14 @@ fn whole(bytes: &[u8]) -> usize {
     last.map_or(0, |last| last + 1)
 }
 
+/// Where the published runs beside those of a file are.
+fn beside(path: &Path) -> PathBuf {
+    path.with_added_extension("gz")
+}
+
 /// The runs in the published file beside `path`, if there is one.
 fn published(path: &Path) -> Result<Option<Vec<Run>>, StoreError> {
-    let path = path.with_added_extension("gz");
+    let path = beside(path);
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(io_error("open", &path))?,

@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut shares = Vec::new();
     for folder in &args.folders {
         let file = folder.join(RUNS);
-        if !file.is_file() && !file.with_added_extension("gz").is_file() {
+        if !Runs::are_at(&file) {
             let folder = printable_path(folder);
             return Err(usage(format!("there are no runs in {folder}")));
         }

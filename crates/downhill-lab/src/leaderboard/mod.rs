@@ -135,23 +135,15 @@ impl Leaderboard {
             &[TUNING_SEED],
             Stage::Tune,
         )?;
-        let mut chosen = Vec::new();
-        for (one, runs) in contenders.iter().zip(&tried) {
-            let by_problem: Vec<Vec<Finish>> = runs
-                .chunks(one.setups.len())
-                .zip(&self.problems)
-                .map(|(runs, problem)| runs.iter().map(|run| finish(problem.info(), run)).collect())
-                .collect();
-            let tuned: Vec<usize> = by_problem.iter().map(|tried| first(tried)).collect();
-            chosen.push((tuned, on_all(&by_problem), by_problem));
-        }
+        let of_each = contenders.iter().zip(&tried);
+        let chosen: Vec<Chosen> = of_each.map(|(one, runs)| self.choose(one, runs)).collect();
         let mut choices = chosen.iter();
         let counted = self.all(
             &conduct,
             jobs,
             &contenders,
             |_| {
-                let (tuned, one, _) = choices.next().expect("one for each");
+                let Chosen { tuned, one, .. } = choices.next().expect("one for each");
                 let tuned = tuned.iter().copied().enumerate();
                 tuned
                     .chain((0..each).map(|problem| (problem, *one)))
@@ -160,42 +152,55 @@ impl Leaderboard {
             &self.seeds,
             Stage::Final,
         )?;
+        let of_each = chosen.into_iter().zip(tried.iter().zip(&counted));
+        Ok(of_each
+            .map(|(chosen, (tried, counted))| self.cells(chosen, tried, counted))
+            .collect())
+    }
 
-        let mut cells = Vec::new();
-        for (((tuned, one, tried), runs), first_runs) in
-            chosen.into_iter().zip(&counted).zip(&tried)
-        {
-            let by_track: Vec<&[Run]> = runs.chunks(self.seeds.len()).collect();
-            let of = |problem: usize, tried: Vec<Finish>| {
-                let info = self.problems[problem].info();
-                let finishes =
-                    |at: usize| by_track[at].iter().map(|run| finish(info, run)).collect();
+    /// The setups for the counted runs, by what all of them came to on each problem.
+    fn choose(&self, contender: &Contender, runs: &[Run]) -> Chosen {
+        let of_problems = runs.chunks(contender.setups.len()).zip(&self.problems);
+        let tried: Vec<Vec<Finish>> = of_problems
+            .map(|(runs, problem)| runs.iter().map(|run| finish(problem.info(), run)).collect())
+            .collect();
+        Chosen {
+            tuned: tried.iter().map(|tried| first(tried)).collect(),
+            one: on_all(&tried),
+            tried,
+        }
+    }
+
+    /// What an optimizer came to on each problem, by its runs with every setup, and by those that are counted: of the
+    /// tuned track, and then of the other.
+    fn cells(&self, chosen: Chosen, tried: &[Run], counted: &[Run]) -> Vec<Cell> {
+        let (tuned, one) = counted.split_at(counted.len() / 2);
+        let seeds = self.seeds.len();
+        let by_problem = tuned.chunks(seeds).zip(one.chunks(seeds));
+        let of_problems = self.problems.iter().zip(chosen.tuned).zip(chosen.tried);
+        let mut tried = tried;
+        of_problems
+            .zip(by_problem)
+            .map(|(((problem, setup), finishes), (tuned, one))| {
+                let of_setups;
+                (of_setups, tried) = tried.split_at(finishes.len());
+                let finished = |runs: &[Run]| -> Vec<Finish> {
+                    runs.iter().map(|run| finish(problem.info(), run)).collect()
+                };
                 let tracks = [
-                    (Track::Tuned, (tuned[problem], finishes(problem))),
-                    (Track::OneSetting, (one, finishes(each + problem))),
+                    (Track::Tuned, (setup, finished(tuned))),
+                    (Track::OneSetting, (chosen.one, finished(one))),
                 ];
-                let of_setups = &first_runs[problem * tried.len()..][..tried.len()];
-                let counted = by_track[problem].iter().chain(by_track[each + problem]);
+                let bytes = tuned.iter().map(|run| run.outcome.state_bytes);
                 Cell {
-                    tried,
+                    tried: finishes,
                     tracks: tracks.into(),
-                    seconds_per_step: seconds_per_step(of_setups.iter().chain(counted)),
-                    state_bytes: by_track[problem]
-                        .iter()
-                        .map(|run| run.outcome.state_bytes)
-                        .max()
-                        .unwrap_or(0),
+                    seconds_per_step: seconds_per_step(of_setups.iter().chain(tuned).chain(one)),
+                    state_bytes: bytes.max().unwrap_or(0),
                     parameters: of_setups[0].outcome.parameters,
                 }
-            };
-            let of_problems = tried.into_iter().enumerate();
-            cells.push(
-                of_problems
-                    .map(|(problem, tried)| of(problem, tried))
-                    .collect(),
-            );
-        }
-        Ok(cells)
+            })
+            .collect()
     }
 
     /// The runs of these problems and setups of every contender, each from every seed.
@@ -241,6 +246,16 @@ impl Leaderboard {
         let of = |count| runs.by_ref().take(count).collect();
         counts.into_iter().map(of).collect()
     }
+}
+
+/// Which setups an optimizer is counted with.
+struct Chosen {
+    /// On each problem.
+    tuned: Vec<usize>,
+    /// On all of them.
+    one: usize,
+    /// What every setup came to, by the problem.
+    tried: Vec<Vec<Finish>>,
 }
 
 /// What a run came to.

@@ -12,8 +12,8 @@ use super::{Finish, Line, Standings, Track};
 use crate::report::{ReportError, Staged};
 
 /// Writes `index.html`, the page about it all that needs nothing but itself, `leaderboard.json` with everything,
-/// `runs.csv` with a row for every run that counts, and `README.md` with the standings into a folder, which is created if there is none. Files of these names are replaced, each as a whole and
-/// none before all are ready.
+/// `runs.csv` with a row for every run that counts, `scores.svg` and `README.md` with the standings into a folder, which
+/// is created if there is none. Files of these names are replaced, each as a whole and none before all are ready.
 ///
 /// # Errors
 ///
@@ -26,23 +26,30 @@ pub fn write(standings: &Standings, folder: &Path) -> Result<(), ReportError> {
     staged.text(&folder.join("leaderboard.json"), &json)?;
     staged.text(&folder.join("runs.csv"), &csv(standings))?;
     staged.text(&folder.join("README.md"), &markdown(standings))?;
-    staged.text(&folder.join("index.html"), &page(standings)?)?;
+    let scores = rendered(standings, "scores.svg", include_str!("scores.svg"))?;
+    staged.text(&folder.join("scores.svg"), &scores)?;
+    let page = rendered(standings, "page.html", include_str!("page.html"))?;
+    staged.text(&folder.join("index.html"), &page)?;
     staged.finish()
 }
 
-fn page(standings: &Standings) -> Result<String, ReportError> {
+/// A template with the standings in it. Escaping is decided by the name.
+fn rendered(
+    standings: &Standings,
+    name: &'static str,
+    template: &'static str,
+) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
     environment.set_syntax(syntax.trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_filter("number", |x: f64| significant(x, 3));
     environment.add_filter("percent", |x: f64| format!("{:.0} %", 100.0 * x));
-    // Escaping is decided by the name.
-    environment.add_template("page.html", include_str!("page.html"))?;
-    let page = environment.get_template("page.html")?;
+    environment.add_template(name, template)?;
+    let template = environment.get_template(name)?;
     let standings = Value::from(Serde(standings));
-    let mut html = page.render(context! { standings })?.trim().to_string();
-    html.push('\n');
-    Ok(html)
+    let mut text = template.render(context! { standings })?.trim().to_string();
+    text.push('\n');
+    Ok(text)
 }
 
 fn csv(standings: &Standings) -> String {
@@ -102,6 +109,8 @@ fn markdown(standings: &Standings) -> String {
          0 to 1; in brackets what chance moves it between (95 %). *Tuned*: the best of the settings on each problem. \
          *One setting*: the best of them on all problems together, and so chosen on the very problems that it is measured \
          on. A star marks what cannot be told apart from the best.\n\n\
+         ![Scores and their intervals](scores.svg)\n\n\
+         The problems are small, and a score depends on who is compared: `index.html` says more about the limits.\n\n\
          | | optimizer | tuned | rank | one setting | rank | reached | robust | state |\n\
          |---|---|---|---|---|---|---|---|---|\n",
         standings.optimizers.len(),

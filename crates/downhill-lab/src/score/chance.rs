@@ -96,10 +96,9 @@ impl Chance {
     /// percentile bootstrap (Davison and Hinkley 1997, "Bootstrap Methods and their Application",
     /// section 3.8), with AlgoPerf's score of each resample.
     ///
-    /// Drawing at both levels counts the scatter
-    /// between seeds twice, so that intervals are rather too wide than too narrow. They lie low by what
-    /// luck the fastest of many has in a resample: of 20 optimizers by 0.01 where the seeds scatter times by
-    /// 10 %, by 0.07 at 30 %.
+    /// Drawing at both levels counts the scatter between seeds twice, so that intervals are rather too wide than too
+    /// narrow. They lie low by what luck the fastest of many has in a resample: of 20 optimizers by 0.01 where the seeds
+    /// scatter times by 10 %, by 0.07 at 30 %.
     pub fn intervals(&self) -> Vec<ScoreInterval> {
         let Self { scores, resampled } = self;
         let ranks = ranked(scores);

@@ -415,6 +415,12 @@ fn trains_a_network(page: &Page) {
         page.text("network-wrong"),
         "there must be 1 to 200 epochs, got 0"
     );
+    page.enter("#network-seed", "-1");
+    assert_eq!(
+        page.text("network-wrong"),
+        "the seed must be a whole number, got `-1`"
+    );
+    page.enter("#network-seed", "1");
     page.enter("#network-epochs", "200");
     assert_eq!(page.text("network-wrong"), "");
     assert_eq!(

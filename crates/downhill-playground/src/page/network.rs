@@ -107,8 +107,13 @@ impl Network {
             let field = by_id::<HtmlElement>(&format!("network-{id}"));
             on(&field, "change", move |_| {
                 let lesson = shared.borrow().entered();
-                if Self::change(&shared, lesson, false) {
-                    shared.borrow().remember();
+                match lesson {
+                    Err(wrong) => set_text("network-wrong", &wrong),
+                    Ok(lesson) => {
+                        if Self::change(&shared, lesson, false) {
+                            shared.borrow().remember();
+                        }
+                    }
                 }
             });
         }
@@ -152,16 +157,20 @@ impl Network {
     }
 
     /// The lesson as the fields have it.
-    fn entered(&self) -> Lesson {
-        let count = |id: &str| entered(id).parse().unwrap_or(0);
-        Lesson {
+    fn entered(&self) -> Result<Lesson, String> {
+        let count = |id: &str, what: &str| -> Result<u32, String> {
+            let text = entered(id);
+            let wrong = |_| format!("{what} must be a whole number, got `{text}`");
+            text.parse().map_err(wrong)
+        };
+        Ok(Lesson {
             optimizers: self.lesson.optimizers.clone(),
             schedule: entered_schedule("network-rates"),
-            epochs: count("network-epochs"),
-            hidden: count("network-hidden"),
-            batch_size: count("network-batch"),
-            seed: count("network-seed"),
-        }
+            epochs: count("network-epochs", "the epochs")?,
+            hidden: count("network-hidden", "the hidden units")?,
+            batch_size: count("network-batch", "the digits a step")?,
+            seed: count("network-seed", "the seed")?,
+        })
     }
 
     /// Puts the lesson into the fields.

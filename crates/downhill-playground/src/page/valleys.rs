@@ -201,9 +201,8 @@ impl Valleys {
     /// Shows another scene, with everybody at the start.
     fn show(shared: &Shared, scene: Scene) {
         shared.borrow_mut().pause();
+        shared.borrow_mut().race.step = 0;
         Self::change(shared, scene, true);
-        shared.borrow_mut().restart(0);
-        shared.borrow_mut().draw();
     }
 
     /// Takes over a scene if it is sound, and says what is wrong otherwise. As many steps are shown as before.
