@@ -64,11 +64,10 @@ pub fn setups(config: &OptimizerConfig, count: usize) -> Vec<Setup> {
         settings.any(|setting| setting.name == *name && setting.kind == SettingKind::Number)
     };
     let momentum = ["beta_1", "momentum"].into_iter().find(has);
-    let is_coupled = own["decoupled_weight_decay"] == json!(false);
     let decay = ["weight_decay"]
         .into_iter()
         .find(has)
-        .map(|_| match is_coupled {
+        .map(|_| match is_coupled(config) {
             true => Range {
                 low: 1e-7,
                 high: 1e-4,
@@ -105,6 +104,21 @@ pub fn setups(config: &OptimizerConfig, count: usize) -> Vec<Setup> {
         }
     });
     core::iter::once(first).chain(others).take(count).collect()
+}
+
+/// Whether weight decay is added to the gradient: where it changes nothing to say so.
+fn is_coupled(config: &OptimizerConfig) -> bool {
+    let decoupled = |config: &OptimizerConfig| -> Option<bool> {
+        let settings = serde_json::to_value(config).ok()?;
+        settings["decoupled_weight_decay"].as_bool()
+    };
+    if let Some(decoupled) = decoupled(config) {
+        return !decoupled;
+    }
+    let settings = json!({"name": config.name(), "weight_decay_kind": "coupled"});
+    let said = OptimizerConfig::from_json(&settings.to_string());
+    let own = OptimizerConfig::by_name(config.name());
+    matches!((said, own), (Ok(said), Ok(own)) if said == own)
 }
 
 /// A warmup over a share of the steps, in percent, and what comes after it.
@@ -156,6 +170,18 @@ mod tests {
         assert!(sgd[1].optimizer.get("beta_1").is_none());
         assert!(sgd[1].optimizer["momentum"].as_f64().unwrap() > 0.0);
         assert!((1e-7..=1e-4).contains(&sgd[1].optimizer["weight_decay"].as_f64().unwrap()));
+        for (name, is_added) in [
+            ("adam", true),
+            ("adamax", true),
+            ("rmsprop", true),
+            ("radam", true),
+            ("adamw", false),
+            ("lion", false),
+            ("lamb", false),
+        ] {
+            let decay = of(name, 2)[1].optimizer["weight_decay"].as_f64().unwrap();
+            assert_eq!(decay <= 1e-4, is_added, "{name}: {decay}");
+        }
         let free = of("schedule_free_adamw", 2);
         assert_eq!(free[0].schedule, json!({"name": "warmup", "steps": "5%"}));
         assert_eq!(of("rprop", 2)[1].schedule, json!({"name": "constant"}));
