@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use comfy_table::CellAlignment;
-use downhill_lab::leaderboard::{Clock, Line, Place, Standings, Track};
+use downhill_lab::leaderboard::{Clock, Line, Place, Standings, Track, published};
 use serde::Serialize;
 
 use super::{Failure, failed, json, number, printable_path, table, usage};
@@ -39,13 +39,9 @@ pub struct Args {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     count: u32,
 
-    /// The leaderboard, as `downhill leaderboard` writes it
-    #[arg(
-        long,
-        value_name = "FILE.json",
-        default_value = "leaderboard/leaderboard.json"
-    )]
-    from: PathBuf,
+    /// The leaderboard, as `downhill leaderboard` writes it [default: the published one, which is part of the program]
+    #[arg(long, value_name = "FILE.json")]
+    from: Option<PathBuf>,
 
     /// Print JSON instead of a table, and nothing else
     #[arg(long)]
@@ -92,15 +88,22 @@ struct Advice<'a> {
     candidates: &'a [Place],
 }
 
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let from = printable_path(&args.from);
-    let text = fs::read_to_string(&args.from).map_err(|error| {
+fn read(from: &Path) -> Result<Standings, Failure> {
+    let name = printable_path(from);
+    let text = fs::read_to_string(from).map_err(|error| {
         usage(format!(
-            "cannot read {from}: {error}; `downhill leaderboard` makes one"
+            "cannot read {name}: {error}; `downhill leaderboard` makes one"
         ))
     })?;
-    let standings: Standings = serde_json::from_str(&text)
-        .map_err(|error| usage(format!("{from} is not a leaderboard: {error}")))?;
+    serde_json::from_str(&text)
+        .map_err(|error| usage(format!("{name} is not a leaderboard: {error}")))
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let standings = match &args.from {
+        Some(from) => read(from)?,
+        None => published(),
+    };
     let word = args
         .problem_like
         .as_deref()
@@ -162,8 +165,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     writeln!(
         stdout,
-        "On {} (seeds {}, {}):",
+        "On {} ({} settings for each, {} seeds, {}):",
         names.join(", "),
+        standings.setups,
         standings.seeds.len(),
         standings.date
     )?;

@@ -9,6 +9,7 @@
 //! is run again from each of the seeds, none of which was used before, and only these runs are counted. What counts is
 //! how many steps, or seconds, they take to the target: see [`score`](crate::score).
 
+mod published;
 mod standings;
 mod write;
 
@@ -24,6 +25,7 @@ use crate::score::{LIMIT, shortfall};
 use crate::source::version;
 use crate::store::{Store, key};
 
+pub use published::published;
 pub use standings::{Clock, Line, Place, RESAMPLES, Standings, Task};
 pub use write::write;
 

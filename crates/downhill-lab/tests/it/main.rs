@@ -10,6 +10,8 @@ mod damaged_runs;
 mod find_lr;
 mod leaderboard;
 mod protocol;
+#[cfg(feature = "flex")]
+mod published;
 mod report;
 mod stats;
 #[cfg(feature = "flex")]
