@@ -29,9 +29,7 @@ fn runs() -> Runs {
 struct Silent;
 
 impl Observer for Silent {
-    fn planned(&mut self, done: usize, needed: usize) {
-        assert_eq!(done, needed, "all runs were published");
-    }
+    fn planned(&mut self, _: usize, _: usize) {}
     fn begins(&mut self, trial: &Trial) {
         panic!("{trial:?} is missing");
     }

@@ -62,6 +62,7 @@ fn the_page_as_somebody_uses_it() {
     can_be_used_without_a_mouse(&page);
     names_everything(&page);
     fits_a_phone(&page);
+    stands_still_if_asked(&page);
 
     let elsewhere = page.js(
         "performance.getEntriesByType('resource').map(one => one.name)
@@ -533,4 +534,16 @@ fn fits_a_phone(page: &Page) {
             assert_eq!(wide, true, "{tab} at {width}");
         }
     }
+}
+
+/// Nothing moves by itself where the system says that nothing should.
+fn stands_still_if_asked(page: &Page) {
+    let reduced = json!({"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]});
+    page.call("Emulation.setEmulatedMedia", reduced);
+    page.go("");
+    assert_eq!(page.text("at"), "Step 200 of 200");
+    assert_eq!(page.text("play"), "Play");
+    page.click("#again");
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(page.text("at"), "Step 0 of 200");
 }
