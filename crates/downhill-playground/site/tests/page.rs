@@ -337,6 +337,15 @@ fn draws_schedules(page: &Page) {
     );
     page.press("Home");
     assert_eq!(page.text("read"), "Step 0 of 100: 0.1");
+    let middle = page.js(
+        "{ const box = document.getElementById('curve').getBoundingClientRect();
+            JSON.stringify([box.x + box.width / 2, box.y + box.height / 2]) }",
+    );
+    let middle = serde_json::from_str(middle.as_str().unwrap()).unwrap();
+    page.mouse("mouseMoved", middle);
+    let read = page.text("read");
+    let step: f64 = read.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((40.0..=60.0).contains(&step), "{read}");
     for around in ["warmup", "scale", "clamp", "repeat", "sequence"] {
         page.click(&format!("[data-around={around}]"));
         assert_eq!(page.text("schedule-wrong"), "", "{around}");

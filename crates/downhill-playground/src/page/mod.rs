@@ -11,7 +11,7 @@ mod take;
 mod valleys;
 mod worker;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
@@ -29,7 +29,8 @@ const PARTS: [&str; 3] = ["valleys", "network", "schedules"];
 /// All parts.
 struct Page {
     valleys: Rc<RefCell<Valleys>>,
-    network: Rc<RefCell<Network>>,
+    /// Made when somebody looks at it, so that the first picture need not wait for the digits.
+    network: OnceCell<network::Shared>,
     schedules: Rc<RefCell<Schedules>>,
 }
 
@@ -62,7 +63,7 @@ pub fn race(scene: &str) -> Result<String, JsError> {
 fn open() {
     let page = Rc::new(Page {
         valleys: Valleys::open(),
-        network: Network::open(),
+        network: OnceCell::new(),
         schedules: Schedules::open(),
     });
     for (at, part) in PARTS.into_iter().enumerate() {
@@ -126,7 +127,7 @@ impl Page {
         let wrong = match (part, content.as_str()) {
             ("", _) | (_, "") => None,
             ("valleys", content) => Valleys::follow(&self.valleys, content).err(),
-            ("network", content) => Network::follow(&self.network, content).err(),
+            ("network", content) => Network::follow(self.network(), content).err(),
             ("schedules", content) => self.schedules.borrow_mut().follow(content).err(),
             (other, _) => Some(format!("there is no part `{other}`")),
         };
@@ -136,7 +137,14 @@ impl Page {
         self.show(PARTS.iter().position(|known| *known == part).unwrap_or(0));
     }
 
+    fn network(&self) -> &network::Shared {
+        self.network.get_or_init(Network::open)
+    }
+
     fn show(&self, at: usize) {
+        if PARTS[at] == "network" {
+            self.network();
+        }
         for (i, part) in PARTS.into_iter().enumerate() {
             let tab: HtmlElement = by_id(&format!("tab-{part}"));
             let _ = tab.set_attribute("aria-selected", if i == at { "true" } else { "false" });
@@ -148,7 +156,9 @@ impl Page {
 
     fn draw(&self) {
         self.valleys.borrow_mut().draw();
-        self.network.borrow().draw();
+        if let Some(network) = self.network.get() {
+            network.borrow().draw();
+        }
         self.schedules.borrow().draw();
     }
 }
