@@ -44,7 +44,6 @@ pub struct Training<'a> {
     driver: Driver,
     random: RandomState,
     device: Device,
-    epoch: u32,
 }
 
 /// What a network came to.
@@ -52,8 +51,6 @@ pub struct Training<'a> {
 pub struct Report {
     /// Which optimizer's it is.
     pub at: usize,
-    /// How often it has seen each digit.
-    pub epoch: u32,
     /// The mean cross-entropy of the digits that it is trained on, in nats. Nothing, once it is no number.
     pub loss: Option<f64>,
     /// What it takes each of the digits for that it is tested on.
@@ -164,7 +161,6 @@ impl Lesson {
                 driver,
                 random: RandomState::new(self.seed),
                 device: device.clone(),
-                epoch: 0,
             })
         });
         trainings.collect()
@@ -242,7 +238,6 @@ impl Training<'_> {
             (model, _) = stepped.map_err(|error| wrong(self.at, &error.cause))?;
         }
         self.model = model;
-        self.epoch += 1;
         Ok(())
     }
 
@@ -255,7 +250,6 @@ impl Training<'_> {
         let guesses: Vec<i64> = guesses.try_into_vec().unwrap_or_default();
         Report {
             at: self.at,
-            epoch: self.epoch,
             loss: loss.is_finite().then_some(loss),
             guesses: guesses.iter().map(|class| *class as u8).collect(),
         }

@@ -45,35 +45,30 @@ pub fn rust(config: &OptimizerConfig, schedule: Option<(&Value, u64)>) -> String
             "let schedule = ScheduleConfig::from_json(r#\"{schedule}\"#)?\n    .try_build_for({rate:?}, {steps})?;\n"
         );
     }
-    let (optimizer, step) = match (config.needs_driver(), schedule) {
-        (false, schedule) => {
-            let rate = match schedule {
-                None => format!("{rate:?}"),
-                Some(_) => "schedule.value(step)".to_string(),
-            };
-            (
-                format!("let mut optim = {optim};\n"),
-                format!("model = optim.step({rate}, model, grads);\n"),
-            )
-        }
-        (true, schedule) => {
-            let rate = match schedule {
-                None => format!("{rate:?}"),
-                Some(_) => "schedule".to_string(),
-            };
-            let (import, batch) = match config.needs_loss() {
-                true => (
-                    "{Driver, MicroBatch}",
-                    "MicroBatch::new(grads).with_loss(loss)",
-                ),
-                false => ("Driver", "grads"),
-            };
-            uses += &format!("use downhill::train::{import};\n");
-            (
-                format!("let mut driver = Driver::builder({optim}, {rate}).bind(&model)?;\n"),
-                format!("(model, _) = driver.step(model, {batch})?;\n"),
-            )
-        }
+    let rate = |scheduled: &str| match schedule {
+        None => format!("{rate:?}"),
+        Some(_) => scheduled.to_string(),
+    };
+    let (optimizer, step) = if config.needs_driver() {
+        let (import, batch) = match config.needs_loss() {
+            true => (
+                "{Driver, MicroBatch}",
+                "MicroBatch::new(grads).with_loss(loss)",
+            ),
+            false => ("Driver", "grads"),
+        };
+        uses += &format!("use downhill::train::{import};\n");
+        let rate = rate("schedule");
+        (
+            format!("let mut driver = Driver::builder({optim}, {rate}).bind(&model)?;\n"),
+            format!("(model, _) = driver.step(model, {batch})?;\n"),
+        )
+    } else {
+        let rate = rate("schedule.value(step)");
+        (
+            format!("let mut optim = {optim};\n"),
+            format!("model = optim.step({rate}, model, grads);\n"),
+        )
     };
     format!("{uses}\n{before}{optimizer}// in the loop:\n{step}")
 }

@@ -1,7 +1,7 @@
 //! Fields that several parts have.
 
 use downhill_optim::OptimizerConfig;
-use downhill_schedule::ScheduleConfig;
+use downhill_schedule::{ScheduleConfig, ScheduleInfo};
 use serde_json::{Value, json};
 use web_sys::{Element, HtmlInputElement, HtmlSelectElement};
 
@@ -35,12 +35,12 @@ pub fn optimizer_choices(id: &str) {
     choices(id, all.map(|info| (info.name.to_string(), text(&info))));
 }
 
-/// All schedules can be chosen.
-pub fn schedule_choices(id: &str) {
+/// All schedules can be chosen, each with a text.
+pub fn schedule_choices(id: &str, text: impl Fn(&ScheduleInfo) -> &'static str) {
     let all = ScheduleConfig::all().into_iter();
     choices(
         id,
-        all.map(|info| (info.name.to_string(), info.name.to_string())),
+        all.map(|info| (info.name.to_string(), text(&info).to_string())),
     );
 }
 

@@ -119,7 +119,7 @@ impl Network {
         }
         let looked = Rc::clone(shared);
         on(&by_id::<HtmlElement>("network-seen"), "change", move |_| {
-            looked.borrow().draw();
+            looked.borrow().show_mistakes();
         });
         let chosen = Rc::clone(shared);
         let lines = move || chosen.borrow().write_lines();
@@ -229,10 +229,14 @@ impl Network {
                 }
             }
             Said::Came(report) => {
-                if let Some(reports) = self.reports.get_mut(report.at) {
+                let at = report.at;
+                if let Some(reports) = self.reports.get_mut(at) {
                     reports.push(report);
                 }
-                self.draw();
+                self.draw_progress();
+                if at == chosen_runner("network-seen") {
+                    self.show_mistakes();
+                }
             }
             Said::Wrong(error) => {
                 self.end();
@@ -272,6 +276,12 @@ impl Network {
 
     /// Everything that is seen of what they learned.
     pub fn draw(&self) {
+        self.draw_progress();
+        self.show_mistakes();
+    }
+
+    /// How far they are.
+    fn draw_progress(&self) {
         let epochs = self.reports.iter().map(|reports| reports.len());
         let begun = epochs.clone().max().unwrap_or(0);
         let at = match begun {
@@ -316,12 +326,12 @@ impl Network {
             row(at, &title(config), &cells)
         });
         refill("network-places", &rows.collect::<Vec<Element>>());
-        let seen = self.reports.get(chosen_runner("network-seen"));
-        self.show_mistakes(seen.and_then(|reports| reports.last()));
     }
 
-    /// What one of the networks takes for what, and the digits that it gets wrong.
-    fn show_mistakes(&self, report: Option<&Report>) {
+    /// What the network that is looked at takes for what, and the digits that it gets wrong.
+    fn show_mistakes(&self) {
+        let seen = self.reports.get(chosen_runner("network-seen"));
+        let report = seen.and_then(|reports| reports.last());
         by_id::<HtmlElement>("network-mistakes").set_hidden(report.is_none());
         let Some(report) = report else { return };
         let counts = report.confusion(&self.digits);

@@ -54,7 +54,7 @@ impl Schedules {
             read: 0,
             take: Take::new("schedule", &["rust", "json"]),
         }));
-        schedule_choices("schedule-name");
+        schedule_choices("schedule-name", |info| info.name);
         schedules.borrow().enter();
         Self::listen(&schedules);
         schedules

@@ -72,7 +72,7 @@ impl Valleys {
         }));
         choices("function", FUNCTIONS.map(|name| (name.into(), name.into())));
         optimizer_choices("add-name");
-        schedule_choices("schedule-names");
+        schedule_choices("schedule-names", |info| info.description);
         for stop in stops {
             let item: Element = made("li", &[], "");
             let button: HtmlElement = made("button", &[], stop.title);
