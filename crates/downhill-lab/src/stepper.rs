@@ -2,7 +2,7 @@
 
 use burn::optim::ModuleOptimizer;
 use downhill_optim::drive::{Directive, Directives, ModelState, directed};
-use downhill_optim::{ConfigError, OptimizerConfig};
+use downhill_optim::{ConfigError, OptimizerConfig, RuleOptimizer};
 
 /// An optimizer, and what it keeps of the whole model if it looks at that.
 #[derive(Clone)]
@@ -31,13 +31,17 @@ impl Stepper {
     /// If it cannot be built.
     pub fn new(config: &OptimizerConfig) -> Result<Self, ConfigError> {
         // A bare one cannot clip, and one that clips is made with the module's optimizer.
-        let bare = config.try_build();
-        match bare.ok().and_then(|bare| ModelState::new(&bare)) {
-            Some(state) => Ok(Self {
-                optimizer: state.optimizer().clone().into(),
-                of_model: Some(state),
-            }),
-            None => Ok(config.try_init()?.into()),
+        match config.try_build() {
+            Ok(bare) if bare.looks_at_model() => Ok(Self::bare(bare)),
+            _ => Ok(config.try_init()?.into()),
+        }
+    }
+
+    /// An optimizer as it is.
+    pub fn bare(optimizer: RuleOptimizer) -> Self {
+        Self {
+            of_model: ModelState::new(&optimizer),
+            optimizer: optimizer.into(),
         }
     }
 

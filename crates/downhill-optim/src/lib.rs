@@ -61,6 +61,7 @@ mod optimizers;
 mod pass;
 mod patterns;
 mod program;
+mod recorded;
 mod registry;
 mod settings;
 #[cfg(feature = "burn")]

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use downhill_rule::{Clock, Look, Numbers, Rule, Scalar, Scope, Size, Slot, Slots, Step};
+use downhill_rule::{
+    Clock, Look, Numbers, Rule, Scalar, Scope, Size, Slot, Slots, Step, StepRecording,
+};
 
 use crate::declare;
 use crate::pass::{self, AnyBuffers, AnyViews, Buffers, Element, Sums, Views};
@@ -138,6 +140,11 @@ pub(crate) trait Engine: OnTensors + Send + Sync {
     /// One step over memory.
     fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>);
 
+    /// One step written down, of a rule that runs as such; none of what is made of several pieces.
+    fn record(&self, _clock: &mut Clock, _shape: &[usize]) -> Option<StepRecording> {
+        None
+    }
+
     /// Turns a parameter of this shape into the one to evaluate, if that is another.
     fn evaluate_buffers(&self, shape: &[usize], param: &mut [f64], state: &[Vec<f64>]);
 
@@ -229,6 +236,10 @@ impl<R: Rule> Engine for Elementwise<R> {
             AnyBuffers::F16(buffers) => self.run(clock, buffers),
             AnyBuffers::Bf16(buffers) => self.run(clock, buffers),
         }
+    }
+
+    fn record(&self, clock: &mut Clock, _: &[usize]) -> Option<StepRecording> {
+        Some(StepRecording::of_rule::<R>(&self.prepare(clock)))
     }
 
     fn evaluate_buffers(&self, _: &[usize], param: &mut [f64], state: &[Vec<f64>]) {
@@ -330,6 +341,17 @@ impl<R: Look> Engine for Looking<R> {
             AnyBuffers::F16(buffers) => self.run(clock, shape, buffers),
             AnyBuffers::Bf16(buffers) => self.run(clock, shape, buffers),
         }
+    }
+
+    fn record(&self, clock: &mut Clock, shape: &[usize]) -> Option<StepRecording> {
+        let size = match R::FRAMED && !self.is_of_model() {
+            true => self.0.frame(shape).size(shape),
+            false => Size::flat(shape),
+        };
+        Some(StepRecording::of_look::<R>(
+            &self.prepare(clock, shape),
+            &size,
+        ))
     }
 
     fn evaluate_buffers(&self, _: &[usize], param: &mut [f64], state: &[Vec<f64>]) {
@@ -504,6 +526,10 @@ impl Engine for ByShape {
 
     fn step_buffers(&self, clock: &mut Clock, shape: &[usize], buffers: AnyBuffers<'_>) {
         self.of(clock, shape).step_buffers(clock, shape, buffers);
+    }
+
+    fn record(&self, clock: &mut Clock, shape: &[usize]) -> Option<StepRecording> {
+        self.of(clock, shape).record(clock, shape)
     }
 
     fn evaluate_buffers(&self, shape: &[usize], param: &mut [f64], state: &[Vec<f64>]) {

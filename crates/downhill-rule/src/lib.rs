@@ -62,7 +62,9 @@
 mod descent;
 mod look;
 mod masked;
+mod record;
 mod rule;
+pub mod tape;
 mod trajectory;
 mod value;
 mod vocabulary;
@@ -71,6 +73,7 @@ mod wrap;
 pub use descent::Descent;
 pub use look::{Field, Fold, Frame, Look, MAX_KNOWN, MAX_SUMS, Over, Scope, Size, over};
 pub use masked::Masked;
+pub use record::{LookRecording, StepRecording};
 pub use rule::{Clock, Numbers, Optional, Rule, Scalar, Slot, Slots, Start, Step};
 pub use trajectory::Trajectory;
 pub use value::{Real, Value};

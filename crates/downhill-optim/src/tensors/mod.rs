@@ -2,6 +2,8 @@
 
 mod algebra;
 mod config;
+#[cfg(feature = "cube")]
+mod cube;
 pub mod drive;
 mod engine;
 mod memory;

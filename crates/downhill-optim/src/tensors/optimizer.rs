@@ -6,6 +6,8 @@ use burn::optim::{LearningRate, Optimizer};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use downhill_rule::{Clock, Look, Rule, Slot, Start};
 
+#[cfg(feature = "cube")]
+use super::cube;
 use super::drive::{self, Directive, Looked, LookedSums, Probed, Question, Task, ToldOfModel};
 use super::memory;
 use super::state::{Layout, RuleState, Tensors, state_dtype};
@@ -105,6 +107,9 @@ pub struct RuleOptimizer {
     identity: Option<Arc<Identity>>,
     /// What is known of its numbers.
     settings: Arc<[&'static Setting]>,
+    /// Whether its steps are kernels where they can be.
+    #[cfg(feature = "cube")]
+    kernels: bool,
 }
 
 impl core::fmt::Debug for RuleOptimizer {
@@ -117,16 +122,29 @@ impl core::fmt::Debug for RuleOptimizer {
 
 impl RuleOptimizer {
     pub(crate) fn of(program: Program) -> Self {
+        #[cfg(feature = "cube")]
+        cube::enable();
         Self {
             program,
             identity: None,
             settings: Arc::default(),
+            #[cfg(feature = "cube")]
+            kernels: true,
         }
     }
 
     /// The same, whose numbers have the ranges of a table.
     pub(crate) fn with_settings(mut self, settings: Vec<&'static Setting>) -> Self {
         self.settings = settings.into();
+        self
+    }
+
+    /// The same with steps that are kernels, where device and rule allow it, or with tensor operations everywhere
+    /// but on the CPU. They are kernels unless this or the environment (`DOWNHILL_CUBE=0`) says otherwise.
+    #[cfg(feature = "cube")]
+    #[must_use]
+    pub fn with_kernels(mut self, kernels: bool) -> Self {
+        self.kernels = kernels;
         self
     }
 
@@ -358,6 +376,13 @@ impl RuleOptimizer {
         let working = DType::from(state_dtype(dtype));
         let tensors = state.on_device(&param.device(), working);
         let mut left = memory::step(engine, &mut clock, &mut param, grad, tensors);
+        #[cfg(feature = "cube")]
+        if let Some(grad) = left.take_if(|_| self.kernels) {
+            match cube::Planned::new(engine, &mut clock, &param, &grad, tensors) {
+                Some(step) => param = step.run(param, grad, tensors),
+                None => left = Some(grad),
+            }
+        }
         if let Some(grad) = left.take_if(|_| dtype != working) {
             // A pass that takes no 16 bits takes these.
             param = cast(param, working);

@@ -1,27 +1,14 @@
-//! `downhill bench`: how long things take.
+//! `downhill bench step`: how long the step of one matrix takes.
 
 use std::io::{self, Write};
 
-use clap::Subcommand;
 use comfy_table::CellAlignment;
-use downhill_lab::bench::{Pair, WARM_UP, pair, pairs, step_time};
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use downhill_lab::bench::{Pair, WARM_UP, step_time};
+use indicatif::HumanCount;
 
-use super::device::{self, DeviceName};
-use super::{Failure, failed, json, table};
-
-/// Measure how long things take
-#[derive(clap::Args)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
-pub struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Subcommand)]
-enum What {
-    Step(StepArgs),
-}
+use super::Chosen;
+use crate::cli::device::{self, DeviceName};
+use crate::cli::{Failure, failed, json, table};
 
 /// Time an optimizer's step beside burn-optim's
 ///
@@ -29,7 +16,7 @@ enum What {
 /// are shown. Nothing passes or fails.
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
-struct StepArgs {
+pub struct Args {
     /// Optimizers, separated by commas (`downhill list optimizers`); momentum is sgd with 0.9
     #[arg(
         long,
@@ -75,35 +62,13 @@ JSON keys:
   bytes_per_parameter  that a step must read and write at least
   gb_per_s             the same over the time";
 
-/// The optimizers that a name stands for.
-#[derive(Clone)]
-struct Chosen(Vec<Pair>);
-
-impl Chosen {
-    fn parse(name: &str) -> Result<Self, String> {
-        match name {
-            "all" => Ok(Self(pairs())),
-            name => pair(name)
-                .map(|pair| Self(vec![pair]))
-                .map_err(|error| error.to_string()),
-        }
-    }
-}
-
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let What::Step(args) = &args.what;
-    step(args)
-}
-
-fn step(args: &StepArgs) -> Result<(), Failure> {
     let (_, device) = device::open(args.device)?;
     let rounds = args.rounds as usize;
     let pairs: Vec<&Pair> = args.optimizer.iter().flat_map(|chosen| &chosen.0).collect();
 
     let total = (pairs.len() * args.parameters.len() * (rounds + WARM_UP)) as u64;
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} %, {eta} left");
-    bar.set_style(style.map_err(failed)?);
+    let bar = super::bar(total)?;
 
     let mut stdout = io::stdout();
     let mut rows = table([
@@ -148,12 +113,7 @@ fn step(args: &StepArgs) -> Result<(), Failure> {
             column.set_cell_alignment(CellAlignment::Right);
         }
         writeln!(stdout, "{rows}")?;
-        if cfg!(debug_assertions) {
-            writeln!(
-                stdout,
-                "This is a development build, and slow: measure one made with --release."
-            )?;
-        }
+        super::warn_of_development(&mut stdout)?;
     }
     Ok(())
 }

@@ -16,6 +16,8 @@
 //! # Ok::<(), downhill_lab::bench::BenchError>(())
 //! ```
 
+mod model;
+
 use std::time::Instant;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -25,6 +27,8 @@ use burn::store::RecordError;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use downhill_optim::{ConfigError, OptimizerConfig, SgdConfig, state_bytes};
 use serde::{Deserialize, Serialize};
+
+pub use model::{ModelTime, Shapes, Sizes, Way, model_times};
 
 use crate::stepper::Stepper;
 
