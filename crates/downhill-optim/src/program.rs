@@ -344,14 +344,15 @@ impl<R: Look> Engine for Looking<R> {
     }
 
     fn record(&self, clock: &mut Clock, shape: &[usize]) -> Option<StepRecording> {
-        let size = match R::FRAMED && !self.is_of_model() {
-            true => self.0.frame(shape).size(shape),
-            false => Size::flat(shape),
-        };
-        Some(StepRecording::of_look::<R>(
-            &self.prepare(clock, shape),
-            &size,
-        ))
+        let known = clock.known;
+        let step = self.prepare(clock, shape);
+        Some(match self.is_of_model() {
+            true => StepRecording::of_known::<R>(&step, known.expect(NO_MODEL)),
+            false => {
+                let frame = R::FRAMED.then(|| self.0.frame(shape));
+                StepRecording::of_look::<R>(&step, frame, shape)
+            }
+        })
     }
 
     fn evaluate_buffers(&self, _: &[usize], param: &mut [f64], state: &[Vec<f64>]) {

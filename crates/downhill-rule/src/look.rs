@@ -265,7 +265,7 @@ pub const MAX_SUMS: usize = 4;
 pub const MAX_KNOWN: usize = 8;
 
 /// What a sum is taken over, and what a number is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Over {
     /// The tensor: one number.
     Whole,

@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use core::ops::{Add, Div, Mul, Sub};
 
 use crate::tape::{Binary, Op, Recording, Register, Tape, Unary, With};
-use crate::{Field, Fold, Look, MAX_SUMS, Over, Rule, Size, Slots, Step, Value};
+use crate::{Field, Fold, Frame, Look, MAX_SUMS, Over, Rule, Size, Slots, Step, Value};
 
 #[derive(Default)]
 struct Notes {
@@ -172,54 +172,88 @@ pub struct StepRecording {
     pub looks: Vec<LookRecording>,
     /// From parameter, gradient, state and what is known to parameter and state.
     pub go: Recording,
-    /// How many numbers are known.
-    pub known: usize,
-    /// How many of them are kept, beside the state.
-    pub kept: usize,
+    /// Of what each number is that is known.
+    pub known: Vec<Over>,
+    /// Of what each number is that is kept, beside the state.
+    pub kept: Vec<Over>,
+    /// What the rows and columns are, of a rule that looks at some.
+    pub frame: Option<Frame>,
 }
 
 impl StepRecording {
     /// One step of a rule.
     pub fn of_rule<R: Rule>(step: &Step<R::Coefs>) -> Self {
+        Self::without_looks(Recording::step::<R>(step))
+    }
+
+    /// One step of a rule that has looked, at a model, of which it knows these numbers.
+    pub fn of_known<R: Look>(step: &Step<R::Coefs>, known: &[f64]) -> Self {
+        let mut known = known.iter();
+        let go = move_along::<R>(step, |next| {
+            let place = next();
+            let number = place.scalar(known.next().copied().unwrap_or_default());
+            place.push(Op::Scalar(number))
+        });
+        Self::without_looks(go)
+    }
+
+    fn without_looks(go: Recording) -> Self {
         Self {
             looks: Vec::new(),
-            go: Recording::step::<R>(step),
-            known: 0,
-            kept: 0,
+            go,
+            known: Vec::new(),
+            kept: Vec::new(),
+            frame: None,
         }
     }
 
-    /// One step of a rule that looks at a parameter of this size.
-    pub fn of_look<R: Look>(step: &Step<R::Coefs>, size: &Size) -> Self {
+    /// One step of a rule that looks at a parameter of this shape.
+    pub fn of_look<R: Look>(step: &Step<R::Coefs>, frame: Option<Frame>, shape: &[usize]) -> Self {
+        let size = match &frame {
+            Some(frame) => frame.size(shape),
+            None => Size::flat(shape),
+        };
         let mut looks = Vec::new();
         if R::LOOKS > 0 {
-            looks.push(look::<R, 0>(step, size));
+            looks.push(look::<R, 0>(step, &size));
         }
         if R::LOOKS > 1 {
-            looks.push(look::<R, 1>(step, size));
+            looks.push(look::<R, 1>(step, &size));
         }
         if R::LOOKS > 2 {
-            looks.push(look::<R, 2>(step, size));
+            looks.push(look::<R, 2>(step, &size));
         }
-        let notes = RefCell::default();
-        let go = record(&notes, |mut next, mut put| {
-            let (param, grad) = (next(), next());
-            let state = R::State::gather(&mut next);
-            let known = R::Known::gather(&mut next);
-            let (param, state) = match step.cautious {
-                0.0 => R::advance::<false, _>(step, &known, param, grad, state),
-                _ => R::advance::<true, _>(step, &known, param, grad, state),
-            };
-            put(param);
-            state.scatter(&mut put);
-        });
+        let (known, kept) = (
+            <R::Known<f64> as Slots<f64>>::LEN,
+            <R::Kept<f64> as Slots<f64>>::LEN,
+        );
         Self {
             looks,
-            go,
-            known: <R::Known<f64> as Slots<f64>>::LEN,
-            kept: <R::Kept<f64> as Slots<f64>>::LEN,
+            go: move_along::<R>(step, |next| next()),
+            known: R::KNOWN[..known].to_vec(),
+            kept: R::KEPT[..kept].to_vec(),
+            frame,
         }
     }
+}
+
+/// The move of a rule that has looked; `known` gives what it knows.
+fn move_along<R: Look>(
+    step: &Step<R::Coefs>,
+    mut known: impl for<'a> FnMut(&mut dyn FnMut() -> Written<'a>) -> Written<'a>,
+) -> Recording {
+    let notes = RefCell::default();
+    record(&notes, |mut next, mut put| {
+        let (param, grad) = (next(), next());
+        let state = R::State::gather(&mut next);
+        let known = R::Known::gather(&mut || known(next));
+        let (param, state) = match step.cautious {
+            0.0 => R::advance::<false, _>(step, &known, param, grad, state),
+            _ => R::advance::<true, _>(step, &known, param, grad, state),
+        };
+        put(param);
+        state.scatter(&mut put);
+    })
 }
 
 fn look<R: Look, const LOOK: usize>(step: &Step<R::Coefs>, size: &Size) -> LookRecording {

@@ -6,9 +6,6 @@ use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use downhill_rule::tape::{Binary, Op, Register, Tape, Unary, With};
 
-/// What the compiler of a kernel is told: equal tapes are one kernel, whatever their numbers.
-pub(super) type Program = Arc<Tape>;
-
 /// One step of several parameters by one tape, each element by one thread: as many cubes after each other as each
 /// parameter needs. What is read is in registers before anything is written, so an output may be its input.
 #[cube(launch, address_type = "dynamic")]
@@ -21,7 +18,7 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
     new_state: &mut Sequence<Box<[Vector<C, N>]>>,
     lens: &Sequence<InputScalar>,
     scalars: &Sequence<InputScalar>,
-    #[comptime] tape: Program,
+    #[comptime] tape: Arc<Tape>,
     #[define(P, C)] _types: [ElemType; 2],
 ) {
     let slots = comptime!(state.len() / params.len());
@@ -107,28 +104,13 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
 fn run<C: Float, N: Size>(
     inputs: &Sequence<Vector<C, N>>,
     scalars: &Sequence<InputScalar>,
-    #[comptime] tape: Program,
+    #[comptime] tape: Arc<Tape>,
 ) -> Sequence<Vector<C, N>> {
     intrinsic!(|scope| {
         let mut results: Vec<NativeExpand<Vector<C, N>>> = Vec::new();
         for op in tape.ops() {
             let at = |register: Register| results[usize::from(register)];
-            let number = |scalar: u16| {
-                let number = scalars.__expand_index_method(scope, usize::from(scalar).into());
-                Vector::<C, N>::__expand_new(scope, number.__expand_get_method::<C>(scope))
-            };
-            let result = match *op {
-                // An element of a buffer may still be a place, which is overwritten in the end.
-                Op::Input(input) => {
-                    let input = inputs.__expand_index_method(scope, usize::from(input).into());
-                    input.read_value(scope).into()
-                }
-                Op::Scalar(scalar) => number(scalar),
-                Op::Unary(op, a) => unary::<C, N>(scope, op, at(a)),
-                Op::Binary(op, a, b) => binary::<C, N>(scope, op, at(a), at(b)),
-                Op::With(op, a, scalar) => with::<C, N>(scope, op, at(a), number(scalar)),
-                Op::Select(a, b, c) => choose::expand::<C, N>(scope, at(a), at(b), at(c)),
-            };
+            let result = operation::<C, N>(scope, *op, inputs, &at, scalars, 0);
             results.push(result);
         }
         let mut outputs = Sequence::__expand_new(scope);
@@ -137,6 +119,33 @@ fn run<C: Float, N: Size>(
         }
         outputs
     })
+}
+
+/// One operation, whose numbers come after `base` others.
+pub(super) fn operation<C: Float, N: Size>(
+    scope: &Scope,
+    op: Op,
+    inputs: &SequenceExpand<Vector<C, N>>,
+    at: &dyn Fn(Register) -> Lane<C, N>,
+    scalars: &SequenceExpand<InputScalar>,
+    base: usize,
+) -> Lane<C, N> {
+    let number = |scalar: u16| {
+        let number = scalars.__expand_index_method(scope, (base + usize::from(scalar)).into());
+        Vector::<C, N>::__expand_new(scope, number.__expand_get_method::<C>(scope))
+    };
+    match op {
+        // An element of a buffer may still be a place, which is overwritten in the end.
+        Op::Input(input) => {
+            let input = inputs.__expand_index_method(scope, usize::from(input).into());
+            input.read_value(scope).into()
+        }
+        Op::Scalar(scalar) => number(scalar),
+        Op::Unary(op, a) => unary::<C, N>(scope, op, at(a)),
+        Op::Binary(op, a, b) => binary::<C, N>(scope, op, at(a), at(b)),
+        Op::With(op, a, scalar) => with::<C, N>(scope, op, at(a), number(scalar)),
+        Op::Select(a, b, c) => choose::expand::<C, N>(scope, at(a), at(b), at(c)),
+    }
 }
 
 type Lane<C, N> = NativeExpand<Vector<C, N>>;
@@ -190,7 +199,7 @@ fn with<C: Float, N: Size>(
 // By comparisons, as the scalar `Value` does it, so that a NaN goes the same way.
 
 #[cube]
-fn larger<C: Float, N: Size>(a: Vector<C, N>, b: Vector<C, N>) -> Vector<C, N> {
+pub(super) fn larger<C: Float, N: Size>(a: Vector<C, N>, b: Vector<C, N>) -> Vector<C, N> {
     select_many(a.greater_than(&b), a, b)
 }
 

@@ -2,15 +2,39 @@
 
 use std::sync::Arc;
 
+use burn::backend::Shape;
 use burn::backend::fusion::custom::TensorId;
 use burn::tensor::DType;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::{calculate_cube_count_elemwise, ir::FloatKind};
+use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use downhill_rule::Over;
+use downhill_rule::tape::Tape;
 
 use crate::tensors::state::state_dtype;
 
-use super::kernel::{self, Program};
+use super::plan::{Grid, Plan};
+use super::{kernel, look};
+
+/// What a step computes.
+#[derive(Clone, Debug)]
+pub(super) enum Program {
+    /// A tape for each element.
+    Each(Arc<Tape>),
+    /// A rule that looks, at a parameter of this layout.
+    Looking(Arc<Plan>, Grid),
+}
+
+impl Program {
+    /// A number that tells programs apart.
+    pub fn key(&self) -> u64 {
+        match self {
+            Self::Each(tape) => tape.key(),
+            Self::Looking(plan, _) => plan.key(),
+        }
+    }
+}
 
 /// One step that is to be launched.
 pub(super) struct Job {
@@ -18,7 +42,7 @@ pub(super) struct Job {
     pub scalars: Arc<[f64]>,
     /// What its outputs are called.
     pub written: Vec<TensorId>,
-    /// Parameter, gradient and state.
+    /// Parameter, gradient and state; of what is kept before that of elements.
     pub inputs: Vec<CubeTensor>,
     /// Parameter and state, where they do not take the place of the old ones.
     pub outputs: Vec<Option<CubeTensor>>,
@@ -27,11 +51,22 @@ pub(super) struct Job {
 /// Elements from which a parameter has a launch of its own.
 const LARGE: usize = 1 << 18;
 
+/// Elements from which four are taken at a time, where that is possible.
+const WIDE: usize = 1 << 12;
+
 /// Parameters of one launch at most, where the device takes as many buffers.
 const TOGETHER: usize = 32;
 
-/// Threads of a cube. It is a part of the kernel, so it is the same for all.
-const CUBE: u32 = 256;
+/// How many parameters go into one launch on a device, with so many buffers each.
+pub(super) fn together(client: &Client, bindings: usize) -> usize {
+    // One is left to the numbers.
+    let all = client.properties().hardware.max_bindings as usize - 1;
+    (all / bindings.max(1)).clamp(1, TOGETHER)
+}
+
+/// Threads of a cube. It is a part of the kernel, so there are few of them: for large parameters, and for many that
+/// are small.
+const CUBES: [u32; 2] = [256, 64];
 
 impl Job {
     fn len(&self) -> usize {
@@ -39,7 +74,9 @@ impl Job {
     }
 
     fn width(&self) -> usize {
-        if self.len().is_multiple_of(4) { 4 } else { 1 }
+        // Small ones are more alike without.
+        let wide = self.len() >= WIDE && self.len().is_multiple_of(4);
+        if wide { 4 } else { 1 }
     }
 
     fn is_large(&self) -> bool {
@@ -53,73 +90,176 @@ impl Job {
 
     /// Whether both can be parts of one launch.
     fn goes_with(&self, other: &Self) -> bool {
-        self.program == other.program
-            && self.scalars == other.scalars
+        self.scalars == other.scalars
             && self.width() == other.width()
             && self.inputs[0].dtype == other.inputs[0].dtype
             && !self.is_large()
             && !other.is_large()
     }
+
+    /// The precision of parameter and gradient, and that of everything else.
+    fn precisions(&self) -> [ElemType; 2] {
+        let dtype = self.inputs[0].dtype;
+        [dtype, state_dtype(dtype).into()].map(|dtype| ElemType::Float(kind(dtype)))
+    }
+
+    /// An output, as what a kernel is given: one that has no buffer of its own is told which input it is.
+    fn output(&self, at: usize, place: usize) -> BufferArg {
+        match &self.outputs[at] {
+            Some(output) => input(output),
+            None => BufferArg::alias(
+                place,
+                self.inputs[at + usize::from(at > 0)].meta.num_elements(),
+            ),
+        }
+    }
+}
+
+fn input(tensor: &CubeTensor) -> BufferArg {
+    tensor.clone().into_buffer_arg()
+}
+
+fn count(number: usize) -> InputScalar {
+    InputScalar::new(number as u32, u32::elem_type_native())
 }
 
 /// Launches them, as many together as possible.
 pub(super) fn all(jobs: Vec<Job>) {
-    let mut left = jobs;
+    let mut left = Vec::new();
+    for job in jobs {
+        match &job.program {
+            Program::Each(tape) => left.push((tape.clone(), job)),
+            Program::Looking(plan, grid) => looking(&job, plan, *grid),
+        }
+    }
     while !left.is_empty() {
-        let first = left.remove(0);
-        let (fitting, others): (Vec<_>, Vec<_>) =
-            left.into_iter().partition(|job| first.goes_with(job));
+        let (tape, first) = left.remove(0);
+        let fits = |(other, job): &(Arc<Tape>, Job)| *other == tape && first.goes_with(job);
+        let (fitting, others): (Vec<_>, Vec<_>) = left.into_iter().partition(fits);
         left = others;
         let mut group = vec![first];
-        group.extend(fitting);
-        some(group);
+        group.extend(fitting.into_iter().map(|(_, job)| job));
+        some(&tape, group);
     }
+}
+
+/// Elements up to which one cube goes through all phases of a rule that looks.
+const ALONE: usize = 1 << 13;
+
+/// Cubes of a launch at most: they go on where they end.
+const MOST: usize = 1 << 14;
+
+/// Launches the step of a rule that looks.
+fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
+    let client = job.inputs[0].client.clone();
+    let precisions = job.precisions();
+    let mut sizes = vec![grid.matrices, grid.rows, grid.cols];
+    let mut end = 0;
+    let mut place = |len: usize| {
+        sizes.push(end);
+        end += len;
+    };
+    plan.known.iter().for_each(|&over| place(grid.count(over)));
+    for look in 0..plan.looks() {
+        plan.over(look).iter().for_each(|&over| match over {
+            Over::Whole => place(look::STRETCHES),
+            sides => place(grid.count(sides)),
+        });
+    }
+    let (device, dtype) = (
+        job.inputs[0].device.clone(),
+        state_dtype(job.inputs[0].dtype),
+    );
+    let scratch = empty_device_dtype(
+        client.clone(),
+        device,
+        Shape::from([end.max(1)]),
+        dtype.into(),
+    );
+    let phases = 2 * plan.looks() + 1;
+    let launches = match grid.len() <= ALONE {
+        true => vec![(0, phases, 1)],
+        false => (0..phases)
+            .map(|phase| {
+                let stripes = grid.matrices * grid.cols.div_ceil(look::STRIPE);
+                let cubes = match (phase == phases - 1, phase % 2) {
+                    (true, _) => grid.len().div_ceil(look::THREADS),
+                    (_, 0) => look::STRETCHES.max(stripes).max(grid.matrices * grid.rows),
+                    _ => 1,
+                };
+                (phase, phase + 1, cubes.min(MOST))
+            })
+            .collect(),
+    };
+    let slots = job.inputs.len() - 2;
+    for (first, last, cubes) in launches {
+        look::step::launch(
+            &client,
+            CubeCount::new_1d(cubes as u32),
+            CubeDim::new_1d(look::THREADS as u32),
+            AddressType::from_len(grid.len()),
+            1,
+            input(&job.inputs[0]),
+            input(&job.inputs[1]),
+            job.inputs[2..].iter().map(input).collect(),
+            job.output(0, 0),
+            (0..slots)
+                .map(|slot| job.output(slot + 1, slot + 2))
+                .collect(),
+            input(&scratch),
+            sizes.iter().copied().map(count).collect(),
+            numbers(&job.scalars, precisions),
+            plan.clone(),
+            first,
+            last,
+            precisions,
+        );
+    }
+}
+
+fn numbers(numbers: &[f64], [_, computed]: [ElemType; 2]) -> SequenceArg<InputScalar> {
+    let numbers = numbers.iter();
+    numbers
+        .map(|&number| InputScalar::new(number, computed))
+        .collect()
 }
 
 /// Launches steps that can go together: one alone, or as many as a launch takes, so that there are two kernels of a
 /// tape and not one for each number of parameters.
-fn some(mut jobs: Vec<Job>) {
+fn some(tape: &Arc<Tape>, mut jobs: Vec<Job>) {
     let client = jobs[0].inputs[0].client.clone();
-    // One is left to the numbers.
-    let bindings = client.properties().hardware.max_bindings as usize - 1;
-    let most = jobs.iter().map(Job::bindings).max().unwrap_or(1);
-    let together = (bindings / most).clamp(1, TOGETHER);
+    let bindings = jobs.iter().map(Job::bindings).max().unwrap_or_default();
+    let together = together(&client, bindings);
     while !jobs.is_empty() {
         let rest = jobs.split_off(together.min(jobs.len()));
         let count = if jobs.len() == 1 { 1 } else { together };
-        launch(&client, &jobs, count);
+        launch(&client, tape, &jobs, count);
         jobs = rest;
     }
 }
 
 /// One launch of `count` parameters; where there are fewer, the others have no elements.
-fn launch(client: &Client, jobs: &[Job], count: usize) {
+fn launch(client: &Client, tape: &Arc<Tape>, jobs: &[Job], count: usize) {
     let width = jobs[0].width();
-    let dtype = jobs[0].inputs[0].dtype;
-    let stored = ElemType::Float(kind(dtype));
-    let computed = ElemType::Float(kind(state_dtype(dtype).into()));
+    let precisions = jobs[0].precisions();
     let padded = || (0..count).map(|at| (at, jobs.get(at).unwrap_or(&jobs[0])));
     let slots = jobs[0].inputs.len() - 2;
-    let input = |tensor: &CubeTensor| tensor.clone().into_buffer_arg();
-    // An output that takes no buffer of its own is told which input it is, by its place among all of them.
-    let output = |job: &Job, at: usize, place: usize| match &job.outputs[at] {
-        Some(output) => input(output),
-        None => BufferArg::alias(place, job.len()),
-    };
-    let lens = padded().map(|(at, job)| match jobs.get(at) {
-        Some(_) => job.len() / width,
-        None => 0,
-    });
+    let lens = (0..count).map(|at| jobs.get(at).map_or(0, |job| job.len() / width));
     let lens: Vec<usize> = lens.collect();
-    let dim = CubeDim::new_1d(CUBE);
+    let longest = jobs.iter().map(Job::len).max().unwrap_or_default();
+    let dim = CubeDim::new_1d(CUBES[usize::from(count > 1 && longest < WIDE)]);
     let cubes = match count {
         1 => calculate_cube_count_elemwise(client, lens[0], dim),
         _ => {
-            let cubes = lens.iter().map(|len| len.div_ceil(CUBE as usize));
+            let cubes = lens.iter().map(|len| len.div_ceil(dim.x as usize));
             CubeCount::new_1d(cubes.sum::<usize>() as u32)
         }
     };
-    let longest = jobs.iter().map(Job::len).max().unwrap_or_default();
+    let states = padded().flat_map(|(_, job)| &job.inputs[2..]);
+    let new_states = padded().flat_map(|(at, job)| {
+        let first = 2 * count + at * slots;
+        (0..slots).map(move |slot| job.output(slot + 1, first + slot))
+    });
     kernel::step::launch(
         client,
         cubes,
@@ -128,26 +268,13 @@ fn launch(client: &Client, jobs: &[Job], count: usize) {
         width,
         padded().map(|(_, job)| input(&job.inputs[0])).collect(),
         padded().map(|(_, job)| input(&job.inputs[1])).collect(),
-        padded()
-            .flat_map(|(_, job)| job.inputs[2..].iter().map(input))
-            .collect(),
-        padded().map(|(at, job)| output(job, 0, at)).collect(),
-        padded()
-            .flat_map(|(at, job)| {
-                let place = 2 * count + at * slots;
-                (0..slots).map(move |slot| output(job, slot + 1, place + slot))
-            })
-            .collect(),
-        lens.iter()
-            .map(|&len| InputScalar::new(len as u32, u32::elem_type_native()))
-            .collect(),
-        jobs[0]
-            .scalars
-            .iter()
-            .map(|&number| InputScalar::new(number, computed))
-            .collect(),
-        jobs[0].program.clone(),
-        [stored, computed],
+        states.map(input).collect(),
+        padded().map(|(at, job)| job.output(0, at)).collect(),
+        new_states.collect(),
+        lens.iter().copied().map(self::count).collect(),
+        numbers(&jobs[0].scalars, precisions),
+        tape.clone(),
+        precisions,
     );
 }
 

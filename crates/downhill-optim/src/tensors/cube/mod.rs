@@ -2,20 +2,27 @@
 
 mod kernel;
 mod launch;
+mod look;
+mod plan;
 mod stream;
 mod together;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use burn::backend::fusion::FusionTensor;
-use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind, TensorMetadata};
-use burn::tensor::DType;
-use burn_cubecl::fusion::FusionCubeRuntime;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{
+    BackendTensor, Dispatch, DispatchTensor, DispatchTensorKind, Shape, TensorMetadata,
+};
+use burn::tensor::{DType, FloatDType};
 use downhill_rule::Clock;
 use downhill_rule::tape::Tape;
 
 use crate::program::Engine;
+use launch::Program;
+use plan::{Grid, Plan};
+use stream::Float;
 
 pub(crate) use together::enable;
 
@@ -25,9 +32,12 @@ fn is_on() -> bool {
     *ON.get_or_init(|| std::env::var("DOWNHILL_CUBE").map_or(true, |value| value != "0"))
 }
 
+static TAPES: LazyLock<Mutex<HashSet<Arc<Tape>>>> = LazyLock::new(Mutex::default);
+static PLANS: LazyLock<Mutex<HashSet<Arc<Plan>>>> = LazyLock::new(Mutex::default);
+
 /// A step that can run as a kernel.
 pub(crate) struct Planned {
-    program: Arc<Tape>,
+    program: Program,
     scalars: Vec<f64>,
 }
 
@@ -51,14 +61,23 @@ impl Planned {
             memory: &mut scalars,
             ..*clock
         };
-        let recorded = engine.record(&mut own, param.shape().as_slice())?;
-        if recorded.known > 0 {
-            return None;
-        }
+        let shape = param.shape();
+        let recorded = engine.record(&mut own, shape.as_slice())?;
+        let (program, numbers) = match recorded.looks.is_empty() {
+            true => (
+                Program::Each(interned(recorded.go.tape, &TAPES)),
+                recorded.go.scalars,
+            ),
+            false => {
+                let (grid, transposed) = Grid::new(recorded.frame.as_ref(), shape.as_slice())?;
+                let (plan, numbers) = Plan::new(recorded, transposed);
+                (Program::Looking(interned(plan, &PLANS), grid), numbers)
+            }
+        };
         clock.memory.copy_from_slice(&scalars);
         Some(Self {
-            program: interned(recorded.go.tape),
-            scalars: recorded.go.scalars,
+            program,
+            scalars: numbers,
         })
     }
 
@@ -74,9 +93,18 @@ impl Planned {
             kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
             autodiff,
         };
+        let device = param.device();
+        let link = || {
+            float(Dispatch::float_zeros(
+                Shape::from([1]),
+                &device,
+                FloatDType::F32,
+            ))
+        };
         let tensors = [param, grad].into_iter().chain(state.drain(..));
         let tensors = tensors.filter_map(float).collect();
-        let mut moved = stream::register(self.program, self.scalars, tensors).into_iter();
+        let moved = stream::register(self.program, self.scalars, tensors, link);
+        let mut moved = moved.into_iter();
         let param = moved.next().map(whole).expect("the parameter comes first");
         state.extend(moved.map(whole));
         param
@@ -90,7 +118,7 @@ fn on_device(tensor: &DispatchTensor) -> bool {
     )
 }
 
-fn float(tensor: DispatchTensor) -> Option<FusionTensor<FusionCubeRuntime>> {
+fn float(tensor: DispatchTensor) -> Option<Float> {
     #[allow(unreachable_patterns)]
     match tensor.kind {
         DispatchTensorKind::Cube(BackendTensor::Float(tensor)) => Some(tensor),
@@ -98,15 +126,13 @@ fn float(tensor: DispatchTensor) -> Option<FusionTensor<FusionCubeRuntime>> {
     }
 }
 
-/// The same tape as before, if there was an equal one: kernels are found by it at each launch.
-fn interned(tape: Tape) -> Arc<Tape> {
-    static TAPES: OnceLock<Mutex<HashSet<Arc<Tape>>>> = OnceLock::new();
-    let tapes = TAPES.get_or_init(Mutex::default).lock();
-    let mut tapes = tapes.unwrap_or_else(PoisonError::into_inner);
-    if let Some(tape) = tapes.get(&tape) {
-        return tape.clone();
+/// The same as before, if there was an equal one: kernels are found by it at each launch.
+fn interned<T: Eq + Hash>(new: T, known: &Mutex<HashSet<Arc<T>>>) -> Arc<T> {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = known.get(&new) {
+        return known.clone();
     }
-    let tape = Arc::new(tape);
-    tapes.insert(tape.clone());
-    tape
+    let new = Arc::new(new);
+    known.insert(new.clone());
+    new
 }

@@ -1,21 +1,22 @@
 //! A step as one operation in Burn's stream of operations: nothing waits for it.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use burn::backend::ExecutionError;
-use burn::backend::fusion::FusionTensor;
 use burn::backend::fusion::custom::{
     CustomOpIr, HandleContainer, Operation, OperationIr, StreamId, TensorIr,
 };
+use burn::backend::fusion::{Client, FusionTensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::fusion::{CubeFusionHandle, FusionCubeRuntime};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::kernel::Program;
-use super::launch::{self, Job};
+use super::launch::{self, Job, Program};
+use super::together;
 
 /// What the names of all steps begin with; a fuser knows them by it.
 pub(super) const NAME: &str = "downhill.step.";
@@ -23,46 +24,74 @@ pub(super) const NAME: &str = "downhill.step.";
 /// The gradient's place among the inputs.
 const GRAD: usize = 1;
 
+/// A float tensor of a device of CubeCL.
+pub(super) type Float = FusionTensor<FusionCubeRuntime>;
+
 /// Registers one step: from parameter, gradient and state to parameter and state.
+///
+/// What is registered on a thread hangs together by a link, a tensor that each step takes over from the one before:
+/// Burn looks only at operations that have a tensor in common as parts of one.
 pub(super) fn register(
     program: Program,
     scalars: Vec<f64>,
-    tensors: Vec<FusionTensor<FusionCubeRuntime>>,
-) -> Vec<FusionTensor<FusionCubeRuntime>> {
+    tensors: Vec<Float>,
+    link: impl FnOnce() -> Option<Float>,
+) -> Vec<Float> {
     let client = tensors[0].client.clone();
-    let inputs: Vec<TensorIr> = tensors.into_iter().map(FusionTensor::into_ir).collect();
+    let link = together::enable().then(|| taken(&client, link)).flatten();
+    let links = link.is_some();
+    let inputs = tensors.into_iter().chain(link);
+    let inputs: Vec<TensorIr> = inputs.map(FusionTensor::into_ir).collect();
     let outputs = inputs.iter().enumerate().filter(|(at, _)| *at != GRAD);
     let outputs = outputs.map(|(_, tensor)| {
-        TensorIr::uninit(
-            client.create_empty_handle(),
-            tensor.shape.clone(),
-            tensor.dtype,
-        )
+        let id = client.create_empty_handle();
+        TensorIr::uninit(id, tensor.shape.clone(), tensor.dtype)
     });
-    let outputs = outputs.collect();
     // Plans of execution are found by what is registered, and that says nothing of the tape but its name.
-    let id = format!("{NAME}{:016x}", program.key());
     let ir = Arc::new(CustomOpIr {
-        id,
+        id: format!("{NAME}{:016x}", program.key()),
+        outputs: outputs.collect(),
         inputs,
-        outputs,
         scalars: Vec::new(),
     });
     let step = StepOperation {
         ir: ir.clone(),
+        links,
         program,
         scalars: scalars.into(),
     };
-    client.register(
-        StreamId::current(),
-        OperationIr::Custom((*ir).clone()),
-        step,
-    )
+    let operation = OperationIr::Custom((*ir).clone());
+    let mut moved = client.register(StreamId::current(), operation, step);
+    if links {
+        LINKS.with_borrow_mut(|all| all.extend(moved.pop().map(ManuallyDrop::new)));
+    }
+    moved
+}
+
+thread_local! {
+    /// The last link of each device. They stay: when a thread ends, there may be nobody left to tell of it.
+    static LINKS: RefCell<Vec<ManuallyDrop<Float>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The link of a device, or a first one.
+fn taken(
+    client: &Client<FusionCubeRuntime>,
+    first: impl FnOnce() -> Option<Float>,
+) -> Option<Float> {
+    let link = LINKS.with_borrow_mut(|links| {
+        let at = links
+            .iter()
+            .position(|link| link.client.device() == client.device())?;
+        Some(links.swap_remove(at))
+    });
+    link.map_or_else(first, |link| Some(ManuallyDrop::into_inner(link)))
 }
 
 #[derive(Debug)]
 struct StepOperation {
     ir: Arc<CustomOpIr>,
+    /// Whether the last of inputs and outputs is a link.
+    links: bool,
     program: Program,
     scalars: Arc<[f64]>,
 }
@@ -72,43 +101,36 @@ impl Operation<FusionCubeRuntime> for StepOperation {
         &self,
         handles: &mut HandleContainer<CubeFusionHandle>,
     ) -> Result<(), ExecutionError> {
-        if waits_for_another(&self.ir) {
-            launch::all(
-                GATHERED
-                    .with_borrow_mut(|jobs| jobs.as_mut().map(core::mem::take))
-                    .unwrap_or_default(),
-            );
-        }
-        let inputs: Vec<CubeTensor> = self
-            .ir
-            .inputs
-            .iter()
-            .map(|tensor| into_contiguous(handles.get_float_tensor::<CubeBackend>(tensor)))
-            .collect();
-        let outputs: Vec<Option<CubeTensor>> = inputs
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| *at != GRAD)
-            .map(|(_, input)| {
-                (!input.can_mut()).then(|| {
-                    let (client, device) = (input.client.clone(), input.device.clone());
-                    empty_device_dtype(client, device, input.meta.shape().clone(), input.dtype)
-                })
+        launch_what_is_waited_for(&self.ir);
+        let mut input = |tensor| handles.get_float_tensor::<CubeBackend>(tensor);
+        let mut inputs: Vec<CubeTensor> = self.ir.inputs.iter().map(&mut input).collect();
+        let link = inputs.pop_if(|_| self.links);
+        let inputs: Vec<CubeTensor> = inputs.into_iter().map(into_contiguous).collect();
+        let changed = || {
+            inputs
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| *at != GRAD)
+                .map(|(_, input)| input)
+        };
+        let outputs = changed().map(|input| {
+            (!input.can_mut()).then(|| {
+                let (client, device) = (input.client.clone(), input.device.clone());
+                empty_device_dtype(client, device, input.meta.shape().clone(), input.dtype)
             })
-            .collect();
-        let olds = inputs
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| *at != GRAD)
-            .map(|(_, input)| input);
-        for (ir, (old, new)) in self.ir.outputs.iter().zip(olds.zip(&outputs)) {
-            let output = new.as_ref().unwrap_or(old).clone();
-            handles.register_float_tensor::<CubeBackend>(&ir.id, output);
+        });
+        let outputs: Vec<Option<CubeTensor>> = outputs.collect();
+        let results = changed()
+            .zip(&outputs)
+            .map(|(old, new)| new.as_ref().unwrap_or(old).clone());
+        for (output, result) in self.ir.outputs.iter().zip(results.chain(link)) {
+            handles.register_float_tensor::<CubeBackend>(&output.id, result);
         }
+        let written = self.ir.outputs.iter().take(outputs.len());
         let job = Job {
-            written: self.ir.outputs.iter().map(|output| output.id).collect(),
             program: self.program.clone(),
             scalars: self.scalars.clone(),
+            written: written.map(|output| output.id).collect(),
             inputs,
             outputs,
         };
@@ -124,12 +146,15 @@ thread_local! {
     static GATHERED: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
 }
 
-/// Whether a step reads what one that is gathered has not written yet.
-fn waits_for_another(ir: &CustomOpIr) -> bool {
-    GATHERED.with_borrow(|gathered| {
-        let mut written = gathered.iter().flatten().flat_map(|job| &job.written);
-        written.any(|id| ir.inputs.iter().any(|input| input.id == *id))
-    })
+/// Launches what is gathered, if a step reads what another of them has not written yet.
+fn launch_what_is_waited_for(ir: &CustomOpIr) {
+    let waited_for = GATHERED.with_borrow_mut(|gathered| {
+        let jobs = gathered.as_mut()?;
+        let mut written = jobs.iter().flat_map(|job| &job.written);
+        let waits = written.any(|id| ir.inputs.iter().any(|input| input.id == *id));
+        waits.then(|| core::mem::take(jobs))
+    });
+    launch::all(waited_for.unwrap_or_default());
 }
 
 /// Puts a job to the others, if some are gathered on this thread; hands it back otherwise.

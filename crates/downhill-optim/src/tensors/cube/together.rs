@@ -10,7 +10,7 @@ use burn_fusion::stream::Context;
 use burn_fusion::{FuserProperties, FuserStatus, OperationFuser};
 use std::sync::OnceLock;
 
-use super::stream;
+use super::{launch, stream};
 
 /// Registers the fuser, once, and says whether that came in time: streams that are there already know nothing of it.
 pub(crate) fn enable() -> bool {
@@ -23,26 +23,30 @@ struct Provider;
 impl OptimizationProvider for Provider {
     type Operation = Together;
 
-    fn fuser(&self, _: &CubeDevice) -> CubeFuser {
-        CubeFuser::new(Steps::default())
+    fn fuser(&self, device: &CubeDevice) -> CubeFuser {
+        CubeFuser::new(Steps {
+            device: device.clone(),
+            operations: 0,
+            steps: 0,
+            most: 0,
+            status: FuserStatus::Open,
+        })
     }
 }
 
 /// Steps one after the other, with nothing between them.
 #[derive(Clone)]
 struct Steps {
+    device: CubeDevice,
+    operations: usize,
     steps: usize,
+    /// After how many steps it is enough, and they are launched: while the next ones are registered.
+    most: usize,
     status: FuserStatus,
 }
 
-impl Default for Steps {
-    fn default() -> Self {
-        Self {
-            steps: 0,
-            status: FuserStatus::Open,
-        }
-    }
-}
+/// Steps that are launched at a time, more or less.
+const AT_A_TIME: usize = 32;
 
 impl OperationFuser<CubeOptimization> for Steps {
     fn fuse(&mut self, operation: &OperationIr) {
@@ -50,17 +54,38 @@ impl OperationFuser<CubeOptimization> for Steps {
             return;
         }
         match operation {
-            OperationIr::Custom(custom) if custom.id.starts_with(stream::NAME) => self.steps += 1,
-            _ => self.status = FuserStatus::Closed,
+            OperationIr::Custom(custom) if custom.id.starts_with(stream::NAME) => {
+                if self.steps == 0 {
+                    // But for the link.
+                    let bindings = custom.inputs.len() - 1;
+                    let launch = launch::together(&self.device.client(), bindings);
+                    self.most = launch * (AT_A_TIME / launch).max(1);
+                }
+                self.steps += 1;
+            }
+            // Of what is not needed any more.
+            OperationIr::Drop(_) if self.steps > 0 => {}
+            _ => {
+                self.status = FuserStatus::Closed;
+                return;
+            }
+        }
+        self.operations += 1;
+        if self.steps == self.most {
+            self.status = FuserStatus::Closed;
         }
     }
 
     fn finish(&mut self) -> CubeOptimization {
-        CubeOptimization::new(Together { steps: self.steps })
+        CubeOptimization::new(Together {
+            operations: self.operations,
+        })
     }
 
     fn reset(&mut self) {
-        *self = Self::default();
+        self.operations = 0;
+        self.steps = 0;
+        self.status = FuserStatus::Open;
     }
 
     fn status(&self) -> FuserStatus {
@@ -75,7 +100,7 @@ impl OperationFuser<CubeOptimization> for Steps {
     }
 
     fn len(&self) -> usize {
-        self.steps
+        self.operations
     }
 
     fn clone_dyn(&self) -> Box<dyn OperationFuser<CubeOptimization>> {
@@ -83,9 +108,9 @@ impl OperationFuser<CubeOptimization> for Steps {
     }
 }
 
-/// So many steps, that are launched together.
+/// So many operations, of which the steps are launched together.
 struct Together {
-    steps: usize,
+    operations: usize,
 }
 
 impl FusedOperation for Together {
@@ -93,7 +118,7 @@ impl FusedOperation for Together {
     type State = usize;
 
     fn num_ops_fused(&self) -> usize {
-        self.steps
+        self.operations
     }
 
     fn run(
@@ -102,17 +127,17 @@ impl FusedOperation for Together {
         fallback: &dyn Fn(usize) -> Box<dyn FallbackOperation>,
     ) {
         stream::together(|| {
-            for at in 0..self.steps {
+            for at in 0..self.operations {
                 fallback(at).run(context);
             }
         });
     }
 
     fn to_state(&self) -> usize {
-        self.steps
+        self.operations
     }
 
-    fn from_state(_: &CubeDevice, steps: usize) -> Self {
-        Self { steps }
+    fn from_state(_: &CubeDevice, operations: usize) -> Self {
+        Self { operations }
     }
 }
