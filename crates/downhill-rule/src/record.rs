@@ -273,7 +273,15 @@ fn look<R: Look, const LOOK: usize>(step: &Step<R::Coefs>, size: &Size) -> LookR
     });
     let notes = RefCell::default();
     let settle = record(&notes, |mut next, mut put| {
-        let sums = R::Sums::gather(&mut next);
+        let (mut left, mut first) = (R::sums(LOOK), None);
+        let sums = R::Sums::gather(&mut || match (left, first) {
+            // It means nothing.
+            (0, Some(first)) => first,
+            _ => {
+                left = left.saturating_sub(1);
+                *first.insert(next())
+            }
+        });
         let known = R::Known::gather(&mut next);
         let kept = R::Kept::gather(&mut next);
         let (known, kept) = R::settle::<LOOK, _>(&step.coefs, sums, size, known, kept);

@@ -153,6 +153,7 @@ const MOST: usize = 1 << 14;
 fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
     let client = job.inputs[0].client.clone();
     let precisions = job.precisions();
+    let alone = grid.len() <= ALONE;
     let mut sizes = vec![grid.matrices, grid.rows, grid.cols];
     let mut end = 0;
     let mut place = |len: usize| {
@@ -162,7 +163,7 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
     plan.known.iter().for_each(|&over| place(grid.count(over)));
     for look in 0..plan.looks() {
         plan.over(look).iter().for_each(|&over| match over {
-            Over::Whole => place(look::STRETCHES),
+            Over::Whole => place(look::stretches(alone)),
             sides => place(grid.count(sides)),
         });
     }
@@ -177,14 +178,16 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
         dtype.into(),
     );
     let phases = 2 * plan.looks() + 1;
-    let launches = match grid.len() <= ALONE {
+    let launches = match alone {
         true => vec![(0, phases, 1)],
         false => (0..phases)
             .map(|phase| {
-                let stripes = grid.matrices * grid.cols.div_ceil(look::STRIPE);
+                let stripes = grid.count(Over::Cols).div_ceil(look::STRIPE);
                 let cubes = match (phase == phases - 1, phase % 2) {
-                    (true, _) => grid.len().div_ceil(look::THREADS),
-                    (_, 0) => look::STRETCHES.max(stripes).max(grid.matrices * grid.rows),
+                    (true, _) => grid.len().div_ceil(look::threads(alone)),
+                    (_, 0) => look::stretches(alone)
+                        .max(stripes)
+                        .max(grid.count(Over::Rows)),
                     _ => 1,
                 };
                 (phase, phase + 1, cubes.min(MOST))
@@ -196,7 +199,7 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
         look::step::launch(
             &client,
             CubeCount::new_1d(cubes as u32),
-            CubeDim::new_1d(look::THREADS as u32),
+            CubeDim::new_1d(look::threads(alone) as u32),
             AddressType::from_len(grid.len()),
             1,
             input(&job.inputs[0]),
@@ -210,6 +213,7 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
             sizes.iter().copied().map(count).collect(),
             numbers(&job.scalars, precisions),
             plan.clone(),
+            alone,
             first,
             last,
             precisions,

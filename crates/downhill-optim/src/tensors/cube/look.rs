@@ -1,7 +1,8 @@
 //! The kernels of a rule that looks before it moves.
 //!
 //! A step has phases: for each look its sums, and what they come to; then the move. Of a small parameter one cube goes
-//! through all of them; of a large one each is a launch.
+//! through all of them, with a row or a column for each thread; of a large one each is a launch, with a row or some
+//! columns for each cube.
 
 use std::sync::Arc;
 
@@ -13,17 +14,24 @@ use downhill_rule::tape::{Op, Register, Unary};
 use super::kernel::{self, larger};
 use super::plan::{Part, Plan};
 
-/// Threads of a cube.
-pub(super) const THREADS: usize = 256;
+/// Threads of a cube: of one that is alone, and of one of many.
+pub(super) const fn threads(alone: bool) -> usize {
+    if alone { 64 } else { 256 }
+}
 
 /// Columns that a cube adds up at once, and rows between which it divides its threads.
 pub(super) const STRIPE: usize = 32;
 
 /// Stretches in which the sum over all is added up.
-pub(super) const STRETCHES: usize = 64;
+pub(super) const fn stretches(alone: bool) -> usize {
+    if alone { 1 } else { 64 }
+}
 
-/// Where the numbers of the sizes are: of matrices, rows and columns, and then the places in the scratch memory.
+/// Sizes before the places in the scratch memory: of matrices, rows and columns.
 pub(super) const PLACES: usize = 3;
+
+/// Numbers that a thread adds up of the other threads'.
+const AT_ONCE: usize = 16;
 
 /// Some phases of the step of one parameter, in row-major order.
 #[cube(launch, address_type = "dynamic")]
@@ -38,11 +46,12 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
     sizes: &Sequence<InputScalar>,
     scalars: &Sequence<InputScalar>,
     #[comptime] plan: Arc<Plan>,
+    #[comptime] alone: bool,
     #[comptime] first: usize,
     #[comptime] last: usize,
     #[define(P, C)] _types: [ElemType; 2],
 ) {
-    let mut shared = Shared::<[Vector<C, N>]>::new_slice(THREADS);
+    let mut shared = Shared::<[Vector<C, N>]>::new_slice(comptime!(threads(alone)));
     #[unroll]
     for phase in first..last {
         if comptime!(phase > first) {
@@ -61,19 +70,30 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
                 sizes,
                 scalars,
                 plan.clone(),
+                alone,
             );
         } else if comptime!(phase % 2 == 0) {
-            sum::<P, C, N>(
-                param,
-                grad,
-                state,
-                scratch,
-                &mut shared,
-                sizes,
-                scalars,
-                plan.clone(),
-                look,
-            );
+            #[unroll]
+            for over in 0..3usize {
+                let part = comptime!(Part::Terms(
+                    look,
+                    [Over::Rows, Over::Cols, Over::Whole][over]
+                ));
+                if comptime!(!plan.targets(part).is_empty()) {
+                    sum::<P, C, N>(
+                        param,
+                        grad,
+                        state,
+                        scratch,
+                        &mut shared,
+                        sizes,
+                        scalars,
+                        plan.clone(),
+                        alone,
+                        part,
+                    );
+                }
+            }
         } else {
             settle::<C, N>(
                 state,
@@ -83,6 +103,7 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
                 sizes,
                 scalars,
                 plan.clone(),
+                alone,
                 look,
             );
         }
@@ -191,11 +212,12 @@ fn of_element<P: Float, C: Float, N: Size>(
     inputs
 }
 
-/// All threads' numbers put together: those of every `keep`-th thread, which are in shared memory then.
+/// All threads' numbers put together, of which those of every `keep`-th thread are one.
 #[cube]
 fn folded<C: Float, N: Size>(
     shared: &mut Shared<[Vector<C, N>]>,
     value: Vector<C, N>,
+    #[comptime] threads: usize,
     #[comptime] keep: usize,
     #[comptime] largest: bool,
 ) -> Vector<C, N> {
@@ -203,16 +225,36 @@ fn folded<C: Float, N: Size>(
     sync_cube();
     shared[unit] = value;
     sync_cube();
-    let mut width = comptime!(THREADS / 2).runtime();
-    while width >= keep {
-        if unit < width {
-            let both = put_together::<C, N>(shared[unit], shared[unit + width], largest);
-            shared[unit] = both;
+    let lanes = RuntimeCell::<usize>::new(comptime!(threads / keep).runtime());
+    if comptime!(threads / keep > AT_ONCE) {
+        if unit < comptime!(keep * AT_ONCE) {
+            let step = comptime!(keep * AT_ONCE);
+            let sum = added::<C, N>(shared, unit, step, comptime!(threads / step), largest);
+            shared[unit] = sum;
         }
         sync_cube();
-        width /= 2;
+        lanes.store(AT_ONCE.runtime());
     }
-    shared[unit % keep]
+    added::<C, N>(shared, unit % keep, keep, lanes.read(), largest)
+}
+
+/// So many numbers of other threads put together.
+#[cube]
+fn added<C: Float, N: Size>(
+    shared: &mut Shared<[Vector<C, N>]>,
+    first: usize,
+    step: usize,
+    count: usize,
+    #[comptime] largest: bool,
+) -> Vector<C, N> {
+    let sum = RuntimeCell::<Vector<C, N>>::new(shared[first]);
+    let mut at = 1usize.runtime();
+    while at < count {
+        let next = shared[first + at * step];
+        sum.store(put_together::<C, N>(sum.read(), next, largest));
+        at += 1;
+    }
+    sum.read()
 }
 
 #[cube]
@@ -228,8 +270,65 @@ fn put_together<C: Float, N: Size>(
     both
 }
 
-/// The sums of a look: over rows a cube for each, over columns one for each stripe of them, over all one for each
-/// stretch.
+/// What an element adds to the sums of a part.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn add<P: Float, C: Float, N: Size>(
+    sums: &Sequence<RuntimeCell<Vector<C, N>>>,
+    param: &[Vector<P, N>],
+    grad: &[Vector<P, N>],
+    state: &Sequence<Box<[Vector<C, N>]>>,
+    scratch: &mut [Vector<C, N>],
+    sizes: &Sequence<InputScalar>,
+    scalars: &Sequence<InputScalar>,
+    matrix: usize,
+    row: usize,
+    col: usize,
+    #[comptime] plan: Arc<Plan>,
+    #[comptime] part: Part,
+) {
+    let inputs = of_element::<P, C, N>(
+        param,
+        grad,
+        state,
+        scratch,
+        sizes,
+        matrix,
+        row,
+        col,
+        plan.clone(),
+        part,
+    );
+    let none = Sequence::<Vector<C, N>>::new();
+    let terms = run::<C, N>(&inputs, &none, scalars, plan.clone(), part);
+    let largest = comptime!(plan.is_largest(part));
+    #[unroll]
+    for target in 0..sums.len() {
+        let sum = sums.index(target);
+        sum.store(put_together::<C, N>(
+            sum.read(),
+            *terms.index(target),
+            largest,
+        ));
+    }
+}
+
+/// As many sums as a part has.
+#[cube]
+fn nothing<C: Float, N: Size>(
+    #[comptime] plan: Arc<Plan>,
+    #[comptime] part: Part,
+) -> Sequence<RuntimeCell<Vector<C, N>>> {
+    let zero = Vector::<C, N>::from_int(0);
+    let mut sums = Sequence::<RuntimeCell<Vector<C, N>>>::new();
+    #[unroll]
+    for _ in 0..comptime!(plan.targets(part).len()) {
+        sums.push(RuntimeCell::<Vector<C, N>>::new(zero));
+    }
+    sums
+}
+
+/// The sums of a look over rows, columns or all.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 fn sum<P: Float, C: Float, N: Size>(
@@ -241,170 +340,110 @@ fn sum<P: Float, C: Float, N: Size>(
     sizes: &Sequence<InputScalar>,
     scalars: &Sequence<InputScalar>,
     #[comptime] plan: Arc<Plan>,
-    #[comptime] look: usize,
+    #[comptime] alone: bool,
+    #[comptime] part: Part,
 ) {
-    let matrices = size(sizes, 0usize);
     let rows = size(sizes, 1usize);
     let cols = size(sizes, 2usize);
+    let matrices = size(sizes, 0usize);
     let unit = UNIT_POS as usize;
-    let largest = comptime!(plan.is_largest(look));
-    let before = comptime!(PLACES + plan.known.len() + plan.sums_before(look));
-    let zero = Vector::<C, N>::from_int(0);
-
-    let part = comptime!(Part::Terms(look, Over::Rows));
-    if comptime!(plan.has(look, Over::Rows)) {
-        let targets = comptime!(plan.targets(part).len());
-        let mut at = CUBE_POS;
-        while at < matrices * rows {
-            let matrix = at / rows;
-            let row = at % rows;
-            let mut sums = Sequence::<RuntimeCell<Vector<C, N>>>::new();
-            #[unroll]
-            for _ in 0..targets {
-                sums.push(RuntimeCell::<Vector<C, N>>::new(zero));
-            }
-            let mut col = unit;
-            while col < cols {
-                let inputs = of_element::<P, C, N>(
-                    param,
-                    grad,
-                    state,
-                    scratch,
-                    sizes,
-                    matrix,
-                    row,
-                    col,
-                    plan.clone(),
-                    part,
-                );
-                let none = Sequence::<Vector<C, N>>::new();
-                let terms = run::<C, N>(&inputs, &none, scalars, plan.clone(), part);
-                #[unroll]
-                for target in 0..targets {
-                    let sum = sums.index(target);
-                    sum.store(put_together::<C, N>(
-                        sum.read(),
-                        *terms.index(target),
-                        largest,
-                    ));
-                }
-                col += THREADS;
-            }
-            #[unroll]
-            for target in 0..targets {
-                let sum = folded::<C, N>(shared, sums.index(target).read(), 1usize, largest);
-                let index = comptime!(before + plan.targets(part)[target]);
-                if unit == 0 {
-                    scratch[size(sizes, index) + at] = sum;
-                }
-            }
-            at += CUBE_COUNT;
-        }
+    let threads = comptime!(threads(alone));
+    let largest = comptime!(plan.is_largest(part));
+    let over = comptime!(plan.of(part));
+    // Threads that work on one sum, and sums that a cube works on.
+    let keep = comptime!(match (over, alone) {
+        (Over::Whole, _) => 1,
+        (_, true) => threads,
+        (Over::Rows, false) => 1,
+        (Over::Cols, false) => STRIPE,
+    });
+    let lanes = comptime!(threads / keep);
+    let all = RuntimeCell::<usize>::new(comptime!(stretches(alone)).runtime());
+    let length = RuntimeCell::<usize>::new(matrices * rows * cols);
+    if comptime!(over == Over::Rows) {
+        all.store(matrices * rows);
+        length.store(cols);
     }
-
-    let part = comptime!(Part::Terms(look, Over::Cols));
-    if comptime!(plan.has(look, Over::Cols)) {
-        let targets = comptime!(plan.targets(part).len());
-        let stripes = cols.div_ceil(STRIPE);
-        let mut at = CUBE_POS;
-        while at < matrices * stripes {
-            let matrix = at / stripes;
-            let col = at % stripes * STRIPE + unit % STRIPE;
-            let mut sums = Sequence::<RuntimeCell<Vector<C, N>>>::new();
-            #[unroll]
-            for _ in 0..targets {
-                sums.push(RuntimeCell::<Vector<C, N>>::new(zero));
+    if comptime!(over == Over::Cols) {
+        all.store(matrices * cols);
+        length.store(rows);
+    }
+    let all = all.read();
+    let length = length.read();
+    let mut first = CUBE_POS * keep;
+    while first < all {
+        let which = first + unit % keep;
+        let sums = nothing::<C, N>(plan.clone(), part);
+        if which < all {
+            let mut at = unit / keep;
+            if comptime!(over == Over::Whole) {
+                at += first * threads;
             }
-            let mut row = unit / STRIPE;
-            while row < rows {
-                if col < cols {
-                    let inputs = of_element::<P, C, N>(
+            while at < length {
+                if comptime!(over == Over::Whole) {
+                    let (matrix, row, col) = whereabouts(sizes, at, comptime!(plan.transposed));
+                    add::<P, C, N>(
+                        &sums,
                         param,
                         grad,
                         state,
                         scratch,
                         sizes,
+                        scalars,
                         matrix,
                         row,
                         col,
                         plan.clone(),
                         part,
                     );
-                    let none = Sequence::<Vector<C, N>>::new();
-                    let terms = run::<C, N>(&inputs, &none, scalars, plan.clone(), part);
-                    #[unroll]
-                    for target in 0..targets {
-                        let sum = sums.index(target);
-                        sum.store(put_together::<C, N>(
-                            sum.read(),
-                            *terms.index(target),
-                            largest,
-                        ));
-                    }
+                    at += comptime!(stretches(alone) * threads);
+                } else if comptime!(over == Over::Rows) {
+                    add::<P, C, N>(
+                        &sums,
+                        param,
+                        grad,
+                        state,
+                        scratch,
+                        sizes,
+                        scalars,
+                        which / rows,
+                        which % rows,
+                        at,
+                        plan.clone(),
+                        part,
+                    );
+                    at += lanes;
+                } else {
+                    add::<P, C, N>(
+                        &sums,
+                        param,
+                        grad,
+                        state,
+                        scratch,
+                        sizes,
+                        scalars,
+                        which / cols,
+                        at,
+                        which % cols,
+                        plan.clone(),
+                        part,
+                    );
+                    at += lanes;
                 }
-                row += comptime!(THREADS / STRIPE);
             }
-            #[unroll]
-            for target in 0..targets {
-                let sum = folded::<C, N>(shared, sums.index(target).read(), STRIPE, largest);
-                let index = comptime!(before + plan.targets(part)[target]);
-                if unit < STRIPE && col < cols {
-                    scratch[size(sizes, index) + matrix * cols + col] = sum;
-                }
-            }
-            at += CUBE_COUNT;
         }
-    }
-
-    let part = comptime!(Part::Terms(look, Over::Whole));
-    if comptime!(plan.has(look, Over::Whole)) {
-        let targets = comptime!(plan.targets(part).len());
-        let len = matrices * rows * cols;
-        let mut at = CUBE_POS;
-        while at < STRETCHES {
-            let mut sums = Sequence::<RuntimeCell<Vector<C, N>>>::new();
-            #[unroll]
-            for _ in 0..targets {
-                sums.push(RuntimeCell::<Vector<C, N>>::new(zero));
+        #[unroll]
+        for target in 0..sums.len() {
+            let sum = RuntimeCell::<Vector<C, N>>::new(sums.index(target).read());
+            if comptime!(keep < threads) {
+                sum.store(folded::<C, N>(shared, sum.read(), threads, keep, largest));
             }
-            let mut place = at * THREADS + unit;
-            while place < len {
-                let (matrix, row, col) = whereabouts(sizes, place, comptime!(plan.transposed));
-                let inputs = of_element::<P, C, N>(
-                    param,
-                    grad,
-                    state,
-                    scratch,
-                    sizes,
-                    matrix,
-                    row,
-                    col,
-                    plan.clone(),
-                    part,
-                );
-                let none = Sequence::<Vector<C, N>>::new();
-                let terms = run::<C, N>(&inputs, &none, scalars, plan.clone(), part);
-                #[unroll]
-                for target in 0..targets {
-                    let sum = sums.index(target);
-                    sum.store(put_together::<C, N>(
-                        sum.read(),
-                        *terms.index(target),
-                        largest,
-                    ));
-                }
-                place += comptime!(STRETCHES * THREADS);
+            if unit < keep && which < all {
+                let index = comptime!(plan.place(part, target));
+                scratch[size(sizes, index) + which] = sum.read();
             }
-            #[unroll]
-            for target in 0..targets {
-                let sum = folded::<C, N>(shared, sums.index(target).read(), 1usize, largest);
-                let index = comptime!(before + plan.targets(part)[target]);
-                if unit == 0 {
-                    scratch[size(sizes, index) + at] = sum;
-                }
-            }
-            at += CUBE_COUNT;
         }
+        first += CUBE_COUNT * keep;
     }
 }
 
@@ -440,6 +479,7 @@ fn of_sums<C: Float, N: Size>(
     row: usize,
     col: usize,
     #[comptime] plan: Arc<Plan>,
+    #[comptime] alone: bool,
     #[comptime] part: Part,
     #[comptime] look: usize,
 ) -> Sequence<Vector<C, N>> {
@@ -456,8 +496,8 @@ fn of_sums<C: Float, N: Size>(
             );
             if comptime!(over == Over::Whole) {
                 let total = RuntimeCell::<Vector<C, N>>::new(zero);
-                for stretch in 0..STRETCHES {
-                    let largest = comptime!(plan.is_largest(look));
+                for stretch in 0..comptime!(stretches(alone)) {
+                    let largest = comptime!(plan.is_largest(part));
                     total.store(put_together::<C, N>(
                         total.read(),
                         scratch[from + stretch],
@@ -517,6 +557,7 @@ fn settle<C: Float, N: Size>(
     sizes: &Sequence<InputScalar>,
     scalars: &Sequence<InputScalar>,
     #[comptime] plan: Arc<Plan>,
+    #[comptime] alone: bool,
     #[comptime] look: usize,
 ) {
     let unit = UNIT_POS as usize;
@@ -550,14 +591,21 @@ fn settle<C: Float, N: Size>(
                     at,
                     at,
                     plan.clone(),
+                    alone,
                     part,
                     look,
                 );
                 let value = run::<C, N>(&inputs, &means, scalars, plan.clone(), part);
                 total.store(put_together::<C, N>(total.read(), *value.index(0), largest));
-                at += THREADS;
+                at += comptime!(threads(alone));
             }
-            let all = folded::<C, N>(shared, total.read(), 1usize, largest);
+            let all = folded::<C, N>(
+                shared,
+                total.read(),
+                comptime!(threads(alone)),
+                1usize,
+                largest,
+            );
             if comptime!(largest) {
                 means.push(all);
             } else {
@@ -575,6 +623,7 @@ fn settle<C: Float, N: Size>(
             unit,
             size(sizes, 1usize),
             plan.clone(),
+            alone,
             look,
             Over::Rows,
         );
@@ -589,6 +638,7 @@ fn settle<C: Float, N: Size>(
             unit,
             size(sizes, 2usize),
             plan.clone(),
+            alone,
             look,
             Over::Cols,
         );
@@ -606,6 +656,7 @@ fn settle<C: Float, N: Size>(
                 unit,
                 1usize.runtime(),
                 plan.clone(),
+                alone,
                 look,
                 Over::Whole,
             );
@@ -628,6 +679,7 @@ fn settled<C: Float, N: Size>(
     first: usize,
     count: usize,
     #[comptime] plan: Arc<Plan>,
+    #[comptime] alone: bool,
     #[comptime] look: usize,
     #[comptime] over: Over,
 ) {
@@ -645,6 +697,7 @@ fn settled<C: Float, N: Size>(
                 at,
                 at,
                 plan.clone(),
+                alone,
                 part,
                 look,
             );
@@ -661,7 +714,7 @@ fn settled<C: Float, N: Size>(
                     new_state.index_mut(comptime!(output - known))[to] = *values.index(target);
                 }
             }
-            at += THREADS;
+            at += comptime!(threads(alone));
         }
     }
 }
@@ -679,10 +732,11 @@ fn go<P: Float, C: Float, N: Size>(
     sizes: &Sequence<InputScalar>,
     scalars: &Sequence<InputScalar>,
     #[comptime] plan: Arc<Plan>,
+    #[comptime] alone: bool,
 ) {
     let len = size(sizes, 0usize) * size(sizes, 1usize) * size(sizes, 2usize);
     let mut at = ABSOLUTE_POS;
-    let step = CUBE_COUNT * THREADS;
+    let step = CUBE_COUNT * comptime!(threads(alone));
     while at < len {
         let (matrix, row, col) = whereabouts(sizes, at, comptime!(plan.transposed));
         let inputs = of_element::<P, C, N>(

@@ -113,7 +113,7 @@ impl Plan {
             let over = look.over[..sums].to_vec();
             let of: Vec<Over> = over.iter().chain(&known).chain(&kept).copied().collect();
             Look {
-                means: means(&look.settle.tape, sums, &of),
+                means: means(&look.settle.tape, &of),
                 terms_scalars: after(look.terms.scalars),
                 terms: look.terms.tape,
                 settle_scalars: after(look.settle.scalars),
@@ -149,9 +149,21 @@ impl Plan {
         self.looks.len()
     }
 
-    /// How the terms of a look are put together: by the largest, or by their sum.
-    pub fn is_largest(&self, look: usize) -> bool {
+    /// How what belongs to a part is put together: by the largest, or by their sum.
+    pub fn is_largest(&self, part: Part) -> bool {
+        let (Part::Terms(look, _) | Part::Mean(look, _) | Part::Settled(look, _)) = part else {
+            return false;
+        };
         self.looks[look].fold == Fold::Max
+    }
+
+    /// What the sums of a part are over.
+    pub fn of(&self, part: Part) -> Over {
+        match part {
+            Part::Terms(_, over) | Part::Settled(_, over) => over,
+            Part::Mean(look, mean) => self.means(look)[mean].1,
+            Part::Go => Over::Whole,
+        }
     }
 
     /// Over what the sums of a look are.
@@ -159,15 +171,19 @@ impl Plan {
         &self.looks[look].over
     }
 
-    /// Whether some of the sums of a look are over this.
-    pub fn has(&self, look: usize, over: Over) -> bool {
-        self.over(look).contains(&over)
-    }
-
     /// Numbers of all sums before those of a look.
     pub fn sums_before(&self, look: usize) -> usize {
         let before = self.looks[..look].iter();
         before.map(|look| look.over.len()).sum()
+    }
+
+    /// Which of the sizes is the place of one of the sums of a part.
+    pub fn place(&self, part: Part, target: usize) -> usize {
+        let Part::Terms(look, _) = part else {
+            return 0;
+        };
+        let sum = self.sums_before(look) + self.targets(part)[target];
+        super::look::PLACES + self.known.len() + sum
     }
 
     /// Means in the settlement of a look, and of what.
@@ -254,10 +270,9 @@ impl Plan {
 }
 
 /// The operations that need all rows or all columns. Of one number a mean is the number.
-fn means(settle: &Tape, sums: usize, of: &[Over]) -> Vec<(Register, Over)> {
+fn means(settle: &Tape, of: &[Over]) -> Vec<(Register, Over)> {
     let mut found = Vec::new();
     let mut sides: Vec<Over> = Vec::new();
-    debug_assert!(sums <= of.len());
     for (at, op) in settle.ops().iter().enumerate() {
         let side = |register: &Register| sides[usize::from(*register)];
         let operands = op.operands();
