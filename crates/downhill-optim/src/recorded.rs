@@ -49,6 +49,24 @@ impl OptimizerConfig {
     ) -> Result<Option<StepRecording>, ConfigError> {
         Ok(self.any().try_program()?.record(lr, step, shape))
     }
+
+    /// What is kept of a parameter beside it: of a matrix first what there is one of for the whole, a row or a column.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first setting that is outside its range.
+    ///
+    /// ```
+    /// use downhill_optim::OptimizerConfig;
+    ///
+    /// let adam = OptimizerConfig::by_name("adam")?;
+    /// assert_eq!(adam.state_names()?, ["exp_avg", "exp_avg_sq"]);
+    /// # Ok::<(), downhill_optim::ConfigError>(())
+    /// ```
+    pub fn state_names(&self) -> Result<Vec<String>, ConfigError> {
+        let slots = self.any().try_program()?.0.slots(&[3, 5]).into_iter();
+        Ok(slots.map(|(slot, _)| slot.name.to_string()).collect())
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod checkpoint;
 mod compare;
 mod config;
 mod device;
+mod explain;
 mod find_lr;
 mod leaderboard;
 mod list;
@@ -48,6 +49,7 @@ Exit status:
 #[derive(Subcommand)]
 enum Command {
     List(list::Args),
+    Explain(explain::Args),
     Config(config::Args),
     Compare(compare::Args),
     Leaderboard(leaderboard::Args),
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::List(args) => list::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Config(args) => config::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Leaderboard(args) => leaderboard::run(args),

@@ -163,3 +163,50 @@ fn the_functions_refuse_what_cannot_be_timed() {
     assert!(pair("none").is_err());
     assert!(pairs().len() > 7);
 }
+
+/// Without a device of CubeCL there is nothing to count, and no other way beside burn-optim's.
+#[test]
+fn a_model_is_timed_by_all_ways() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_downhill"));
+    let args = [
+        "bench",
+        "model",
+        "--json",
+        "--rounds",
+        "1",
+        "--tensors",
+        "5",
+        "--elements",
+        "16",
+    ];
+    let command = command
+        .args(args)
+        .args(["--optimizer", "adamw,nadam", "--sizes", "unequal"]);
+    let output = command.args(["--device", "flex"]).output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    let rows: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let found = rows
+        .iter()
+        .map(|row| (row["optimizer"].clone(), row["way"].clone()));
+    let found: Vec<_> = found.collect();
+    for expected in [
+        ("adamw", "kernels"),
+        ("adamw", "burn_optim"),
+        ("nadam", "kernels"),
+    ] {
+        let expected = (expected.0.into(), expected.1.into());
+        assert!(found.contains(&expected), "{found:?}");
+    }
+    for row in &rows {
+        // 4 rows of 4 to 8 columns.
+        assert_eq!(
+            (&row["tensors"], &row["parameters"]),
+            (&5.into(), &120.into())
+        );
+        assert!(row["step_ms"].as_f64().unwrap() > 0.0);
+        assert!(row["kernels"].is_null() && row["operations"].is_null());
+    }
+}

@@ -6,6 +6,7 @@ mod bench_cli;
 mod checkpoint_cli;
 mod compare_cli;
 mod damaged_runs;
+mod explain_cli;
 #[cfg(feature = "flex")]
 mod find_lr;
 mod leaderboard;

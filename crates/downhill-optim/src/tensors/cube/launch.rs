@@ -14,6 +14,7 @@ use downhill_rule::tape::Tape;
 
 use crate::tensors::state::state_dtype;
 
+use super::limits::Limits;
 use super::plan::{Grid, Plan};
 use super::{kernel, look};
 
@@ -48,21 +49,8 @@ pub(super) struct Job {
     pub outputs: Vec<Option<CubeTensor>>,
 }
 
-/// Elements from which a parameter has a launch of its own.
-const LARGE: usize = 1 << 18;
-
 /// Elements from which four are taken at a time, where that is possible.
 const WIDE: usize = 1 << 12;
-
-/// Parameters of one launch at most, where the device takes as many buffers.
-const TOGETHER: usize = 32;
-
-/// How many parameters go into one launch on a device, with so many buffers each.
-pub(super) fn together(client: &Client, bindings: usize) -> usize {
-    // One is left to the numbers.
-    let all = client.properties().hardware.max_bindings as usize - 1;
-    (all / bindings.max(1)).clamp(1, TOGETHER)
-}
 
 /// Threads of a cube. It is a part of the kernel, so there are few of them: for large parameters, and for many that
 /// are small.
@@ -79,22 +67,17 @@ impl Job {
         if wide { 4 } else { 1 }
     }
 
-    fn is_large(&self) -> bool {
-        self.len() >= LARGE
-    }
-
     /// Buffers that it takes: an output in place of its input takes none.
     fn bindings(&self) -> usize {
         self.inputs.len() + self.outputs.iter().flatten().count()
     }
 
     /// Whether both can be parts of one launch.
-    fn goes_with(&self, other: &Self) -> bool {
-        self.scalars == other.scalars
+    fn goes_with(&self, other: &Self, limits: Limits) -> bool {
+        self.len().max(other.len()) < limits.large
+            && self.scalars == other.scalars
             && self.width() == other.width()
             && self.inputs[0].dtype == other.inputs[0].dtype
-            && !self.is_large()
-            && !other.is_large()
     }
 
     /// The precision of parameter and gradient, and that of everything else.
@@ -125,35 +108,36 @@ fn count(number: usize) -> InputScalar {
 
 /// Launches them, as many together as possible.
 pub(super) fn all(jobs: Vec<Job>) {
+    let Some(job) = jobs.first() else {
+        return;
+    };
+    let limits = Limits::of(&job.inputs[0].client);
     let mut left = Vec::new();
     for job in jobs {
         match &job.program {
             Program::Each(tape) => left.push((tape.clone(), job)),
-            Program::Looking(plan, grid) => looking(&job, plan, *grid),
+            Program::Looking(plan, grid) => looking(&job, plan, *grid, limits),
         }
     }
     while !left.is_empty() {
         let (tape, first) = left.remove(0);
-        let fits = |(other, job): &(Arc<Tape>, Job)| *other == tape && first.goes_with(job);
+        let fits = |(other, job): &(Arc<Tape>, Job)| *other == tape && first.goes_with(job, limits);
         let (fitting, others): (Vec<_>, Vec<_>) = left.into_iter().partition(fits);
         left = others;
         let mut group = vec![first];
         group.extend(fitting.into_iter().map(|(_, job)| job));
-        some(&tape, group);
+        some(&tape, group, limits);
     }
 }
-
-/// Elements up to which one cube goes through all phases of a rule that looks.
-const ALONE: usize = 1 << 13;
 
 /// Cubes of a launch at most: they go on where they end.
 const MOST: usize = 1 << 14;
 
 /// Launches the step of a rule that looks.
-fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
+fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid, limits: Limits) {
     let client = job.inputs[0].client.clone();
     let precisions = job.precisions();
-    let alone = grid.len() <= ALONE;
+    let alone = grid.len() <= limits.alone;
     let mut sizes = vec![grid.matrices, grid.rows, grid.cols];
     let mut end = 0;
     let mut place = |len: usize| {
@@ -182,12 +166,9 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
         true => vec![(0, phases, 1)],
         false => (0..phases)
             .map(|phase| {
-                let stripes = grid.count(Over::Cols).div_ceil(look::STRIPE);
                 let cubes = match (phase == phases - 1, phase % 2) {
                     (true, _) => grid.len().div_ceil(look::threads(alone)),
-                    (_, 0) => look::stretches(alone)
-                        .max(stripes)
-                        .max(grid.count(Over::Rows)),
+                    (_, 0) => cubes_of_sums(plan, phase / 2, grid),
                     _ => 1,
                 };
                 (phase, phase + 1, cubes.min(MOST))
@@ -221,6 +202,16 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid) {
     }
 }
 
+/// Cubes that the sums of a look keep at work, of a large parameter.
+fn cubes_of_sums(plan: &Plan, look: usize, grid: Grid) -> usize {
+    let cubes = plan.over(look).iter().map(|&over| match over {
+        Over::Whole => look::stretches(false),
+        Over::Rows => grid.count(Over::Rows),
+        Over::Cols => grid.count(Over::Cols).div_ceil(look::STRIPE),
+    });
+    cubes.max().unwrap_or(1)
+}
+
 fn numbers(numbers: &[f64], [_, computed]: [ElemType; 2]) -> SequenceArg<InputScalar> {
     let numbers = numbers.iter();
     numbers
@@ -230,10 +221,10 @@ fn numbers(numbers: &[f64], [_, computed]: [ElemType; 2]) -> SequenceArg<InputSc
 
 /// Launches steps that can go together: one alone, or as many as a launch takes, so that there are two kernels of a
 /// tape and not one for each number of parameters.
-fn some(tape: &Arc<Tape>, mut jobs: Vec<Job>) {
+fn some(tape: &Arc<Tape>, mut jobs: Vec<Job>, limits: Limits) {
     let client = jobs[0].inputs[0].client.clone();
     let bindings = jobs.iter().map(Job::bindings).max().unwrap_or_default();
-    let together = together(&client, bindings);
+    let together = limits.together(bindings);
     while !jobs.is_empty() {
         let rest = jobs.split_off(together.min(jobs.len()));
         let count = if jobs.len() == 1 { 1 } else { together };

@@ -2,6 +2,7 @@
 
 mod kernel;
 mod launch;
+mod limits;
 mod look;
 mod plan;
 mod stream;
@@ -16,11 +17,13 @@ use burn::backend::{
     BackendTensor, Dispatch, DispatchTensor, DispatchTensorKind, Shape, TensorMetadata,
 };
 use burn::tensor::{DType, FloatDType};
+use burn_cubecl::CubeDevice;
 use downhill_rule::Clock;
 use downhill_rule::tape::Tape;
 
 use crate::program::Engine;
 use launch::Program;
+use limits::Limits;
 use plan::{Grid, Plan};
 use stream::Float;
 
@@ -53,6 +56,11 @@ impl Planned {
         let dtype = param.dtype();
         let is_float = matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
         let mut tensors = [param, grad].into_iter().chain(state);
+        let limits = Limits::of_device(&device_of(param)?);
+        // Each may need a buffer for what comes of it, and there is one more to compute with.
+        if !limits.takes(2 * state.len() + 4) {
+            return None;
+        }
         if !is_on() || !is_float || grad.dtype() != dtype || !tensors.all(on_device) {
             return None;
         }
@@ -70,6 +78,9 @@ impl Planned {
             ),
             false => {
                 let (grid, transposed) = Grid::new(recorded.frame.as_ref(), shape.as_slice())?;
+                if grid.len() > limits.looking {
+                    return None;
+                }
                 let (plan, numbers) = Plan::new(recorded, transposed);
                 (Program::Looking(interned(plan, &PLANS), grid), numbers)
             }
@@ -116,6 +127,16 @@ fn on_device(tensor: &DispatchTensor) -> bool {
         tensor.kind,
         DispatchTensorKind::Cube(BackendTensor::Float(_))
     )
+}
+
+fn device_of(tensor: &DispatchTensor) -> Option<CubeDevice> {
+    #[allow(unreachable_patterns)]
+    match &tensor.kind {
+        DispatchTensorKind::Cube(BackendTensor::Float(tensor)) => {
+            Some(tensor.client.device().clone())
+        }
+        _ => None,
+    }
 }
 
 fn float(tensor: DispatchTensor) -> Option<Float> {

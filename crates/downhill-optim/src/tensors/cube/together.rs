@@ -10,7 +10,8 @@ use burn_fusion::stream::Context;
 use burn_fusion::{FuserProperties, FuserStatus, OperationFuser};
 use std::sync::OnceLock;
 
-use super::{launch, stream};
+use super::limits::Limits;
+use super::stream;
 
 /// Registers the fuser, once, and says whether that came in time: streams that are there already know nothing of it.
 pub(crate) fn enable() -> bool {
@@ -58,7 +59,7 @@ impl OperationFuser<CubeOptimization> for Steps {
                 if self.steps == 0 {
                     // But for the link.
                     let bindings = custom.inputs.len() - 1;
-                    let launch = launch::together(&self.device.client(), bindings);
+                    let launch = Limits::of(&self.device.client()).together(bindings);
                     self.most = launch * (AT_A_TIME / launch).max(1);
                 }
                 self.steps += 1;
