@@ -302,6 +302,8 @@ struct Report {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // Burn has to know before its first tensor.
+    downhill::optim::launch_together();
     match run(&args) {
         Ok(code) => code,
         // Whoever read the output, `head` for one, has seen enough.

@@ -33,10 +33,15 @@ struct Edge {
     to: [f64; 2],
 }
 
-const COLUMN: f64 = 112.0;
+/// Between columns, and from the edge.
+const GAP: f64 = 28.0;
 const ROW: f64 = 44.0;
-const WIDTH: f64 = 84.0;
 const HEIGHT: f64 = 26.0;
+
+/// Of a box with a text, in a font of 12 pixels.
+fn width_of(text: &str) -> f64 {
+    (text.chars().count() as f64 * 6.8 + 16.0).max(40.0)
+}
 
 /// Inputs to the left, results to the right, each operation behind what it works on.
 pub fn svg(title: &str, part: &Part) -> String {
@@ -67,11 +72,8 @@ pub fn svg(title: &str, part: &Part) -> String {
             .iter()
             .filter(|name| !places.contains_key(name.as_str()));
         let numbers: Vec<&str> = numbers.map(String::as_str).collect();
-        nodes.push((
-            place,
-            format!("{} {}", line.operation, numbers.join(" ")),
-            "operation",
-        ));
+        let text = format!("{} {}", line.operation, numbers.join(" "));
+        nodes.push((place, text.trim().to_string(), "operation"));
         places.insert(&line.result, place);
     }
     let last = last_column(&nodes);
@@ -85,31 +87,36 @@ pub fn svg(title: &str, part: &Part) -> String {
         .map(|((_, row), ..)| row + 1)
         .max()
         .unwrap_or(1);
-    let at =
-        |(column, row): (usize, usize)| (16.0 + column as f64 * COLUMN, 48.0 + row as f64 * ROW);
-    let nodes = nodes.into_iter().map(|(place, text, kind)| {
-        let (x, y) = at(place);
-        let short: String = text.trim().chars().take(14).collect();
-        Node {
-            x,
-            y,
-            width: WIDTH,
-            text: short,
-            kind,
-        }
+    let mut widths = vec![0.0_f64; last + 2];
+    for ((column, _), text, _) in &nodes {
+        widths[*column] = widths[*column].max(width_of(text));
+    }
+    let left = |column: usize| {
+        GAP + widths[..column]
+            .iter()
+            .map(|width| width + GAP)
+            .sum::<f64>()
+    };
+    let top = |row: usize| 48.0 + row as f64 * ROW;
+    let boxes = nodes.into_iter().map(|((column, row), text, kind)| Node {
+        x: left(column),
+        y: top(row),
+        width: widths[column],
+        text,
+        kind,
     });
-    let edges = edges.into_iter().map(|(from, to)| {
-        let (from, to) = (at(from), at(to));
-        Edge {
-            from: [from.0 + WIDTH, from.1 + HEIGHT / 2.0],
-            to: [to.0, to.1 + HEIGHT / 2.0],
-        }
-    });
+    let middle = |row: usize| top(row) + HEIGHT / 2.0;
+    let edges = edges
+        .into_iter()
+        .map(|(from, to): ((usize, usize), (usize, usize))| Edge {
+            from: [left(from.0) + widths[from.0], middle(from.1)],
+            to: [left(to.0), middle(to.1)],
+        });
     let picture = Picture {
         title,
-        nodes: nodes.collect(),
+        nodes: boxes.collect(),
         edges: edges.collect(),
-        width: 16.0 + (last + 2) as f64 * COLUMN,
+        width: left(last + 2),
         height: 56.0 + height as f64 * ROW,
         box_height: HEIGHT,
     };

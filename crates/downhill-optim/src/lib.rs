@@ -2,7 +2,8 @@
 //!
 //! A rule of [`downhill_rule`] becomes a [`burn::optim::Optimizer`] through [`RuleOptimizer`]: on
 //! Burn's CPU backends (Flex, NdArray) it runs as one fused, in-place, multithreaded pass over
-//! memory, on every other backend as tensor operations.
+//! memory, on the devices of CubeCL (wgpu, CUDA and others) as one kernel, and on every other backend as tensor
+//! operations.
 //!
 //! Three ways in:
 //!
@@ -43,7 +44,8 @@ model = optim.step(2e-3, model, grads);
 //! WebAssembly too, and has rules, configurations, JSON and the [`Trajectory`] of an optimizer in f64.
 //!
 //! `flex` and `ndarray` compile the fused passes of those backends (and switch the backend on in
-//! Burn). Without them the crate compiles too, and runs as tensor operations.
+//! Burn). `cube` does the same for the kernels, which Burn's backends of CubeCL run. Without them the crate compiles
+//! too, and runs as tensor operations.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a backend that has them, the passes over memory are checked but never called.
@@ -82,5 +84,7 @@ pub use program::Program;
 pub use registry::OptimizerConfig;
 pub use settings::{ConfigError, Range, Setting, SettingKind, SettingType, Settings};
 #[cfg(feature = "burn")]
-pub use tensors::{Identity, RuleOptimizer, RuleState, canonical_bytes, drive, state_bytes};
+pub use tensors::{
+    Identity, RuleOptimizer, RuleState, canonical_bytes, drive, launch_together, state_bytes,
+};
 pub use trajectory::Trajectory;

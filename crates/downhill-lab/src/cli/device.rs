@@ -51,7 +51,10 @@ fn device(name: DeviceName) -> Option<Device> {
         #[allow(deprecated)] // as long as Burn has it
         DeviceName::NdArray => Some(Device::ndarray()),
         #[cfg(feature = "wgpu")]
-        DeviceName::Wgpu => Some(Device::wgpu(Default::default())),
+        DeviceName::Wgpu => {
+            downhill_optim::launch_together();
+            Some(Device::wgpu(Default::default()))
+        }
         #[allow(unreachable_patterns)] // with all features
         _ => None,
     }

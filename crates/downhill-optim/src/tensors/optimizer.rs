@@ -84,8 +84,10 @@ fn listed(names: &[String]) -> String {
 ///
 /// On Flex and NdArray a step is one pass over memory, in place when the parameter's and the
 /// state's buffers are not shared (with a module that is moved into
-/// [`ModuleOptimizer::step`](burn::optim::ModuleOptimizer::step) they are not). Elsewhere it is a
-/// chain of tensor operations.
+/// [`ModuleOptimizer::step`](burn::optim::ModuleOptimizer::step) they are not). On the devices of CubeCL (wgpu, CUDA and
+/// others, with the feature `cube`) it is one kernel, made from what the rule does to one element, in place under the
+/// same conditions; see [`launch_together`](crate::launch_together) for several parameters. Elsewhere, and of what is
+/// made of several pieces (wrappers, methods of matrices), it is a chain of tensor operations.
 ///
 /// ```
 /// use burn::optim::ModuleOptimizer;
