@@ -381,7 +381,7 @@ impl RuleOptimizer {
         #[cfg(feature = "cube")]
         if let Some(grad) = left.take_if(|_| self.kernels) {
             match cube::Planned::new(engine, &mut clock, &param, &grad, tensors) {
-                Some(step) => param = step.run(param, grad, tensors),
+                Some(step) => param = step.run(&self.program, param, grad, tensors),
                 None => left = Some(grad),
             }
         }

@@ -21,7 +21,7 @@ use burn_cubecl::CubeDevice;
 use downhill_rule::Clock;
 use downhill_rule::tape::Tape;
 
-use crate::program::Engine;
+use crate::program::{self as optim, Engine};
 use launch::Program;
 use limits::Limits;
 use plan::{Grid, Plan};
@@ -95,6 +95,7 @@ impl Planned {
     /// Makes the step: registers it, to be executed with what else is in Burn's stream.
     pub fn run(
         self,
+        optimizer: &optim::Program,
         param: DispatchTensor,
         grad: DispatchTensor,
         state: &mut Vec<DispatchTensor>,
@@ -105,7 +106,7 @@ impl Planned {
             autodiff,
         };
         let device = param.device();
-        let link = || {
+        let first_link = || {
             float(Dispatch::float_zeros(
                 Shape::from([1]),
                 &device,
@@ -114,7 +115,7 @@ impl Planned {
         };
         let tensors = [param, grad].into_iter().chain(state.drain(..));
         let tensors = tensors.filter_map(float).collect();
-        let moved = stream::register(self.program, self.scalars, tensors, link);
+        let moved = stream::register(optimizer, self.program, self.scalars, tensors, first_link);
         let mut moved = moved.into_iter();
         let param = moved.next().map(whole).expect("the parameter comes first");
         state.extend(moved.map(whole));

@@ -1,6 +1,7 @@
 //! A step as one operation in Burn's stream of operations: nothing waits for it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::{self, Job, Program};
 use super::together;
+use crate::program as optim;
 
 /// What the names of all steps begin with; a fuser knows them by it.
 pub(super) const NAME: &str = "downhill.step.";
@@ -27,18 +29,22 @@ const GRAD: usize = 1;
 /// A float tensor of a device of CubeCL.
 pub(super) type Float = FusionTensor<FusionCubeRuntime>;
 
-/// Registers one step: from parameter, gradient and state to parameter and state.
+/// Registers one step of an optimizer: from parameter, gradient and state to parameter and state.
 ///
-/// What is registered on a thread hangs together by a link, a tensor that each step takes over from the one before:
+/// The steps of an optimizer on a thread hang together by a link, a tensor that each takes over from the one before:
 /// Burn looks only at operations that have a tensor in common as parts of one.
 pub(super) fn register(
+    optimizer: &optim::Program,
     program: Program,
     scalars: Vec<f64>,
     tensors: Vec<Float>,
-    link: impl FnOnce() -> Option<Float>,
+    first_link: impl FnOnce() -> Option<Float>,
 ) -> Vec<Float> {
     let client = tensors[0].client.clone();
-    let link = together::enable().then(|| taken(&client, link)).flatten();
+    let link = match together::enable() {
+        true => Link::take(optimizer, &client).or_else(first_link),
+        false => None,
+    };
     let links = link.is_some();
     let inputs = tensors.into_iter().chain(link);
     let inputs: Vec<TensorIr> = inputs.map(FusionTensor::into_ir).collect();
@@ -63,28 +69,55 @@ pub(super) fn register(
     let operation = OperationIr::Custom((*ir).clone());
     let mut moved = client.register(StreamId::current(), operation, step);
     if links {
-        LINKS.with_borrow_mut(|all| all.extend(moved.pop().map(ManuallyDrop::new)));
+        moved
+            .pop()
+            .into_iter()
+            .for_each(|link| Link::put(optimizer, link));
     }
     moved
 }
 
-thread_local! {
-    /// The last link of each device. They stay: when a thread ends, there may be nobody left to tell of it.
-    static LINKS: RefCell<Vec<ManuallyDrop<Float>>> = const { RefCell::new(Vec::new()) };
+/// The last link of an optimizer on a device.
+struct Link {
+    /// Each optimizer has its own: what failed in one training goes on along its link, and not into the next.
+    optimizer: optim::Program,
+    /// It stays when a thread ends, where there may be nobody left to tell of it.
+    tensor: ManuallyDrop<Float>,
 }
 
-/// The link of a device, or a first one.
-fn taken(
-    client: &Client<FusionCubeRuntime>,
-    first: impl FnOnce() -> Option<Float>,
-) -> Option<Float> {
-    let link = LINKS.with_borrow_mut(|links| {
-        let at = links
-            .iter()
-            .position(|link| link.client.device() == client.device())?;
-        Some(links.swap_remove(at))
-    });
-    link.map_or_else(first, |link| Some(ManuallyDrop::into_inner(link)))
+/// Links of a thread at most.
+const LINKS: usize = 32;
+
+thread_local! {
+    static LAST: RefCell<VecDeque<Link>> = const { RefCell::new(VecDeque::new()) };
+}
+
+impl Link {
+    fn take(optimizer: &optim::Program, client: &Client<FusionCubeRuntime>) -> Option<Float> {
+        LAST.with_borrow_mut(|links| {
+            let at = links.iter().position(|link| {
+                Arc::ptr_eq(&link.optimizer.0, &optimizer.0)
+                    && link.tensor.client.device() == client.device()
+            });
+            links.remove(at?).map(Self::into_tensor)
+        })
+    }
+
+    fn put(optimizer: &optim::Program, tensor: Float) {
+        let link = Self {
+            optimizer: optimizer.clone(),
+            tensor: ManuallyDrop::new(tensor),
+        };
+        let oldest = LAST.with_borrow_mut(|links| {
+            links.push_back(link);
+            (links.len() > LINKS).then(|| links.pop_front()).flatten()
+        });
+        drop(oldest.map(Self::into_tensor));
+    }
+
+    fn into_tensor(self) -> Float {
+        ManuallyDrop::into_inner(self.tensor)
+    }
 }
 
 #[derive(Debug)]
