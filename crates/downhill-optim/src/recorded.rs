@@ -125,10 +125,13 @@ mod tests {
         values.extend(slots.iter().map(|(slot, _)| start(slot.start)));
         let scalars = program.0.memory(&shape);
         let mut scalars: Vec<f64> = scalars.iter().map(|scalar| scalar.initial).collect();
+        // As many as any rule asks for.
+        let known = [0.75; 8];
         for (at, &grad) in grads.iter().enumerate() {
             let mut written = scalars.clone();
             let mut clock = Clock::new(lr, at as u64 + 1, &mut written);
             clock.loss = Some(0.5);
+            clock.known = Some(&known);
             let recording = program.0.record(&mut clock, &shape);
             let recording = recording.expect("a rule alone");
             if !recording.looks.is_empty() {
@@ -147,6 +150,7 @@ mod tests {
             let buffers = R::any(Buffers { param, grad, slots });
             let mut clock = Clock::new(lr, at as u64 + 1, &mut scalars);
             clock.loss = Some(0.5);
+            clock.known = Some(&known);
             program.0.step_buffers(&mut clock, &shape, buffers);
             assert_eq!(
                 bits(&values),
