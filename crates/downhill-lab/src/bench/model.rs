@@ -7,7 +7,7 @@ use std::time::Instant;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use downhill_optim::{OptimizerConfig, state_bytes};
+use downhill_optim::state_bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{BenchError, Pair, WARM_UP};
@@ -148,8 +148,10 @@ pub fn model_times(
 /// The optimizer with tensor operations in the place of kernels, where the two differ.
 #[cfg(feature = "wgpu")]
 fn without_kernels(pair: &Pair) -> Result<Option<Stepper>, BenchError> {
+    use downhill_optim::{OptimizerConfig, SgdConfig};
+
     let config = match pair.name {
-        "momentum" => downhill_optim::SgdConfig::new().with_momentum(0.9).into(),
+        "momentum" => SgdConfig::new().with_momentum(0.9).into(),
         name => OptimizerConfig::by_name(name)?,
     };
     Ok(Some(Stepper::bare(config.try_build()?.with_kernels(false))))
