@@ -8,7 +8,7 @@
 //! let sgd = OptimizerConfig::by_name("sgd")?;
 //! let explanation = Explanation::new(&sgd, 0.1, 1)?.expect("one rule");
 //! let last = explanation.parts.last().unwrap().lines.last().unwrap();
-//! assert_eq!(last.to_string(), "t4 = t1 - t3");
+//! assert_eq!(last.to_string(), "t6 = t4 - t5");
 //! # Ok::<(), downhill_optim::ConfigError>(())
 //! ```
 
