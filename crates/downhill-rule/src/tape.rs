@@ -110,15 +110,7 @@ impl Hash for Tape {
 impl Tape {
     /// What of the operations leads to the outputs, and which of the numbers it needs.
     pub(crate) fn new(ops: &[Op], outputs: &[Register], scalars: &[f64]) -> (Self, Vec<f64>) {
-        let mut needed = vec![false; ops.len()];
-        for &output in outputs {
-            needed[usize::from(output)] = true;
-        }
-        for (at, op) in ops.iter().enumerate().rev() {
-            if needed[at] {
-                op.each_operand(|operand| needed[usize::from(operand)] = true);
-            }
-        }
+        let needed = leading_to(ops, outputs, |_| false);
         let mut place = vec![0; ops.len()];
         let mut kept = Vec::with_capacity(ops.len());
         let mut numbers = Vec::with_capacity(scalars.len());
@@ -165,6 +157,20 @@ impl Tape {
         let is_it = |op: &Op| matches!(op, Op::Input(at) if usize::from(*at) == input);
         self.ops.iter().any(is_it)
     }
+}
+
+/// Which operations lead to some results; what comes before one that is `given` does not.
+pub fn leading_to(ops: &[Op], results: &[Register], given: impl Fn(usize) -> bool) -> Vec<bool> {
+    let mut needed = vec![false; ops.len()];
+    for &result in results {
+        needed[usize::from(result)] = true;
+    }
+    for (at, op) in ops.iter().enumerate().rev() {
+        if needed[at] && !given(at) {
+            op.each_operand(|operand| needed[usize::from(operand)] = true);
+        }
+    }
+    needed
 }
 
 impl Op {

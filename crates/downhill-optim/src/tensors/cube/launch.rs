@@ -111,7 +111,7 @@ pub(super) fn all(jobs: Vec<Job>) {
     let Some(job) = jobs.first() else {
         return;
     };
-    let limits = Limits::of(&job.inputs[0].client);
+    let limits = Limits::of(&job.inputs[0].device);
     let mut left = Vec::new();
     for job in jobs {
         match &job.program {

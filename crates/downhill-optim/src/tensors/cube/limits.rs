@@ -21,7 +21,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub fn of(client: &Client) -> Self {
+    fn found(client: &Client) -> Self {
         let hardware = &client.properties().hardware;
         // One is left to the numbers.
         let bindings = hardware.max_bindings as usize - 1;
@@ -43,14 +43,14 @@ impl Limits {
         }
     }
 
-    /// The same, found once.
-    pub fn of_device(device: &CubeDevice) -> Self {
+    /// The limits of a device, which are found once.
+    pub fn of(device: &CubeDevice) -> Self {
         static KNOWN: Mutex<Vec<(CubeDevice, Limits)>> = Mutex::new(Vec::new());
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, limits)) = known.iter().find(|(other, _)| other == device) {
             return *limits;
         }
-        let limits = Self::of(&device.client());
+        let limits = Self::found(&device.client());
         known.push((device.clone(), limits));
         limits
     }

@@ -17,7 +17,6 @@ use burn::backend::{
     BackendTensor, Dispatch, DispatchTensor, DispatchTensorKind, Shape, TensorMetadata,
 };
 use burn::tensor::{DType, FloatDType};
-use burn_cubecl::CubeDevice;
 use downhill_rule::Clock;
 use downhill_rule::tape::Tape;
 
@@ -55,13 +54,14 @@ impl Planned {
     ) -> Option<Self> {
         let dtype = param.dtype();
         let is_float = matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
-        let mut tensors = [param, grad].into_iter().chain(state);
-        let limits = Limits::of_device(&device_of(param)?);
-        // Each may need a buffer for what comes of it, and there is one more to compute with.
-        if !limits.takes(2 * state.len() + 4) {
+        let mut others = core::iter::once(grad).chain(state);
+        let on_device = others.all(|tensor| as_float(tensor).is_some());
+        if !is_on() || !is_float || grad.dtype() != dtype || !on_device {
             return None;
         }
-        if !is_on() || !is_float || grad.dtype() != dtype || !tensors.all(on_device) {
+        let limits = Limits::of(as_float(param)?.client.device());
+        // Each may need a buffer for what comes of it, and there is one more to compute with.
+        if !limits.takes(2 * state.len() + 4) {
             return None;
         }
         let mut scalars = clock.memory.to_vec();
@@ -123,19 +123,10 @@ impl Planned {
     }
 }
 
-fn on_device(tensor: &DispatchTensor) -> bool {
-    matches!(
-        tensor.kind,
-        DispatchTensorKind::Cube(BackendTensor::Float(_))
-    )
-}
-
-fn device_of(tensor: &DispatchTensor) -> Option<CubeDevice> {
+fn as_float(tensor: &DispatchTensor) -> Option<&Float> {
     #[allow(unreachable_patterns)]
     match &tensor.kind {
-        DispatchTensorKind::Cube(BackendTensor::Float(tensor)) => {
-            Some(tensor.client.device().clone())
-        }
+        DispatchTensorKind::Cube(BackendTensor::Float(tensor)) => Some(tensor),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use downhill_rule::tape::{Op, Register, Tape, Unary};
+use downhill_rule::tape::{Op, Register, Tape, Unary, leading_to};
 use downhill_rule::{Fold, Frame, Over, StepRecording};
 
 /// The step of a rule that looks: its tapes, and of what their inputs and outputs are.
@@ -191,15 +191,13 @@ impl Plan {
         &self.looks[look].means
     }
 
-    /// The place of an operation among the means of a part.
-    pub fn mean(&self, part: Part, operation: usize) -> usize {
-        let look = match part {
-            Part::Mean(look, _) | Part::Settled(look, _) => look,
-            Part::Terms(..) | Part::Go => return 0,
+    /// Which of the means of a part an operation is, if it is one.
+    pub fn mean(&self, part: Part, operation: usize) -> Option<usize> {
+        let (Part::Mean(look, _) | Part::Settled(look, _)) = part else {
+            return None;
         };
-        let means = self.means(look).iter();
-        let mut means = means.map(|(at, _)| usize::from(*at));
-        means.position(|at| at == operation).unwrap_or_default()
+        let mut means = self.means(look).iter();
+        means.position(|(at, _)| usize::from(*at) == operation)
     }
 
     /// The tape of a part, and the place of its first number.
@@ -241,23 +239,8 @@ impl Plan {
     /// Which operations lead to the results of a part; what comes before a mean does not.
     pub fn needed(&self, part: Part) -> Vec<bool> {
         let (tape, _) = self.tape(part);
-        let mut needed = vec![false; tape.ops().len()];
-        for at in self.results(part) {
-            needed[usize::from(at)] = true;
-        }
-        let means = match part {
-            Part::Mean(look, _) | Part::Settled(look, _) => self.means(look),
-            Part::Terms(..) | Part::Go => &[],
-        };
-        for (at, op) in tape.ops().iter().enumerate().rev() {
-            let is_mean = means.iter().any(|(mean, _)| usize::from(*mean) == at);
-            if needed[at] && !is_mean {
-                for operand in op.operands() {
-                    needed[usize::from(operand)] = true;
-                }
-            }
-        }
-        needed
+        let is_mean = |at| self.mean(part, at).is_some();
+        leading_to(tape.ops(), &self.results(part), is_mean)
     }
 
     /// Whether a part reads an input.

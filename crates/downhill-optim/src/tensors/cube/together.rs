@@ -59,7 +59,7 @@ impl OperationFuser<CubeOptimization> for Steps {
                 if self.steps == 0 {
                     // But for the link.
                     let bindings = custom.inputs.len() - 1;
-                    let launch = Limits::of(&self.device.client()).together(bindings);
+                    let launch = Limits::of(&self.device).together(bindings);
                     self.most = launch * (AT_A_TIME / launch).max(1);
                 }
                 self.steps += 1;

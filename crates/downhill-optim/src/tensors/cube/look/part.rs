@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn_cubecl::cubecl;
 use burn_cubecl::cubecl::prelude::*;
 use downhill_rule::Over;
-use downhill_rule::tape::{Op, Register, Unary};
+use downhill_rule::tape::Register;
 
 use super::place::{element, place, size};
 use super::sums::put_together;
@@ -171,20 +171,12 @@ pub(super) fn run<C: Float, N: Size>(
                 continue;
             }
             let at = |register: Register| results[usize::from(register)].expect("needed");
-            let is_mean = matches!(op, Op::Unary(Unary::Mean | Unary::Largest, _));
-            let of_sides = match part {
-                Part::Mean(look, _) | Part::Settled(look, _) => plan
-                    .means(look)
-                    .iter()
-                    .any(|(mean, _)| usize::from(*mean) == operation),
-                Part::Terms(..) | Part::Go => false,
-            };
-            let result = if is_mean && of_sides {
-                let mean = plan.mean(part, operation);
-                let mean = means.__expand_index_method(scope, mean.into());
-                mean.read_value(scope).into()
-            } else {
-                kernel::operation::<C, N>(scope, *op, inputs, &at, scalars, base)
+            let result = match plan.mean(part, operation) {
+                Some(mean) => {
+                    let mean = means.__expand_index_method(scope, mean.into());
+                    mean.read_value(scope).into()
+                }
+                None => kernel::operation::<C, N>(scope, *op, inputs, &at, scalars, base),
             };
             results.push(Some(result));
         }

@@ -65,3 +65,23 @@ pub(super) fn whereabouts(
     }
     (matrix, row, col)
 }
+
+/// Matrix, row and column of an element of a sum: of one of all rows or all columns, or of the sum over all.
+#[cube]
+pub(super) fn of_sum(
+    sizes: &Sequence<InputScalar>,
+    which: usize,
+    at: usize,
+    #[comptime] over: Over,
+    #[comptime] transposed: bool,
+) -> (usize, usize, usize) {
+    if comptime!(over == Over::Rows) {
+        let rows = size(sizes, 1usize);
+        (which / rows, which % rows, at)
+    } else if comptime!(over == Over::Cols) {
+        let cols = size(sizes, 2usize);
+        (which / cols, at, which % cols)
+    } else {
+        whereabouts(sizes, at, transposed)
+    }
+}

@@ -7,7 +7,7 @@ use burn_cubecl::cubecl::prelude::*;
 use downhill_rule::Over;
 
 use super::part::{of_element, run};
-use super::place::{size, whereabouts};
+use super::place::{of_sum, size};
 use super::{AT_ONCE, STRIPE, stretches, threads};
 use crate::tensors::cube::kernel::larger;
 use crate::tensors::cube::plan::{Part, Plan};
@@ -157,7 +157,11 @@ pub(super) fn sum<P: Float, C: Float, N: Size>(
         (Over::Rows, false) => 1,
         (Over::Cols, false) => STRIPE,
     });
-    let lanes = comptime!(threads / keep);
+    // From one element of a sum to the next that a thread adds to it.
+    let step = comptime!(match over {
+        Over::Whole => stretches(alone) * threads,
+        Over::Rows | Over::Cols => threads / keep,
+    });
     let all = RuntimeCell::<usize>::new(comptime!(stretches(alone)).runtime());
     let length = RuntimeCell::<usize>::new(matrices * rows * cols);
     if comptime!(over == Over::Rows) {
@@ -180,56 +184,22 @@ pub(super) fn sum<P: Float, C: Float, N: Size>(
                 at += first * threads;
             }
             while at < length {
-                if comptime!(over == Over::Whole) {
-                    let (matrix, row, col) = whereabouts(sizes, at, comptime!(plan.transposed));
-                    add::<P, C, N>(
-                        &sums,
-                        param,
-                        grad,
-                        state,
-                        scratch,
-                        sizes,
-                        scalars,
-                        matrix,
-                        row,
-                        col,
-                        plan.clone(),
-                        part,
-                    );
-                    at += comptime!(stretches(alone) * threads);
-                } else if comptime!(over == Over::Rows) {
-                    add::<P, C, N>(
-                        &sums,
-                        param,
-                        grad,
-                        state,
-                        scratch,
-                        sizes,
-                        scalars,
-                        which / rows,
-                        which % rows,
-                        at,
-                        plan.clone(),
-                        part,
-                    );
-                    at += lanes;
-                } else {
-                    add::<P, C, N>(
-                        &sums,
-                        param,
-                        grad,
-                        state,
-                        scratch,
-                        sizes,
-                        scalars,
-                        which / cols,
-                        at,
-                        which % cols,
-                        plan.clone(),
-                        part,
-                    );
-                    at += lanes;
-                }
+                let (matrix, row, col) = of_sum(sizes, which, at, over, comptime!(plan.transposed));
+                add::<P, C, N>(
+                    &sums,
+                    param,
+                    grad,
+                    state,
+                    scratch,
+                    sizes,
+                    scalars,
+                    matrix,
+                    row,
+                    col,
+                    plan.clone(),
+                    part,
+                );
+                at += step;
             }
         }
         #[unroll]
