@@ -76,7 +76,7 @@ pub fn svg(title: &str, part: &Part) -> String {
         nodes.push((place, text.trim().to_string(), "operation"));
         places.insert(&line.result, place);
     }
-    let last = last_column(&nodes);
+    let last = rows.len().saturating_sub(1);
     for (at, (result, name)) in part.outputs.iter().enumerate() {
         let place = (last + 1, at);
         edges.extend(places.get(result.as_str()).map(|from| (*from, place)));
@@ -129,13 +129,4 @@ pub fn svg(title: &str, part: &Part) -> String {
     template
         .render(Value::from(Serde(picture)))
         .expect("all that it asks for is there")
-}
-
-/// The last column that is taken.
-fn last_column(nodes: &[((usize, usize), String, &str)]) -> usize {
-    nodes
-        .iter()
-        .map(|((column, _), ..)| *column)
-        .max()
-        .unwrap_or(0)
 }

@@ -258,10 +258,6 @@ pub fn interleaved<E>(
         }
         progress(round + 1);
     }
-    let median = |mut times: Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-    };
     Ok(times.into_iter().map(median).collect())
 }
 
@@ -298,36 +294,54 @@ impl<M: Module> Steps<M> {
     ///
     /// If the device fails.
     pub fn time(&mut self) -> Result<f64, BenchError> {
-        let device = self.device.clone();
-        let sync = || {
-            let synced = device.sync();
-            synced.map_err(|error| BenchError::Device(error.to_string()))
-        };
         let mut module = self.module.take().expect("put back after each round");
         let gradients: Vec<_> = (0..self.steps).map(|_| (self.gradients)(&module)).collect();
-        sync()?;
+        sync(&self.device)?;
         let start = Instant::now();
         for gradients in gradients {
-            let what = (module, gradients);
-            (module, _) = self.optimizer.step(
-                1e-4,
-                Some(1.0),
-                what,
-                |optimizer, (module, gradients)| {
-                    let (gradients, again) = shared(&module, gradients);
-                    (optimizer.step(1e-4, module, again), gradients)
-                },
-                |optimizer, (module, gradients)| {
-                    let module = optimizer.step(1e-4, module, gradients);
-                    (module, GradientsParams::new())
-                },
-            );
+            module = step(&mut self.optimizer, module, gradients);
         }
-        sync()?;
+        sync(&self.device)?;
         let seconds = start.elapsed().as_secs_f64();
         self.module = Some(module);
         Ok(seconds / self.steps as f64)
     }
+}
+
+fn sync(device: &Device) -> Result<(), BenchError> {
+    let synced = device.sync();
+    synced.map_err(|error| BenchError::Device(error.to_string()))
+}
+
+/// A step, at the loss of 1 where one asks for it.
+fn step<M: Module>(optimizer: &mut Stepper, module: M, gradients: GradientsParams) -> M {
+    let (module, _) = optimizer.step(
+        1e-4,
+        Some(1.0),
+        (module, gradients),
+        |optimizer, (module, gradients)| {
+            let (gradients, again) = shared(&module, gradients);
+            (optimizer.step(1e-4, module, again), gradients)
+        },
+        |optimizer, (module, gradients)| {
+            let module = optimizer.step(1e-4, module, gradients);
+            (module, GradientsParams::new())
+        },
+    );
+    module
+}
+
+/// Numbers on a device in a buffer of their own: a clone would share it with the original, and could not be updated in
+/// place.
+fn unshared<const D: usize>(data: &TensorData, device: &Device) -> Tensor<D> {
+    let bytes = data.as_bytes().to_vec();
+    let data = TensorData::from_bytes_vec(bytes, data.shape().clone(), data.dtype());
+    Tensor::from_data(data, device)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Gradients twice, in the same memory.
@@ -366,11 +380,8 @@ impl Matrix {
         let source =
             Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device).into_data();
         move |matrix| {
-            // A clone would share its buffer with the original, and could not be updated in place.
-            let bytes = source.as_bytes().to_vec();
-            let data = TensorData::from_bytes_vec(bytes, source.shape().clone(), source.dtype());
             let mut gradients = GradientsParams::new();
-            gradients.register(matrix.weight.id, Tensor::<2>::from_data(data, &device));
+            gradients.register(matrix.weight.id, unshared::<2>(&source, &device));
             gradients
         }
     }

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use downhill_optim::state_bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{BenchError, Pair, WARM_UP};
+use super::{BenchError, Pair, WARM_UP, median, step, sync, unshared};
 use crate::stepper::Stepper;
 
 /// How large the tensors of a model are.
@@ -204,35 +204,15 @@ impl Contender {
 
     /// One step with gradients that are not shared with anything, as those of a training.
     fn step(&mut self) -> Result<(), BenchError> {
-        let sync = |device: &Device| {
-            let synced = device.sync();
-            synced.map_err(|error| BenchError::Device(error.to_string()))
-        };
         let module = self.module.take().expect("put back after each step");
         let mut gradients = GradientsParams::new();
         for (weight, gradient) in module.weights.iter().zip(&self.gradients) {
-            let bytes = gradient.as_bytes().to_vec();
-            let (shape, dtype) = (gradient.shape().clone(), gradient.dtype());
-            let data = TensorData::from_bytes_vec(bytes, shape, dtype);
-            gradients.register(weight.id, Tensor::<2>::from_data(data, &self.device));
+            gradients.register(weight.id, unshared::<2>(gradient, &self.device));
         }
         sync(&self.device)?;
         let counting = Counting::new();
         let start = Instant::now();
-        let what = (module, gradients);
-        let (module, _) = self.optimizer.step(
-            1e-4,
-            Some(1.0),
-            what,
-            |optimizer, (module, gradients)| {
-                let (gradients, again) = super::shared(&module, gradients);
-                (optimizer.step(1e-4, module, again), gradients)
-            },
-            |optimizer, (module, gradients)| {
-                let module = optimizer.step(1e-4, module, gradients);
-                (module, GradientsParams::new())
-            },
-        );
+        let module = step(&mut self.optimizer, module, gradients);
         let host = start.elapsed().as_secs_f64();
         sync(&self.device)?;
         self.steps.push([start.elapsed().as_secs_f64(), host]);
@@ -242,15 +222,9 @@ impl Contender {
     }
 
     fn time(self, optimizer: &str) -> Result<ModelTime, BenchError> {
-        let median = |which: usize| {
-            let mut times: Vec<f64> = self.steps[WARM_UP..]
-                .iter()
-                .map(|step| step[which])
-                .collect();
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        };
-        let (step, host) = (median(0), median(1));
+        let counted = || self.steps[WARM_UP..].iter();
+        let step = median(counted().map(|[step, _]| *step).collect());
+        let host = median(counted().map(|[_, host]| *host).collect());
         let tensors = self.gradients.len();
         let parameters = self.gradients.iter().map(TensorData::num_elements).sum();
         let state = state_bytes(&self.optimizer.optimizer)? as f64;
