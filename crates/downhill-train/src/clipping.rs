@@ -1,11 +1,11 @@
 use core::fmt;
 
-use downhill_optim::drive::{Measure, Squares};
+use downhill_optim::drive::{Coefficient, Measure, Squares};
 use downhill_setting::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::Setting;
-use crate::gradients::{self, Change, Seen, device_coefficient};
+use crate::gradients::{self, Change, Seen};
 use crate::report::Norm;
 use crate::setting::{OutOfRange, in_range};
 
@@ -211,8 +211,8 @@ pub(crate) fn clip(
         Clipping::GlobalNorm { .. } => {
             match gradients::on_device(seen) {
                 Some(pairs) => {
-                    let coefficient = device_coefficient(pairs, threshold / factor);
-                    clip.change = Some(Change::ScaleBy(Box::new(coefficient)));
+                    let coefficient = Coefficient::to_norm(pairs, threshold / factor);
+                    clip.change = Some(Change::ScaleBy(coefficient));
                 }
                 None => {
                     let squares = norm.map(Norm::squares).unwrap_or_default();

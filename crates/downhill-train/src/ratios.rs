@@ -32,7 +32,7 @@ pub(crate) fn ratios<M: Module>(bound: &[Bound], before: &M, after: &M) -> Vec<U
                 return;
             };
             let moved = param.val().without_autodiff() - before.clone();
-            let norm = |tensor: Tensor<D>| Norm::of(&[measure(tensor)], 1.0);
+            let norm = |tensor: Tensor<D>| Norm::of([&measure(tensor)], 1.0);
             self.pairs
                 .push((info.path.clone(), norm(moved), norm(before)));
         }

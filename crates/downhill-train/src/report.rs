@@ -2,7 +2,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
-use downhill_optim::drive::{Measure, Squares};
+use downhill_optim::drive::{Joined, Measure, Squares, join};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ParamPath;
@@ -238,7 +238,7 @@ impl Norm {
     }
 
     /// The norm of what was measured, times `factor`.
-    pub(crate) fn of(measures: &[Measure], factor: f64) -> Self {
+    pub(crate) fn of<'a>(measures: impl IntoIterator<Item = &'a Measure>, factor: f64) -> Self {
         match join(measures) {
             Joined::Host(squares) => Self::host(squares.times(factor)),
             Joined::Device(pairs) => Self {
@@ -255,37 +255,6 @@ impl Norm {
             ceiling: self.ceiling.min(ceiling),
         }
     }
-}
-
-/// Measures of all tensors, on the host if all of them are there.
-pub(crate) enum Joined {
-    Host(Squares),
-    Device(Box<Tensor<1>>),
-}
-
-pub(crate) fn join(measures: &[Measure]) -> Joined {
-    let mut host = Squares::default();
-    let mut device: Vec<Tensor<1>> = Vec::new();
-    for measure in measures {
-        match measure {
-            Measure::Host(squares) => host = host.plus(*squares),
-            Measure::Device(pair) => device.push((**pair).clone()),
-        }
-    }
-    let Some(first) = device.first().cloned() else {
-        return Joined::Host(host);
-    };
-    // A NaN is part of it.
-    if host.sum != 0.0 {
-        let pair = [host.unit, host.sum];
-        device.push(Tensor::from_data(pair, (&first.device(), first.dtype())));
-    }
-    // Parameters may lie on several devices, and have several precisions.
-    let beside = |pair: Tensor<1>| pair.to_device(&first.device()).cast(first.dtype());
-    Joined::Device(Box::new(Tensor::cat(
-        device.into_iter().map(beside).collect(),
-        0,
-    )))
 }
 
 pub(crate) fn read_pairs(pairs: Tensor<1>) -> Vec<Squares> {

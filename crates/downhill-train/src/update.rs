@@ -415,8 +415,12 @@ impl Core {
                 Scale::Each(inside)
             }
         };
-        if let Some(change) = &change {
-            gradients::change(model, &mut grads, seen, change);
+        let mut coefficient = None;
+        match change {
+            // The optimizer's kernel reads it, and nobody waits.
+            Some(Change::ScaleBy(on_device)) if self.all_fold => coefficient = Some(on_device),
+            Some(change) => gradients::change(model, &mut grads, seen, &change),
+            None => {}
         }
         // These may not take another precision than their parameter's.
         if self.others.contains(&true) {
@@ -431,6 +435,7 @@ impl Core {
         let sampled = self.settings.update_ratios_every.is_some_and(sampled);
         let places = self.clips_in_burn.then(|| gradients::places(model, &grads));
         let told = Directive {
+            coefficient,
             loss,
             ..Directive::default()
         };

@@ -377,14 +377,22 @@ impl RuleOptimizer {
         let dtype = param.dtype();
         let working = DType::from(state_dtype(dtype));
         let tensors = state.on_device(&param.device(), working);
-        let mut left = memory::step(engine, &mut clock, &mut param, grad, tensors);
+        let coefficient = directive.coefficient.as_ref();
         #[cfg(feature = "cube")]
-        if let Some(grad) = left.take_if(|_| self.kernels) {
-            match cube::Planned::new(engine, &mut clock, &param, &grad, tensors) {
-                Some(step) => param = step.run(&self.program, param, grad, tensors),
-                None => left = Some(grad),
+        if self.kernels {
+            let planned = cube::Planned::new(engine, &mut clock, (&param, &grad), tensors);
+            if let Some(step) = planned {
+                let root = coefficient.map(|coefficient| coefficient.root_for(&grad));
+                param = step.run(&self.program, param, (grad, root), tensors);
+                state.memory = scalars;
+                return (param, state);
             }
         }
+        let grad = match coefficient {
+            Some(coefficient) => coefficient.times(grad),
+            None => grad,
+        };
+        let mut left = memory::step(engine, &mut clock, &mut param, grad, tensors);
         if let Some(grad) = left.take_if(|_| dtype != working) {
             // A pass that takes no 16 bits takes these.
             param = cast(param, working);
@@ -473,6 +481,10 @@ impl RuleOptimizer {
         let driven = self.program.driven(&directive.driven);
         let engine = &*driven.as_ref().unwrap_or(&self.program).0;
         let model = engine.of_model()?;
+        let grad = match &directive.coefficient {
+            Some(coefficient) => coefficient.times(grad),
+            None => grad,
+        };
         let working = DType::from(state_dtype(param.dtype()));
         let tensors = state.on_device(&param.device(), working);
         let sums = memory::look(model, &mut clock, param, &grad, tensors).map_or_else(

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use downhill_optim::drive::{Measure, state_dtype};
+use downhill_optim::drive::{Coefficient, Measure, state_dtype};
 
 use super::Seen;
 
@@ -15,8 +15,8 @@ pub(crate) enum Change<'a> {
     Zero,
     /// Times a factor each.
     Scale(&'a [f64]),
-    /// Times the square of a number that is still on the device.
-    ScaleBy(Box<Tensor<1>>),
+    /// Times a factor that is still on the device.
+    ScaleBy(Coefficient),
     /// To the norm of a threshold each, by measures that are still on the device.
     ToNorm(f64),
     /// Each element to a range around zero.
@@ -79,10 +79,11 @@ pub(crate) fn change<M: Module>(
                     grad.mask_fill(broken, 0.0)
                 }
                 Change::Scale(factors) => times(grad, factors[at]),
-                Change::ScaleBy(root) => times_squared(grad, (**root).clone()),
+                Change::ScaleBy(coefficient) => coefficient.apply(grad),
                 Change::ToNorm(threshold) => match seen {
                     Seen::Gradient(Some(Measure::Device(pair))) => {
-                        times_squared(grad, device_coefficient((**pair).clone(), *threshold))
+                        let pair = pair.clone().into_tensor();
+                        Coefficient::to_norm(pair, *threshold).apply(grad)
                     }
                     _ => grad,
                 },
@@ -120,31 +121,6 @@ fn times<const D: usize>(grad: Tensor<D>, factor: f64) -> Tensor<D> {
     // In two steps, the first of which is exact.
     let first = 2f64.powi(-100);
     grad.mul_scalar(first).mul_scalar(factor / first)
-}
-
-fn times_squared<const D: usize>(grad: Tensor<D>, root: Tensor<1>) -> Tensor<D> {
-    let root = root
-        .to_device(&grad.device())
-        .cast(FloatDType::from(grad.dtype()))
-        .reshape([1; D]);
-    grad * root.clone() * root
-}
-
-/// The root of the factor that brings a norm which is still on the device down to `threshold`, at most 1.
-/// The factor itself can be too small for an f32, which GPUs take for 0.
-pub(crate) fn device_coefficient(pairs: Tensor<1>, threshold: f64) -> Tensor<1> {
-    let count = pairs.dims()[0] / 2;
-    let pairs = pairs.reshape([count, 2]);
-    let units = pairs.clone().slice([0..count, 0..1]);
-    let sums = pairs.slice([0..count, 1..2]);
-    // In the largest unit nothing overflows.
-    let largest = units.clone().max();
-    let share = units / largest.clone().reshape([1, 1]);
-    let norm = (share.square() * sums).sum().sqrt();
-    let root = norm.recip().mul_scalar(threshold).sqrt() / largest.sqrt();
-    // A norm that is not finite would wipe out what is.
-    let broken = root.clone().is_nan();
-    root.clamp_max(1.0).mask_fill(broken, 1.0)
 }
 
 /// Brock et al., arXiv 2102.06171, equation 3.

@@ -5,12 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use downhill_optim::drive::{Measure, Squares, Unfit, examine};
+use downhill_optim::drive::{
+    Examined, Joined, Measure, Squares, Unfit, Unmeasured, examine, join, measure_all,
+};
 
 use super::change::in_single;
 use crate::bound::Bound;
 use crate::error::StepCause;
-use crate::report::{Joined, NonFiniteGradient, Norm, join, read_pairs};
+use crate::report::{NonFiniteGradient, Norm, read_pairs};
 
 /// What each parameter's gradient is, in the order of the visit.
 #[derive(Clone, Debug)]
@@ -37,6 +39,7 @@ pub(crate) fn inspect<M: Module>(
         grads,
         measured,
         seen: Vec::with_capacity(bound.len()),
+        waiting: Vec::new(),
         found: 0,
         error: None,
     };
@@ -53,7 +56,12 @@ pub(crate) fn inspect<M: Module>(
         let count = grads.len() - inspect.found;
         return Err(StepCause::UnknownGradients { count });
     }
-    Ok(inspect.seen)
+    let (places, waiting): (Vec<usize>, Vec<_>) = inspect.waiting.into_iter().unzip();
+    let mut seen = inspect.seen;
+    for (at, measure) in places.into_iter().zip(measure_all(waiting)) {
+        seen[at] = Seen::Gradient(Some(measure));
+    }
+    Ok(seen)
 }
 
 struct Inspect<'a> {
@@ -61,6 +69,8 @@ struct Inspect<'a> {
     grads: &'a GradientsParams,
     measured: bool,
     seen: Vec<Seen>,
+    /// Those that are measured together, and their places among what is seen.
+    waiting: Vec<(usize, Unmeasured)>,
     found: usize,
     error: Option<StepCause>,
 }
@@ -109,7 +119,12 @@ impl Inspect<'_> {
         match examined {
             Ok(_) if frozen => Ok(Seen::Frozen),
             Ok(_) if !info.trainable => Err(StepCause::Thawed { path: path() }),
-            Ok(measure) => Ok(Seen::Gradient(measure)),
+            Ok(Examined::Fits) => Ok(Seen::Gradient(None)),
+            Ok(Examined::Measured(squares)) => Ok(Seen::Gradient(Some(Measure::Host(squares)))),
+            Ok(Examined::Waits(unmeasured)) => {
+                self.waiting.push((self.seen.len(), unmeasured));
+                Ok(Seen::Gradient(None))
+            }
             Err(Unfit::Shape(found)) => Err(StepCause::GradientShape {
                 path: path(),
                 expected: info.shape.clone(),
@@ -134,15 +149,8 @@ impl ModuleVisitor for Inspect<'_> {
 
 /// The measures, all read from the device in one go.
 pub(crate) fn read(seen: &mut [Seen]) {
-    let measures = |seen: &mut Seen| match seen {
-        Seen::Gradient(Some(measure @ Measure::Device(_))) => Some(measure.clone()),
-        _ => None,
-    };
-    let waiting: Vec<Measure> = seen.iter_mut().filter_map(measures).collect();
-    if waiting.is_empty() {
-        return;
-    }
-    let Joined::Device(pairs) = join(&waiting) else {
+    let waiting = measures(seen).filter(|measure| matches!(measure, Measure::Device(_)));
+    let Joined::Device(pairs) = join(waiting) else {
         return;
     };
     let mut squares = read_pairs(*pairs).into_iter();
@@ -209,7 +217,7 @@ pub(crate) fn on_device(seen: &[Seen]) -> Option<Tensor<1>> {
     if !seen.iter().any(waits) {
         return None;
     }
-    match join(&measures(seen)) {
+    match join(measures(seen)) {
         Joined::Device(pairs) => Some(*pairs),
         Joined::Host(_) => None,
     }
@@ -218,7 +226,7 @@ pub(crate) fn on_device(seen: &[Seen]) -> Option<Tensor<1>> {
 /// The norm of all gradients times `factor`; none if they were not measured.
 pub(crate) fn norm(seen: &[Seen], factor: f64) -> Option<Norm> {
     if on_device(seen).is_some() {
-        return Some(Norm::of(&measures(seen), factor));
+        return Some(Norm::of(measures(seen), factor));
     }
     let mut total = None;
     for seen in seen {
@@ -229,10 +237,9 @@ pub(crate) fn norm(seen: &[Seen], factor: f64) -> Option<Norm> {
     total.map(|squares| Norm::host(squares.times(factor)))
 }
 
-fn measures(seen: &[Seen]) -> Vec<Measure> {
-    let measure = |seen: &Seen| match seen {
-        Seen::Gradient(measure) => measure.clone(),
+fn measures(seen: &[Seen]) -> impl Iterator<Item = &Measure> {
+    seen.iter().filter_map(|seen| match seen {
+        Seen::Gradient(measure) => measure.as_ref(),
         _ => None,
-    };
-    seen.iter().filter_map(measure).collect()
+    })
 }

@@ -14,7 +14,7 @@ use downhill_optim::drive::Place;
 use crate::bound::Bound;
 use crate::params::with_rank;
 
-pub(crate) use change::{Change, change, device_coefficient, in_single, is_normal};
+pub(crate) use change::{Change, change, in_single, is_normal};
 pub(crate) use inspect::{Seen, inspect, non_finite, norm, on_device, read};
 pub(crate) use window::Window;
 

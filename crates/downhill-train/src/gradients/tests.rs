@@ -1,6 +1,6 @@
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Device;
-use downhill_optim::drive::{Measure, Squares};
+use downhill_optim::drive::{Coefficient, Measure, Pair, Squares};
 
 use super::*;
 use crate::report::Norm;
@@ -11,10 +11,8 @@ fn on_device(values: &[f32]) -> Measure {
         .iter()
         .fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
     let squares = values.iter().map(|x| (x / largest) * (x / largest)).sum();
-    Measure::Device(Box::new(Tensor::from_floats(
-        [largest, squares],
-        &Device::flex(),
-    )))
+    let pair = Tensor::from_floats([largest, squares], &Device::flex());
+    Measure::Device(Pair::new(pair))
 }
 
 fn pairs(measures: &[Measure]) -> Tensor<1> {
@@ -55,7 +53,7 @@ fn a_coefficient_on_the_device_is_the_one_of_the_host() {
     for grads in GRADS {
         for threshold in [1e-3, 1.0, 7.0, 1e30] {
             let measures = [on_device(grads)];
-            let root = device_coefficient(pairs(&measures), threshold);
+            let root = Coefficient::to_norm(pairs(&measures), threshold).root();
             let root: f64 = root.into_scalar();
             let expected = (threshold / norm(grads)).min(1.0);
             assert_close(root * root, expected);
@@ -75,7 +73,7 @@ fn a_coefficient_is_that_of_all_measures_wherever_they_are() {
         on_device(&[0.0]),
         on_device(&[1e-9]),
     ];
-    let root = device_coefficient(pairs(&measures), 1.0);
+    let root = Coefficient::to_norm(pairs(&measures), 1.0).root();
     let root: f64 = root.into_scalar();
     let expected = (25f64 + 36.0).sqrt();
     assert_close(root * root, expected.recip());
@@ -89,8 +87,10 @@ fn a_coefficient_is_that_of_all_measures_wherever_they_are() {
 fn a_norm_on_the_device_that_is_not_finite_scales_nothing() {
     for broken in [[f32::NAN, f32::NAN], [f32::INFINITY, f32::NAN]] {
         let pair = Tensor::from_floats(broken, &Device::flex());
-        let measures = [on_device(&[3.0, 4.0]), Measure::Device(Box::new(pair))];
-        let root: f64 = device_coefficient(pairs(&measures), 1.0).into_scalar();
+        let measures = [on_device(&[3.0, 4.0]), Measure::Device(Pair::new(pair))];
+        let root: f64 = Coefficient::to_norm(pairs(&measures), 1.0)
+            .root()
+            .into_scalar();
         assert_eq!(root, 1.0, "{broken:?}");
     }
 }
@@ -165,8 +165,8 @@ fn a_factor_on_the_device_scales_all_gradients() {
             Seen::Gradient(Some(measure)) => measure,
             _ => unreachable!(),
         });
-        let root = device_coefficient(pairs(&measures), 1.5);
-        change(&model, &mut grads, &seen, &Change::ScaleBy(Box::new(root)));
+        let coefficient = Coefficient::to_norm(pairs(&measures), 1.5);
+        change(&model, &mut grads, &seen, &Change::ScaleBy(coefficient));
         for (found, expected) in values(&model, &grads).into_iter().zip([1.0, -0.5, 1.0]) {
             assert_close(found, expected);
         }

@@ -13,6 +13,7 @@ use downhill_rule::tape::{Binary, Op, Register, Tape, Unary, With};
 pub(super) fn step<P: Float, C: Float, N: Size>(
     params: &Sequence<Box<[Vector<P, N>]>>,
     grads: &Sequence<Box<[Vector<P, N>]>>,
+    root: &Sequence<Box<[C]>>,
     state: &Sequence<Box<[Vector<C, N>]>>,
     new_params: &mut Sequence<Box<[Vector<P, N>]>>,
     new_state: &mut Sequence<Box<[Vector<C, N>]>>,
@@ -29,7 +30,7 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
         }
         let mut inputs = Sequence::<Vector<C, N>>::new();
         inputs.push(Vector::cast_from(params.index(0)[at]));
-        inputs.push(Vector::cast_from(grads.index(0)[at]));
+        inputs.push(gradient::<P, C, N>(grads.index(0), at, root));
         #[unroll]
         for slot in 0..slots {
             inputs.push(state.index(slot)[at]);
@@ -65,9 +66,8 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
                     cells
                         .index(0)
                         .store(Vector::cast_from(params.index(param)[at]));
-                    cells
-                        .index(1)
-                        .store(Vector::cast_from(grads.index(param)[at]));
+                    let grad = gradient::<P, C, N>(grads.index(param), at, root);
+                    cells.index(1).store(grad);
                     #[unroll]
                     for slot in 0..slots {
                         cells
@@ -97,6 +97,22 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
             }
         }
     }
+}
+
+/// An element of a gradient, times the factor of which there may be the root.
+#[cube]
+pub(super) fn gradient<P: Float, C: Float, N: Size>(
+    grad: &[Vector<P, N>],
+    at: usize,
+    root: &Sequence<Box<[C]>>,
+) -> Vector<C, N> {
+    let grad = Vector::<C, N>::cast_from(grad[at]);
+    let mut scaled = grad;
+    if comptime!(root.len() == 1) {
+        let root = Vector::<C, N>::new(root.index(0)[0]);
+        scaled = grad * root * root;
+    }
+    scaled
 }
 
 /// The operations of a tape, one after the other.

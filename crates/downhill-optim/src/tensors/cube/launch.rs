@@ -45,6 +45,8 @@ pub(super) struct Job {
     pub written: Vec<TensorId>,
     /// Parameter, gradient and state; of what is kept before that of elements.
     pub inputs: Vec<CubeTensor>,
+    /// The root of a factor on the gradient, and what it is called.
+    pub root: Option<(TensorId, CubeTensor)>,
     /// Parameter and state, where they do not take the place of the old ones.
     pub outputs: Vec<Option<CubeTensor>>,
 }
@@ -67,7 +69,15 @@ impl Job {
         if wide { 4 } else { 1 }
     }
 
-    /// Buffers that it takes: an output in place of its input takes none.
+    fn scaled_by(&self) -> Option<TensorId> {
+        self.root.as_ref().map(|(id, _)| *id)
+    }
+
+    fn root<C: CubePrimitive>(&self) -> SequenceArg<Box<[C]>> {
+        self.root.iter().map(|(_, root)| input(root)).collect()
+    }
+
+    /// Buffers that it alone takes: an output in place of its input takes none.
     fn bindings(&self) -> usize {
         self.inputs.len() + self.outputs.iter().flatten().count()
     }
@@ -76,6 +86,7 @@ impl Job {
     fn goes_with(&self, other: &Self, limits: Limits) -> bool {
         self.len().max(other.len()) < limits.large
             && self.scalars == other.scalars
+            && self.scaled_by() == other.scaled_by()
             && self.width() == other.width()
             && self.inputs[0].dtype == other.inputs[0].dtype
     }
@@ -83,7 +94,7 @@ impl Job {
     /// The precision of parameter and gradient, and that of everything else.
     fn precisions(&self) -> [ElemType; 2] {
         let dtype = self.inputs[0].dtype;
-        [dtype, state_dtype(dtype).into()].map(|dtype| ElemType::Float(kind(dtype)))
+        [dtype, state_dtype(dtype).into()].map(element)
     }
 
     /// An output, as what a kernel is given: one that has no buffer of its own is told which input it is.
@@ -98,11 +109,11 @@ impl Job {
     }
 }
 
-fn input(tensor: &CubeTensor) -> BufferArg {
+pub(super) fn input(tensor: &CubeTensor) -> BufferArg {
     tensor.clone().into_buffer_arg()
 }
 
-fn count(number: usize) -> InputScalar {
+pub(super) fn count(number: usize) -> InputScalar {
     InputScalar::new(number as u32, u32::elem_type_native())
 }
 
@@ -176,7 +187,8 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid, limits: Limits) {
             .collect(),
     };
     let slots = job.inputs.len() - 2;
-    for (first, last, cubes) in launches {
+    let first = 2 + usize::from(job.root.is_some());
+    for (from, to, cubes) in launches {
         look::step::launch(
             &client,
             CubeCount::new_1d(cubes as u32),
@@ -185,18 +197,19 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid, limits: Limits) {
             1,
             input(&job.inputs[0]),
             input(&job.inputs[1]),
+            job.root(),
             job.inputs[2..].iter().map(input).collect(),
             job.output(0, 0),
             (0..slots)
-                .map(|slot| job.output(slot + 1, slot + 2))
+                .map(|slot| job.output(slot + 1, first + slot))
                 .collect(),
             input(&scratch),
             sizes.iter().copied().map(count).collect(),
             numbers(&job.scalars, precisions),
             plan.clone(),
             alone,
-            first,
-            last,
+            from,
+            to,
             precisions,
         );
     }
@@ -224,7 +237,8 @@ fn numbers(numbers: &[f64], [_, computed]: [ElemType; 2]) -> SequenceArg<InputSc
 fn some(tape: &Arc<Tape>, mut jobs: Vec<Job>, limits: Limits) {
     let client = jobs[0].inputs[0].client.clone();
     let bindings = jobs.iter().map(Job::bindings).max().unwrap_or_default();
-    let together = limits.together(bindings);
+    let shared = usize::from(jobs[0].root.is_some());
+    let together = limits.together(bindings, shared);
     while !jobs.is_empty() {
         let rest = jobs.split_off(together.min(jobs.len()));
         let count = if jobs.len() == 1 { 1 } else { together };
@@ -252,7 +266,7 @@ fn launch(client: &Client, tape: &Arc<Tape>, jobs: &[Job], count: usize) {
     };
     let states = padded().flat_map(|(_, job)| &job.inputs[2..]);
     let new_states = padded().flat_map(|(at, job)| {
-        let first = 2 * count + at * slots;
+        let first = 2 * count + usize::from(jobs[0].root.is_some()) + at * slots;
         (0..slots).map(move |slot| job.output(slot + 1, first + slot))
     });
     kernel::step::launch(
@@ -263,6 +277,7 @@ fn launch(client: &Client, tape: &Arc<Tape>, jobs: &[Job], count: usize) {
         width,
         padded().map(|(_, job)| input(&job.inputs[0])).collect(),
         padded().map(|(_, job)| input(&job.inputs[1])).collect(),
+        jobs[0].root(),
         states.map(input).collect(),
         padded().map(|(at, job)| job.output(0, at)).collect(),
         new_states.collect(),
@@ -273,11 +288,12 @@ fn launch(client: &Client, tape: &Arc<Tape>, jobs: &[Job], count: usize) {
     );
 }
 
-fn kind(dtype: DType) -> FloatKind {
-    match dtype {
+/// The elements of a precision.
+pub(super) fn element(dtype: DType) -> ElemType {
+    ElemType::Float(match dtype {
         DType::F64 => FloatKind::F64,
         DType::F16 => FloatKind::F16,
         DType::BF16 => FloatKind::BF16,
         _ => FloatKind::F32,
-    }
+    })
 }

@@ -55,9 +55,9 @@ impl Limits {
         limits
     }
 
-    /// How many parameters go into one launch, with so many buffers each.
-    pub fn together(self, bindings: usize) -> usize {
-        (self.bindings / bindings.max(1)).clamp(1, TOGETHER)
+    /// How many parameters go into one launch, with so many buffers each and some that they share.
+    pub fn together(self, bindings: usize, shared: usize) -> usize {
+        (self.bindings.saturating_sub(shared) / bindings.max(1)).clamp(1, TOGETHER)
     }
 
     /// Whether a launch can have so many buffers.

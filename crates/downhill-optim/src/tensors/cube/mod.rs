@@ -4,7 +4,9 @@ mod kernel;
 mod launch;
 mod limits;
 mod look;
+mod norm;
 mod plan;
+mod squares;
 mod stream;
 mod together;
 
@@ -26,6 +28,7 @@ use limits::Limits;
 use plan::{Grid, Plan};
 use stream::Float;
 
+pub(crate) use norm::{coefficient, squares};
 pub(crate) use together::enable;
 
 /// Whether steps run as kernels; the environment can say that they do not.
@@ -48,20 +51,20 @@ impl Planned {
     pub fn new(
         engine: &dyn Engine,
         clock: &mut Clock,
-        param: &DispatchTensor,
-        grad: &DispatchTensor,
+        (param, grad): (&DispatchTensor, &DispatchTensor),
         state: &[DispatchTensor],
     ) -> Option<Self> {
+        let device = as_float(param)?.client.device();
         let dtype = param.dtype();
-        let is_float = matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
         let mut others = core::iter::once(grad).chain(state);
         let on_device = others.all(|tensor| as_float(tensor).is_some());
-        if !is_on() || !is_float || grad.dtype() != dtype || !on_device {
+        if !is_on() || !is_float(dtype) || grad.dtype() != dtype || !on_device {
             return None;
         }
-        let limits = Limits::of(as_float(param)?.client.device());
-        // Each may need a buffer for what comes of it, and there is one more to compute with.
-        if !limits.takes(2 * state.len() + 4) {
+        let limits = Limits::of(device);
+        // Each may need a buffer for what comes of it, and there are two more: the factor on the gradient, and what a
+        // look computes with.
+        if !limits.takes(2 * state.len() + 5) {
             return None;
         }
         let mut scalars = clock.memory.to_vec();
@@ -92,19 +95,16 @@ impl Planned {
         })
     }
 
-    /// Makes the step: registers it, to be executed with what else is in Burn's stream.
+    /// Makes the step: registers it, to be executed with what else is in Burn's stream. With the gradient comes the
+    /// root of a factor on it, if there is one.
     pub fn run(
         self,
         optimizer: &optim::Program,
         param: DispatchTensor,
-        grad: DispatchTensor,
+        (grad, root): (DispatchTensor, Option<DispatchTensor>),
         state: &mut Vec<DispatchTensor>,
     ) -> DispatchTensor {
-        let autodiff = param.autodiff;
-        let whole = |tensor| DispatchTensor {
-            kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
-            autodiff,
-        };
+        let whole = beside(&param);
         let device = param.device();
         let first_link = || {
             float(Dispatch::float_zeros(
@@ -115,11 +115,30 @@ impl Planned {
         };
         let tensors = [param, grad].into_iter().chain(state.drain(..));
         let tensors = tensors.filter_map(float).collect();
-        let moved = stream::register(optimizer, self.program, self.scalars, tensors, first_link);
+        let root = root.and_then(float);
+        let moved = stream::register(
+            optimizer,
+            (self.program, self.scalars),
+            (tensors, root),
+            first_link,
+        );
         let mut moved = moved.into_iter();
-        let param = moved.next().map(whole).expect("the parameter comes first");
+        let param = moved.next().map(&whole).expect("the parameter comes first");
         state.extend(moved.map(whole));
         param
+    }
+}
+
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+}
+
+/// A tensor as it comes out of the stream, for one that went in.
+fn beside(tensor: &DispatchTensor) -> impl Fn(Float) -> DispatchTensor + use<> {
+    let autodiff = tensor.autodiff;
+    move |tensor| DispatchTensor {
+        kind: DispatchTensorKind::Cube(BackendTensor::Float(tensor)),
+        autodiff,
     }
 }
 

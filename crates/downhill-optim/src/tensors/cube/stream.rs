@@ -29,26 +29,28 @@ const GRAD: usize = 1;
 /// A float tensor of a device of CubeCL.
 pub(super) type Float = FusionTensor<FusionCubeRuntime>;
 
-/// Registers one step of an optimizer: from parameter, gradient and state to parameter and state.
+/// Registers one step of an optimizer: from parameter, gradient and state to parameter and state. The root of a factor
+/// on the gradient comes after them.
 ///
 /// The steps of an optimizer on a thread hang together by a link, a tensor that each takes over from the one before:
 /// Burn looks only at operations that have a tensor in common as parts of one.
 pub(super) fn register(
     optimizer: &optim::Program,
-    program: Program,
-    scalars: Vec<f64>,
-    tensors: Vec<Float>,
+    (program, scalars): (Program, Vec<f64>),
+    (tensors, root): (Vec<Float>, Option<Float>),
     first_link: impl FnOnce() -> Option<Float>,
 ) -> Vec<Float> {
+    let changed = tensors.len();
     let client = tensors[0].client.clone();
     let link = match together::enable() {
         true => Link::take(optimizer, &client).or_else(first_link),
         false => None,
     };
-    let links = link.is_some();
-    let inputs = tensors.into_iter().chain(link);
+    let (links, scaled) = (link.is_some(), root.is_some());
+    let inputs = tensors.into_iter().chain(root).chain(link);
     let inputs: Vec<TensorIr> = inputs.map(FusionTensor::into_ir).collect();
-    let outputs = inputs.iter().enumerate().filter(|(at, _)| *at != GRAD);
+    let stays = |at: usize| at == GRAD || (scaled && at == changed);
+    let outputs = inputs.iter().enumerate().filter(|(at, _)| !stays(*at));
     let outputs = outputs.map(|(_, tensor)| {
         let id = client.create_empty_handle();
         TensorIr::uninit(id, tensor.shape.clone(), tensor.dtype)
@@ -63,6 +65,7 @@ pub(super) fn register(
     let step = StepOperation {
         ir: ir.clone(),
         links,
+        scaled,
         program,
         scalars: scalars.into(),
     };
@@ -125,6 +128,8 @@ struct StepOperation {
     ir: Arc<CustomOpIr>,
     /// Whether the last of inputs and outputs is a link.
     links: bool,
+    /// Whether the one before is the root of a factor on the gradient.
+    scaled: bool,
     program: Program,
     scalars: Arc<[f64]>,
 }
@@ -138,6 +143,8 @@ impl Operation<FusionCubeRuntime> for StepOperation {
         let mut input = |tensor| handles.get_float_tensor::<CubeBackend>(tensor);
         let mut inputs: Vec<CubeTensor> = self.ir.inputs.iter().map(&mut input).collect();
         let link = inputs.pop_if(|_| self.links);
+        let root = inputs.pop_if(|_| self.scaled);
+        let root = root.map(|root| (self.ir.inputs[inputs.len()].id, root));
         let inputs: Vec<CubeTensor> = inputs.into_iter().map(into_contiguous).collect();
         let changed = || {
             inputs
@@ -165,6 +172,7 @@ impl Operation<FusionCubeRuntime> for StepOperation {
             scalars: self.scalars.clone(),
             written: written.map(|output| output.id).collect(),
             inputs,
+            root,
             outputs,
         };
         if let Some(job) = gather(job) {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::backend::DispatchTensor;
 
+use super::coefficient::Coefficient;
 use super::model::{self, Looked, Seen, ToldOfModel};
 use super::place::Place;
 use crate::RuleOptimizer;
@@ -16,6 +17,8 @@ use crate::tensors::optimizer::StateMismatch;
 pub struct Directive {
     /// Multiplies the gradient, inside the optimizer's own pass.
     pub grad_scale: f64,
+    /// Multiplies it as well, where that factor is on the device: nobody waits for it.
+    pub coefficient: Option<Coefficient>,
     /// Take the place of settings.
     pub driven: Driven,
     /// The loss from which the gradient is, where that is known.
@@ -51,6 +54,7 @@ impl Default for Directive {
     fn default() -> Self {
         Self {
             grad_scale: 1.0,
+            coefficient: None,
             driven: Driven::default(),
             loss: None,
             of_model: Arc::default(),

@@ -22,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod coefficient;
 mod directive;
 mod layers;
 mod lerp;
@@ -30,13 +31,16 @@ mod model;
 mod names;
 mod place;
 
+pub use coefficient::Coefficient;
 pub use directive::{
     Directive, Directives, Failures, Probed, directed, evaluating, looking, probe,
 };
 pub(crate) use directive::{Question, Task, begin, record, record_look};
 pub use layers::{OfLayer, layers};
 pub use lerp::lerp;
-pub use measure::{Measure, Unfit, examine, measure};
+pub use measure::{
+    Examined, Joined, Measure, Pair, Unfit, Unmeasured, examine, join, measure, measure_all,
+};
 pub(crate) use model::{Looked, LookedSums};
 pub use model::{ModelState, Seen, ToldOfModel};
 pub use names::StateNames;

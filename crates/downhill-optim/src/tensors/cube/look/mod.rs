@@ -5,7 +5,7 @@
 //! columns for each cube.
 
 mod part;
-mod place;
+pub(super) mod place;
 mod settlement;
 mod sums;
 
@@ -46,6 +46,7 @@ const AT_ONCE: usize = 16;
 pub(super) fn step<P: Float, C: Float, N: Size>(
     param: &[Vector<P, N>],
     grad: &[Vector<P, N>],
+    root: &Sequence<Box<[C]>>,
     state: &Sequence<Box<[Vector<C, N>]>>,
     new_param: &mut [Vector<P, N>],
     new_state: &mut Sequence<Box<[Vector<C, N>]>>,
@@ -70,6 +71,7 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
             go::<P, C, N>(
                 param,
                 grad,
+                root,
                 state,
                 new_param,
                 new_state,
@@ -90,6 +92,7 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
                     sum::<P, C, N>(
                         param,
                         grad,
+                        root,
                         state,
                         scratch,
                         &mut shared,
@@ -123,6 +126,7 @@ pub(super) fn step<P: Float, C: Float, N: Size>(
 fn go<P: Float, C: Float, N: Size>(
     param: &[Vector<P, N>],
     grad: &[Vector<P, N>],
+    root: &Sequence<Box<[C]>>,
     state: &Sequence<Box<[Vector<C, N>]>>,
     new_param: &mut [Vector<P, N>],
     new_state: &mut Sequence<Box<[Vector<C, N>]>>,
@@ -140,6 +144,7 @@ fn go<P: Float, C: Float, N: Size>(
         let inputs = of_element::<P, C, N>(
             param,
             grad,
+            root,
             state,
             scratch,
             sizes,

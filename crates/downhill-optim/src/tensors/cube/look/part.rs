@@ -19,6 +19,7 @@ use crate::tensors::cube::plan::{Part, Plan};
 pub(super) fn of_element<P: Float, C: Float, N: Size>(
     param: &[Vector<P, N>],
     grad: &[Vector<P, N>],
+    root: &Sequence<Box<[C]>>,
     state: &Sequence<Box<[Vector<C, N>]>>,
     scratch: &mut [Vector<C, N>],
     sizes: &Sequence<InputScalar>,
@@ -37,7 +38,7 @@ pub(super) fn of_element<P: Float, C: Float, N: Size>(
         inputs.push(zero);
     }
     if comptime!(plan.reads(part, 1)) {
-        inputs.push(Vector::cast_from(grad[at]));
+        inputs.push(kernel::gradient::<P, C, N>(grad, at, root));
     } else {
         inputs.push(zero);
     }

@@ -5,7 +5,10 @@ use burn_cubecl::cubecl::prelude::*;
 use downhill_rule::Over;
 
 #[cube]
-pub(super) fn size(sizes: &Sequence<InputScalar>, #[comptime] at: usize) -> usize {
+pub(in crate::tensors::cube) fn size(
+    sizes: &Sequence<InputScalar>,
+    #[comptime] at: usize,
+) -> usize {
     sizes.index(at).get::<u32>() as usize
 }
 

@@ -77,6 +77,7 @@ pub(super) fn add<P: Float, C: Float, N: Size>(
     sums: &Sequence<RuntimeCell<Vector<C, N>>>,
     param: &[Vector<P, N>],
     grad: &[Vector<P, N>],
+    root: &Sequence<Box<[C]>>,
     state: &Sequence<Box<[Vector<C, N>]>>,
     scratch: &mut [Vector<C, N>],
     sizes: &Sequence<InputScalar>,
@@ -90,6 +91,7 @@ pub(super) fn add<P: Float, C: Float, N: Size>(
     let inputs = of_element::<P, C, N>(
         param,
         grad,
+        root,
         state,
         scratch,
         sizes,
@@ -134,6 +136,7 @@ pub(super) fn nothing<C: Float, N: Size>(
 pub(super) fn sum<P: Float, C: Float, N: Size>(
     param: &[Vector<P, N>],
     grad: &[Vector<P, N>],
+    root: &Sequence<Box<[C]>>,
     state: &Sequence<Box<[Vector<C, N>]>>,
     scratch: &mut [Vector<C, N>],
     shared: &mut Shared<[Vector<C, N>]>,
@@ -189,6 +192,7 @@ pub(super) fn sum<P: Float, C: Float, N: Size>(
                     &sums,
                     param,
                     grad,
+                    root,
                     state,
                     scratch,
                     sizes,

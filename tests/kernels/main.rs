@@ -1,7 +1,9 @@
 //! Steps as kernels on a CubeCL device: how many there are, and that they compute what the pass over memory does.
 #![cfg(feature = "inspect-fusion")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod norm;
 
 use std::sync::{Arc, Mutex};
 
@@ -291,6 +293,16 @@ impl LaunchObserver for Launches {
     }
 }
 
+/// How many kernels `work` launches, and what it returns.
+fn counted<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let launches = Arc::new(Launches::default());
+    let observation = LaunchObservation::new(launches.clone());
+    let result = work();
+    drop(observation);
+    let launches = launches.0.lock().unwrap();
+    (launches.len(), result)
+}
+
 /// Kernels of a step of parameters of these lengths, after the first steps; and the parameters.
 fn launches(optim: &RuleOptimizer, lens: &[usize]) -> (usize, Vec<Vec<f32>>) {
     let device = gpu();
@@ -305,16 +317,15 @@ fn launches(optim: &RuleOptimizer, lens: &[usize]) -> (usize, Vec<Vec<f32>>) {
             .map(|&len| tensor(&noise(len, 7 + len as u32), [len], &device))
             .collect();
         device.sync().unwrap();
-        let launches = Arc::new(Launches::default());
-        let observation = LaunchObservation::new(launches.clone());
-        params = params
-            .into_iter()
-            .zip(grads)
-            .map(|((param, state), grad)| optim.step(0.01, param, grad, state))
-            .collect();
-        device.sync().unwrap();
-        drop(observation);
-        count = launches.0.lock().unwrap().len();
+        (count, params) = counted(|| {
+            let stepped = params
+                .into_iter()
+                .zip(grads)
+                .map(|((param, state), grad)| optim.step(0.01, param, grad, state))
+                .collect();
+            device.sync().unwrap();
+            stepped
+        });
     }
     (
         count,
