@@ -4,14 +4,27 @@
 //! ```text
 //! cargo run --release --example custom_rule
 //! ```
+//!
+//! On a GPU the same rule is a kernel, and with `--features inspect-fusion` its launches are counted:
+//!
+//! ```text
+//! cargo run --release --example custom_rule --features inspect-fusion -- --device wgpu
+//! ```
 #![forbid(unsafe_code)]
+
+#[path = "mlp/device.rs"]
+mod device;
+
+use std::process::ExitCode;
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::tanh;
 use burn::tensor::{Device, Tensor};
-use downhill::optim::RuleOptimizer;
+use clap::Parser;
+use device::DeviceName;
+use downhill::optim::{RuleOptimizer, launch_together};
 use downhill::rule::{
     Adjusted, Cautious, Clock, Numbers, Rule, Slot, Step, Value, WeightDecay, ema,
 };
@@ -66,6 +79,14 @@ impl Rule for Lion {
     }
 }
 
+/// Trains a network with an optimizer of your own
+#[derive(Parser)]
+struct Args {
+    /// Where to compute [default: the first that was compiled in]
+    #[arg(long, value_name = "NAME", value_enum)]
+    device: Option<DeviceName>,
+}
+
 /// A network with one input, one output and a hidden layer between them.
 #[derive(Module, Debug)]
 struct Net {
@@ -102,12 +123,13 @@ impl Net {
     }
 }
 
-/// A training run: the losses before the first and after every step, and the weights after the
-/// first and the last.
+/// A training run: the losses before the first and after every step, the weights after the
+/// first and the last, and what the last step launched on a device.
 struct Run {
     losses: Vec<f32>,
     first: Vec<f32>,
     last: Vec<f32>,
+    launches: usize,
 }
 
 fn train(rule: impl Rule, steps: usize, device: &Device) -> Run {
@@ -117,11 +139,12 @@ fn train(rule: impl Rule, steps: usize, device: &Device) -> Run {
     let mut net = Net::new(device);
     let mut losses = Vec::new();
     let mut first = Vec::new();
+    let mut launches = 0;
     for step in 0..steps {
         let loss = net.loss(device);
         losses.push(loss.clone().into_scalar());
         let grads = GradientsParams::from_grads(loss.backward(), &net);
-        net = optim.step(3e-3, net, grads);
+        (net, launches) = counted(device, || optim.step(3e-3, net, grads));
         if step == 0 {
             first = net.weights();
         }
@@ -131,7 +154,37 @@ fn train(rule: impl Rule, steps: usize, device: &Device) -> Run {
         losses,
         first,
         last: net.weights(),
+        launches,
     }
+}
+
+/// What `step` returns, and how many kernels it launched.
+#[cfg(feature = "inspect-fusion")]
+fn counted<T>(device: &Device, step: impl FnOnce() -> T) -> (T, usize) {
+    use burn_cubecl::cubecl::logging::{LaunchObservation, LaunchObserver};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Launches(AtomicUsize);
+    impl LaunchObserver for Launches {
+        fn launched(&self, _kernel: &'static str) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let wait = || device.sync().expect("the device works");
+    wait();
+    let launches = Arc::new(Launches::default());
+    let observation = LaunchObservation::new(launches.clone());
+    let result = step();
+    wait();
+    drop(observation);
+    (result, launches.0.load(Ordering::Relaxed))
+}
+
+#[cfg(not(feature = "inspect-fusion"))]
+fn counted<T>(_device: &Device, step: impl FnOnce() -> T) -> (T, usize) {
+    (step(), 0)
 }
 
 fn farthest(a: &[f32], b: &[f32]) -> f32 {
@@ -139,8 +192,17 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
     differences.fold(0.0, f32::max)
 }
 
-fn main() {
-    let device = Device::default().autodiff();
+fn main() -> ExitCode {
+    // The four parameters share a launch, if Burn is told so before its first tensor on the device.
+    launch_together();
+    let name = Args::parse().device.unwrap_or_default();
+    let device = match name.open() {
+        Ok(device) => device.autodiff(),
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::FAILURE;
+        }
+    };
     let steps = 300;
     let lion = Lion {
         beta_1: 0.9,
@@ -176,4 +238,9 @@ fn main() {
     println!("\nLargest difference between the weights of Lion and cautious Lion:");
     println!("{first:.5} after 1 step, {last:.5} after {steps} steps");
     assert!(first == 0.0 && last > 0.0, "caution should change the path");
+    if plain.launches > 0 {
+        let (launches, s) = (plain.launches, if plain.launches == 1 { "" } else { "s" });
+        println!("\nA step of Lion on {name}, all 4 parameters: {launches} kernel{s} launched");
+    }
+    ExitCode::SUCCESS
 }

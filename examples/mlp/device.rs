@@ -125,7 +125,8 @@ impl fmt::Display for Unavailable {
             Self::NotCompiledIn(name) => write!(
                 f,
                 "device {name} is not compiled in; add its feature: \
-                 cargo run --release --example mlp --features {name} -- --device {name}"
+                 cargo run --release --example {} --features {name} -- --device {name}",
+                env!("CARGO_CRATE_NAME")
             ),
             Self::NotWorking(name, reason) => write!(
                 f,

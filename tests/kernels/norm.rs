@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 use downhill::optim::OptimizerConfig;
 use downhill::optim::drive::{
     Coefficient, Examined, Joined, Measure, examine, join, measure, measure_all,
@@ -232,14 +232,11 @@ fn a_clipped_update_measures_in_a_kernel_for_each_group_and_two_more() {
     }
 }
 
-/// A gradient in another precision than single is not on this device; what the host's interpreter makes of it is
-/// tested with the passes.
 #[test]
 fn a_tensor_is_measured_alone_as_with_others() {
     let _alone = alone();
     let values = noise(5000, 3);
     let grad: Tensor<1> = tensor(&values, [5000], &gpu());
-    assert_eq!(grad.dtype(), DType::F32);
     let alone = measure(grad.clone());
     let Joined::Device(pair) = join([&alone]) else {
         panic!("it is on a device");
@@ -248,4 +245,25 @@ fn a_tensor_is_measured_alone_as_with_others() {
     let pair: Vec<f64> = pair.into_data().iter().collect();
     assert_eq!(pair[0] * pair[1].sqrt(), together[0]);
     assert_eq!(together[0], together[1]);
+}
+
+/// Of what is no kernel, the factor is applied before: methods of matrices, wrappers, and what looks at the model.
+#[test]
+fn every_optimizer_follows_a_factor_that_is_on_the_device() {
+    let _alone = alone();
+    let flex = Device::flex();
+    for name in [
+        "muon",
+        "lookahead",
+        "grokfast",
+        "orthograd",
+        "dowg",
+        "prodigy",
+        "adafactor",
+    ] {
+        let (_, found) = clipped(name, NonFinite::Ignore, &gpu());
+        let (_, expected) = clipped(name, NonFinite::Ignore, &flex);
+        let apart = farthest(&found, &expected);
+        assert!(apart <= 4096.0, "{name}: {apart} units");
+    }
 }

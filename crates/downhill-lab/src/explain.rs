@@ -53,7 +53,7 @@ pub struct Part {
     pub inputs: Vec<String>,
     /// Its operations.
     pub lines: Vec<Line>,
-    /// What comes out: the name of the result, and what it is.
+    /// What comes out changed: the name of the result, and what it is.
     pub outputs: Vec<(String, String)>,
 }
 
@@ -83,6 +83,47 @@ impl fmt::Display for Line {
             }
             (name, operands) => write!(f, "{name}({})", operands.join(", ")),
         }
+    }
+}
+
+/// Its operations, one a line, and what comes out.
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.title)?;
+        for line in &self.lines {
+            writeln!(f, "  {line}")?;
+        }
+        for (result, name) in &self.outputs {
+            writeln!(f, "  {name} ← {result}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All that is said of a step, as the command prints it.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            optimizer,
+            description,
+            source,
+            learning_rate,
+            step,
+            state,
+            bytes_per_parameter,
+            parts,
+        } = self;
+        writeln!(f, "{optimizer}: {description}\nSource: {source}")?;
+        let state = match state.is_empty() {
+            true => "none".to_string(),
+            false => state.join(", "),
+        };
+        writeln!(
+            f,
+            "State: {state}\nMemory: {bytes_per_parameter} bytes read and written for each parameter in f32\n\
+             Step {step} at a learning rate of {learning_rate}"
+        )?;
+        parts.iter().try_for_each(|part| write!(f, "\n{part}"))
     }
 }
 
@@ -229,7 +270,10 @@ fn part(
         title,
         inputs: used,
         lines,
-        outputs: results.zip(outputs.iter().cloned()).collect(),
+        outputs: results
+            .zip(outputs.iter().cloned())
+            .filter(|(result, name)| result != name)
+            .collect(),
     }
 }
 

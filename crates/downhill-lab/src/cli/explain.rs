@@ -75,34 +75,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         writeln!(stdout, "{}", json(&explanation)?)?;
         return Ok(());
     }
-    let Explanation {
-        optimizer,
-        description,
-        source,
-        learning_rate,
-        step,
-        state,
-        bytes_per_parameter,
-        parts,
-    } = explanation;
-    writeln!(stdout, "{optimizer}: {description}\nSource: {source}")?;
-    let state = match state.is_empty() {
-        true => "none".to_string(),
-        false => state.join(", "),
-    };
-    writeln!(
-        stdout,
-        "State: {state}\nMemory: {bytes_per_parameter} bytes read and written for each parameter in f32\n\
-         Step {step} at a learning rate of {learning_rate}"
-    )?;
-    for part in parts {
-        writeln!(stdout, "\n{}", part.title)?;
-        for line in part.lines {
-            writeln!(stdout, "  {line}")?;
-        }
-        for (result, name) in part.outputs {
-            writeln!(stdout, "  {name} ← {result}")?;
-        }
-    }
+    write!(stdout, "{explanation}")?;
     Ok(())
 }

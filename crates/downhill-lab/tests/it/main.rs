@@ -9,6 +9,7 @@ mod damaged_runs;
 mod explain_cli;
 #[cfg(feature = "flex")]
 mod find_lr;
+mod formulas;
 mod leaderboard;
 mod protocol;
 #[cfg(feature = "flex")]
