@@ -16,6 +16,7 @@ mod concurrency;
 mod config;
 mod driven;
 mod evaluated;
+mod exchange;
 mod groups;
 #[cfg(feature = "logs")]
 mod logging;
@@ -24,6 +25,8 @@ mod model_scope;
 mod non_finite;
 mod parts;
 mod properties;
+#[cfg(feature = "flex")]
+mod ranks;
 mod reports;
 mod scaling;
 mod shapes;

@@ -6,11 +6,14 @@ use downhill_optim::Identity;
 
 use crate::average::Averaging;
 use crate::batch::Accumulation;
+use crate::checkpoint;
 use crate::clipping::{Clipping, NonFinite};
 use crate::driven::{MOMENTUM, WEIGHT_DECAY};
 use crate::error::BindError;
+use crate::exchange::Exchange;
 use crate::groups::Group;
 use crate::once::Once;
+use crate::ranks::Ranks;
 use crate::update::{Core, Settings};
 use crate::{Driver, LossScaling, Mechanic, Rate, Sam, Setting};
 
@@ -24,6 +27,7 @@ pub struct DriverBuilder {
     pub(crate) groups: Vec<Group>,
     pub(crate) averaging: Option<Averaging>,
     pub(crate) identity: Option<Identity>,
+    pub(crate) ranks: Option<Ranks>,
 }
 
 impl DriverBuilder {
@@ -66,6 +70,55 @@ impl DriverBuilder {
     /// Puts a factor on the whole way, that [`Mechanic`] finds. Default: not.
     pub fn with_mechanic(mut self, mechanic: Mechanic) -> Self {
         self.settings.mechanic = Some(mechanic);
+        self
+    }
+
+    /// Trains with other ranks: each has a driver, a model of the same values and a share of the data, and each
+    /// [step](Driver::step) of theirs is one update of all by the mean of their gradients, weighted by the
+    /// [samples](crate::MicroBatch::with_samples) where these are given. All ranks end it with the same bits.
+    ///
+    /// Gradients come together after accumulation and before they are judged and clipped, so that norms, sums over the
+    /// model, skipped updates and the report are those of the whole. Ranks make the same calls in the same order; what one
+    /// refuses, or has no gradient for, is an error on each. Default: alone.
+    ///
+    /// One of them saves checkpoints, between two updates (what is in a window that is not full is that rank's alone), and
+    /// all of them resume from its file. [`step_sam`](Driver::step_sam) is not for several ranks.
+    ///
+    /// ```
+    /// # #[cfg(feature = "flex")] {
+    /// use burn::nn::{Linear, LinearConfig};
+    /// use burn::optim::GradientsParams;
+    /// use burn::tensor::{Device, Tensor};
+    /// use downhill_optim::SgdConfig;
+    /// use downhill_train::{Driver, Exchange, MicroBatch, Threads};
+    ///
+    /// let device = Device::flex().autodiff();
+    /// let model: Linear = LinearConfig::new(1, 1).with_bias(false).init(&device);
+    /// let train = |exchange: Threads, model: Linear| {
+    ///     let x = 1.0 + 2.0 * exchange.rank() as f32;
+    ///     let mut driver = Driver::builder(SgdConfig::new().init(), 0.1)
+    ///         .with_exchange(exchange)
+    ///         .bind(&model)
+    ///         .unwrap();
+    ///     let x = Tensor::<2>::full([1, 1], x, &model.weight.device());
+    ///     let loss = model.forward(x).sum();
+    ///     let grads = GradientsParams::from_grads(loss.backward(), &model);
+    ///     let (model, report) = driver.step(model, MicroBatch::new(grads).with_samples(1)).unwrap();
+    ///     assert_eq!(report.grad_norm.unwrap().value(), 2.0); // of 1 and 3
+    ///     model.weight.val().into_scalar::<f32>()
+    /// };
+    /// let weights = std::thread::scope(|scope| {
+    ///     let ranks: Vec<_> = (Threads::of(2).into_iter())
+    ///         .map(|exchange| (exchange, model.clone()))
+    ///         .map(|(exchange, model)| scope.spawn(move || train(exchange, model)))
+    ///         .collect();
+    ///     ranks.into_iter().map(|rank| rank.join().unwrap()).collect::<Vec<f32>>()
+    /// });
+    /// assert_eq!(weights[0], weights[1]);
+    /// # }
+    /// ```
+    pub fn with_exchange(mut self, exchange: impl Exchange + 'static) -> Self {
+        self.ranks = Some(Ranks::new(exchange));
         self
     }
 
@@ -133,7 +186,8 @@ impl DriverBuilder {
     ///
     /// If a tied parameter is several tensors (see [`tie`](crate::tie)), a group is empty or two contradict each
     /// other, a setting is outside its range, an optimizer refuses a parameter (Muon those that are no matrices) or has not the
-    /// setting that is to be driven, or does nothing with a learning rate that changes.
+    /// setting that is to be driven, or does nothing with a learning rate that changes. With
+    /// [other ranks](Self::with_exchange), if one of them has another model, other values in it or other settings.
     pub fn bind<M: Module>(self, model: &M) -> Result<Driver, BindError> {
         let (optim, core) = Core::bind(
             self.optim,
@@ -141,9 +195,13 @@ impl DriverBuilder {
             &self.groups,
             self.averaging,
             self.identity,
+            self.ranks,
             &Once::of(model.clone()),
         )?;
         core.check_rate(&self.rate)?;
+        if let Some(ranks) = &core.ranks {
+            ranks.compare(&checkpoint::fingerprint(&core, &self.rate, model))?;
+        }
         Ok(Driver {
             optim,
             rate: self.rate,

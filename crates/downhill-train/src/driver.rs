@@ -99,6 +99,7 @@ impl Driver {
             groups: Vec::new(),
             averaging: None,
             identity: None,
+            ranks: None,
         }
     }
 
@@ -317,6 +318,18 @@ impl Driver {
         let model = self.once(model.clone());
         let step = |model, grads| self.optim.clone().step(0.0, model, grads);
         asked(&model, &self.core.own(), step).model
+    }
+
+    /// This driver's rank among [several](DriverBuilder::with_exchange); 0 if it is alone.
+    pub fn rank(&self) -> usize {
+        let ranks = self.core.ranks.as_ref();
+        ranks.map_or(0, |ranks| ranks.with(|exchange| exchange.rank()))
+    }
+
+    /// The bytes that this rank has handed to others so far.
+    pub fn sent(&self) -> u64 {
+        let ranks = self.core.ranks.as_ref();
+        ranks.map_or(0, |ranks| ranks.with(|exchange| exchange.sent()))
     }
 
     /// Whether an optimizer needs the loss of each micro-batch.

@@ -3,6 +3,7 @@ use core::fmt;
 use burn::optim::GradientsParams;
 
 use crate::ParamPath;
+use crate::exchange::ExchangeError;
 use crate::groups::GroupError;
 use crate::params::ModuleError;
 use crate::report::{NonFiniteGradient, listed};
@@ -98,6 +99,27 @@ pub enum BindError {
         /// The parameter's path.
         path: ParamPath,
         /// What it would lose.
+        what: &'static str,
+    },
+    /// A rank that has another model or other settings.
+    #[error("rank {rank} differs in {what}: it has {theirs}, and this rank {ours}")]
+    Rank {
+        /// The first rank that differs from this one.
+        rank: usize,
+        /// The first thing in which it does.
+        what: String,
+        /// What it has.
+        theirs: String,
+        /// What this rank has.
+        ours: String,
+    },
+    /// Ranks that could not be compared.
+    #[error("the ranks could not be compared: {0}")]
+    Exchange(#[from] ExchangeError),
+    /// Something that several ranks cannot do together yet.
+    #[error("{what} cannot be used with several ranks")]
+    Alone {
+        /// What.
         what: &'static str,
     },
     /// States of parameters that the model does not have.
@@ -203,6 +225,17 @@ pub enum StepCause {
         "the optimizer needs the loss of each micro-batch: give it with `MicroBatch::with_loss`"
     )]
     NoLoss,
+    /// Another rank that does not make this step.
+    #[error("rank {rank} does not make this step: {reason}")]
+    Rank {
+        /// The first of them.
+        rank: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Gradients that did not come together.
+    #[error("the gradients of the ranks did not come together: {0}")]
+    Exchange(#[from] ExchangeError),
     /// A single gradient for a driver with SAM.
     #[error("the driver was built with SAM, which needs gradients at two places: use `step_sam`")]
     OneGradient,

@@ -5,9 +5,11 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 
 use crate::batch::Accumulation;
+use crate::checkpoint;
 use crate::clipping::{Clipping, NonFinite};
 use crate::error::StepCause;
 use crate::gradients::{self, Change, Seen, Window};
+use crate::ranks::{Found, Joined, Place};
 use crate::report::{NonFiniteGradient, Outcome, StepReport};
 use crate::update::Core;
 
@@ -67,18 +69,52 @@ impl Core {
         Ok(seen)
     }
 
+    /// What there is in a micro-batch.
+    pub fn found<M: Module>(
+        &self,
+        model: &M,
+        grads: &GradientsParams,
+        loss: Option<f64>,
+    ) -> Result<Found, StepCause> {
+        let seen = self.inspect(model, grads)?;
+        let guarded = self.is_guarded();
+        let broken = match guarded {
+            true => gradients::non_finite(model, &self.bound, grads, &seen),
+            false => Vec::new(),
+        };
+        let loss = loss.filter(|loss| guarded && !loss.is_finite());
+        Ok(Found { seen, broken, loss })
+    }
+
+    /// What all ranks find, where there are several, beside something of this one's. They wait for a word of each, also
+    /// of one that refuses.
+    pub fn agreed<T>(
+        &self,
+        model: &impl Module,
+        own: Result<(T, Found), StepCause>,
+        flush: bool,
+    ) -> Result<(T, Found), StepCause> {
+        let Some(ranks) = &self.ranks else {
+            return own;
+        };
+        let place = Place {
+            updates: self.counters.updates,
+            micro_batches: self.window.micro_batches,
+            flush,
+            values: (!self.compared).then(|| checkpoint::checksum(model)),
+        };
+        ranks.agreed(&self.bound, place, own)
+    }
+
     /// Gradients that fit the model and are finite, or have been made so; none if they are skipped.
     pub fn guard<M: Module>(
         &mut self,
         model: &M,
         grads: GradientsParams,
-        loss: Option<f64>,
+        found: Found,
         report: &mut StepReport,
     ) -> Result<Option<Good>, Refused> {
-        let seen = match self.inspect(model, &grads) {
-            Ok(seen) => seen,
-            Err(cause) => return Err((grads, cause)),
-        };
+        let Found { seen, broken, loss } = found;
         let good = |grads, seen, original| {
             Ok(Some(Good {
                 grads,
@@ -86,11 +122,6 @@ impl Core {
                 original,
             }))
         };
-        if !self.is_guarded() {
-            return good(grads, seen, None);
-        }
-        let broken = gradients::non_finite(model, &self.bound, &grads, &seen);
-        let loss = loss.filter(|loss| !loss.is_finite());
         if loss.is_none() && self.backs_off(&broken, report) {
             return Ok(None);
         }
@@ -147,6 +178,27 @@ impl Core {
                 window.plus(model, &good.grads, weight),
                 window.weight + weight,
             ),
+        };
+        let mut own = Joined {
+            grads: sum,
+            weight: weights,
+            loss: losses,
+        };
+        let joined = match &self.ranks {
+            Some(ranks) => {
+                // Not every rank need have those.
+                gradients::change(model, &mut own.grads, &good.seen, &Change::DropFrozen);
+                ranks.joined(model, own)
+            }
+            None => Ok(own),
+        };
+        let Joined {
+            grads: sum,
+            weight: weights,
+            loss: losses,
+        } = match joined {
+            Ok(joined) => joined,
+            Err(error) => return Err((good.into_original(), error.into())),
         };
         report.loss = (losses.1 > 0.0).then(|| losses.0 / losses.1);
         let last = good.into_original();

@@ -7,6 +7,7 @@
 //! * [`checkpoint`] saves all of it in one file, and goes on from it bit for bit.
 //! * [`evaluated`] is the model to evaluate where an optimizer trains another one; [`polyak_update`] moves a
 //!   target network.
+//! * [`exchange`] lets several ranks train one model: [`DriverBuilder::with_exchange`].
 //! * [`find_lr`] is the learning rate range test.
 //!
 //! See [`Driver`] for an example.
@@ -31,6 +32,7 @@ mod driven;
 mod driver;
 mod error;
 mod evaluated;
+pub mod exchange;
 pub mod find_lr;
 mod go;
 mod gradients;
@@ -48,6 +50,7 @@ mod plan;
 mod probe;
 #[cfg(feature = "pytorch")]
 mod pytorch;
+mod ranks;
 mod rates;
 mod ratios;
 mod report;
@@ -65,6 +68,7 @@ pub use config::{CheckpointsConfig, DriverConfig, DriverConfigError, GroupConfig
 pub use driver::Driver;
 pub use error::{BindError, Rejected, StepCause, StepError};
 pub use evaluated::evaluated;
+pub use exchange::{Exchange, ExchangeError, Threads};
 pub use groups::{Group, GroupError, Select};
 #[cfg(feature = "learner")]
 pub use learner::{DrivenStrategy, ReportMetric};

@@ -23,6 +23,7 @@ use crate::mechanic::{Mechanic, Tuned};
 use crate::once::{Once, Ties};
 use crate::params::{self, ParamInfo};
 use crate::probe;
+use crate::ranks::Ranks;
 use crate::ratios::ratios;
 use crate::report::{Outcome, StepReport};
 use crate::sam::{Looked, Sam};
@@ -88,6 +89,10 @@ pub(crate) struct Core {
     pub bound: Vec<Bound>,
     pub counters: Counters,
     pub window: Window,
+    /// The others of a data-parallel training.
+    pub ranks: Option<Ranks>,
+    /// Whether their parameters are known to have the same values as here.
+    pub compared: bool,
     pub averages: Option<Averages>,
     pub notes: BTreeMap<String, String>,
     /// What LookSAM keeps.
@@ -123,9 +128,13 @@ impl Core {
         groups: &[Group],
         averaging: Option<Averaging>,
         identity: Option<Identity>,
+        ranks: Option<Ranks>,
         model: &Once<M>,
     ) -> Result<(ModuleOptimizer, Self), BindError> {
         settings.check()?;
+        if ranks.is_some() && settings.sam.is_some() {
+            return Err(BindError::Alone { what: "SAM" });
+        }
         if let Some(averaging) = &averaging {
             averaging.check()?;
         }
@@ -165,7 +174,8 @@ impl Core {
         // Not if Burn clips in between. And a pass over memory takes gradients of the parameter's precision
         // only, which a factor beforehand brings a sum back to.
         let folds = bound.iter().map(|bound| {
-            let sums_in_single = settings.accumulation.is_some() && bound.is_half();
+            let summed = settings.accumulation.is_some() || ranks.is_some();
+            let sums_in_single = summed && bound.is_half();
             // Mechanic looks at the gradients as they are stepped with.
             let looked_at = settings.mechanic.is_some();
             !optim.has_gradient_clipping() && bound.is_own() && !sums_in_single && !looked_at
@@ -196,6 +206,8 @@ impl Core {
             bound,
             counters: Counters::default(),
             window: Window::default(),
+            ranks,
+            compared: false,
             averages: averaging.map(Averages::new),
             notes: BTreeMap::new(),
             ties: model.ties.clone(),
@@ -273,17 +285,13 @@ impl Core {
             samples,
         } = batch;
         let step = self.counters.updates;
-        let numbers = match self.numbers(report.learning_rate) {
-            Ok(numbers) => numbers,
-            Err(error) => return Err((grads, StepCause::Setting { step, error })),
+        let checked = self.checked(report.learning_rate, loss, samples, flush);
+        let own = checked.and_then(|own| Ok((own, self.found(model, &grads, loss)?)));
+        let ((numbers, weight), found) = match self.agreed(model, own, flush) {
+            Ok(agreed) => agreed,
+            Err(cause) => return Err((grads, cause)),
         };
-        if self.needs_loss && loss.is_none() && !flush {
-            return Err((grads, StepCause::NoLoss));
-        }
-        let weight = samples.map_or(1.0, |samples| samples as f64);
-        if let Err(error) = in_range("samples of a micro-batch", weight, Range::POSITIVE) {
-            return Err((grads, StepCause::Weight(error)));
-        }
+        self.compared = true;
         let driven = &self.settings.driven;
         let value = |name| driven.get(name).map(|setting| setting.value(step));
         (report.weight_decay, report.momentum) = (value(WEIGHT_DECAY), value(MOMENTUM));
@@ -292,10 +300,12 @@ impl Core {
             .map(|(name, setting)| (name.to_string(), setting.value(step)));
         report.driven = others.collect();
         report.loss = loss;
-        let Some(good) = self.guard(model, grads, loss, report)? else {
+        let Some(good) = self.guard(model, grads, found, report)? else {
             return Ok(None);
         };
-        let sum = match self.settings.accumulation {
+        // What several ranks have is a mean as well.
+        let of_ranks = self.ranks.as_ref().map(|_| Accumulation::mean(1));
+        let sum = match self.settings.accumulation.or(of_ranks) {
             None => Some(Sum {
                 grads: good.grads,
                 seen: good.seen,
@@ -353,6 +363,25 @@ impl Core {
             learning_rate,
             loss,
         })))
+    }
+
+    /// The numbers of this update, and the weight of a micro-batch.
+    fn checked(
+        &self,
+        learning_rate: f64,
+        loss: Option<f64>,
+        samples: Option<u64>,
+        flush: bool,
+    ) -> Result<(Numbers, f64), StepCause> {
+        let step = self.counters.updates;
+        let numbers = self.numbers(learning_rate);
+        let numbers = numbers.map_err(|error| StepCause::Setting { step, error })?;
+        if self.needs_loss && loss.is_none() && !flush {
+            return Err(StepCause::NoLoss);
+        }
+        let weight = samples.map_or(1.0, |samples| samples as f64);
+        in_range("samples of a micro-batch", weight, Range::POSITIVE).map_err(StepCause::Weight)?;
+        Ok((numbers, weight))
     }
 
     /// What is kept of the model, with what is driven of the optimizers that keep it.

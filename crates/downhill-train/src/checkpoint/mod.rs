@@ -84,10 +84,12 @@ pub use folder::{Checkpoints, Goal};
 #[cfg(feature = "pytorch")]
 pub(crate) use format::write_whole;
 pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
+pub(crate) use model::checksum;
 pub(crate) use optimizer::{States, renamed, stated};
 pub use report::{LoadReport, Mismatch};
 pub(crate) use resume::check_bound;
 pub use scheduler::RatesAhead;
+pub(crate) use settings::fingerprint;
 
 use crate::error::Rejected;
 use crate::once::Once;

@@ -41,6 +41,15 @@ pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
     read.data
 }
 
+/// A checksum of all tensors of a module.
+pub(crate) fn checksum<M: Module>(model: &M) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    data(model)
+        .values()
+        .for_each(|data| hasher.update(data.as_bytes()));
+    hasher.finalize()
+}
+
 /// What a module's tensors become.
 #[derive(Default)]
 pub(crate) struct Parts {

@@ -401,6 +401,7 @@ impl NextCore {
 
     fn commit(self, core: &mut Core) {
         core.counters = self.counters;
+        core.compared = false;
         core.averages = self.averages;
         core.window = self.window;
         core.notes = self.notes;

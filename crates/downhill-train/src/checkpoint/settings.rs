@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::CheckpointError;
 use super::contents::path_of_state;
 use super::format::{Contents, Header, OptimizerEntry, ParameterEntry};
+use super::model;
 use crate::bound::Bound;
 use crate::driven::{MOMENTUM, WEIGHT_DECAY};
 use crate::groups::GroupSettings;
@@ -88,6 +89,35 @@ pub(super) fn parameters<M: Module>(model: &M, core: &Core) -> Vec<ParameterEntr
             }
         })
         .collect()
+}
+
+/// What is to be the same on all ranks of a training, by names: parameters with their values, and settings.
+pub(crate) fn fingerprint<M: Module>(core: &Core, rate: &Rate, model: &M) -> Vec<(String, String)> {
+    let optimizers = optimizers(&core.bound);
+    let values = model::data(model);
+    let parameters = parameters(model, core).into_iter().map(|entry| {
+        let optimizer = entry.optimizer.and_then(|at| optimizers.get(at));
+        let stepped = optimizer.map_or(String::new(), |optimizer| {
+            format!(", stepped by {} {}", optimizer.name, complete(optimizer))
+        });
+        let values = values
+            .get(&*entry.path)
+            .map_or(0, |data| crc32fast::hash(data.as_bytes()));
+        let kind = format!(
+            "{:?} in {:?}{stepped}, values with the checksum {values:08x}",
+            entry.shape, entry.dtype
+        );
+        (format!("`{}`", entry.path), kind)
+    });
+    let mut all: Vec<(String, String)> = parameters.collect();
+    if let Value::Object(settings) = settings(core) {
+        let settings = settings.into_iter();
+        all.extend(settings.map(|(name, value)| (name.replace('_', " "), value.to_string())));
+    }
+    let rate =
+        learning_rate(rate).map_or("a scheduler of Burn's".to_string(), |rate| rate.to_string());
+    all.push(("the learning rate".to_string(), rate));
+    all
 }
 
 /// The settings of an optimizer, in an order of their own, and with the defaults of those that an older file

@@ -27,6 +27,28 @@ pub(crate) enum Seen {
     Missing,
 }
 
+impl Seen {
+    /// One for each kind.
+    pub fn letter(&self) -> char {
+        match self {
+            Self::Gradient(_) => 'g',
+            Self::Frozen => 'f',
+            Self::Still => 's',
+            Self::Missing => 'm',
+        }
+    }
+
+    /// What a parameter with this [letter](Self::letter) has or does.
+    pub fn words(letter: char) -> &'static str {
+        match letter {
+            'g' => "has a gradient",
+            'f' => "is frozen",
+            's' => "requires none",
+            _ => "has no gradient",
+        }
+    }
+}
+
 /// Checks the gradients against the model, and measures them if `measured`. Nothing is changed.
 pub(crate) fn inspect<M: Module>(
     model: &M,
