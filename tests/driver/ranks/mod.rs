@@ -1,5 +1,6 @@
 //! Several ranks that train one model.
 
+mod digits;
 mod refused;
 
 use std::thread;
