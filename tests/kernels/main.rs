@@ -45,6 +45,11 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
 }
 
+fn optimizer(name: &str) -> RuleOptimizer {
+    let config = OptimizerConfig::by_name(name).unwrap();
+    config.try_build().unwrap()
+}
+
 /// The names of what runs in one step after the first, which also makes the state.
 fn kernels(optim: &RuleOptimizer) -> Vec<String> {
     let device = gpu();
@@ -226,7 +231,7 @@ fn what_is_not_a_number_stays_so() {
         1.0,
     ];
     for name in ["sgd", "adamw", "nadam", "lion", "rmsprop", "adamax"] {
-        let optim = OptimizerConfig::by_name(name).unwrap().try_build().unwrap();
+        let optim = optimizer(name);
         let stepped = |device: &Device| {
             let grad = Tensor::<1>::from_data(TensorData::new(special.to_vec(), [8]), device);
             let param = tensor(&[0.5; 8], [8], device);
@@ -248,10 +253,7 @@ fn what_is_not_a_number_stays_so() {
 fn a_shared_parameter_keeps_its_value() {
     let _alone = alone();
     let device = gpu();
-    let optim = OptimizerConfig::by_name("sgd")
-        .unwrap()
-        .try_build()
-        .unwrap();
+    let optim = optimizer("sgd");
     let param: Tensor<1> = tensor(&[1.0, 2.0], [2], &device);
     // A reader that is only registered sees the value from before the step too.
     let twice = param.clone().mul_scalar(2.0);
@@ -270,10 +272,7 @@ fn a_shared_parameter_keeps_its_value() {
 fn views_are_stepped_as_what_they_show() {
     let _alone = alone();
     let device = gpu();
-    let optim = OptimizerConfig::by_name("sgd")
-        .unwrap()
-        .try_build()
-        .unwrap();
+    let optim = optimizer("sgd");
     let all: Tensor<2> = tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [4, 2], &device);
     let param = all.clone().slice([1..3, 0..2]);
     let grad = all.clone().slice([0..2, 0..2]).transpose();
@@ -340,7 +339,7 @@ fn small_parameters_share_a_launch() {
     let equal = vec![64; 200];
     let unequal: Vec<usize> = (0..200).map(|at| 64 + at).collect();
     for name in ["sgd", "adamw", "nadam"] {
-        let optim = OptimizerConfig::by_name(name).unwrap().try_build().unwrap();
+        let optim = optimizer(name);
         // Of a device that takes 31 buffers: Mesa's driver in software.
         let most = if name == "sgd" { 14 } else { 29 } + 2;
         for (label, lens) in [("equal", &equal), ("unequal", &unequal)] {

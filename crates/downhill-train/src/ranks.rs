@@ -19,7 +19,6 @@ use crate::report::NonFiniteGradient;
 pub(crate) struct Ranks(Arc<Mutex<dyn Exchange>>);
 
 /// What a rank found in a micro-batch, before anything has changed.
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     pub seen: Vec<Seen>,
     pub broken: Vec<NonFiniteGradient>,

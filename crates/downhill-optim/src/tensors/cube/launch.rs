@@ -77,6 +77,11 @@ impl Job {
         self.root.iter().map(|(_, root)| input(root)).collect()
     }
 
+    /// Buffers that it has in common with what goes with it.
+    fn shared(&self) -> usize {
+        usize::from(self.root.is_some())
+    }
+
     /// Buffers that it alone takes: an output in place of its input takes none.
     fn bindings(&self) -> usize {
         self.inputs.len() + self.outputs.iter().flatten().count()
@@ -107,6 +112,11 @@ impl Job {
             ),
         }
     }
+}
+
+/// A tensor beside another one, with nothing in it yet.
+pub(super) fn empty(beside: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+    empty_device_dtype(beside.client.clone(), beside.device.clone(), shape, dtype)
 }
 
 pub(super) fn input(tensor: &CubeTensor) -> BufferArg {
@@ -162,16 +172,8 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid, limits: Limits) {
             sides => place(grid.count(sides)),
         });
     }
-    let (device, dtype) = (
-        job.inputs[0].device.clone(),
-        state_dtype(job.inputs[0].dtype),
-    );
-    let scratch = empty_device_dtype(
-        client.clone(),
-        device,
-        Shape::from([end.max(1)]),
-        dtype.into(),
-    );
+    let dtype = state_dtype(job.inputs[0].dtype).into();
+    let scratch = empty(&job.inputs[0], Shape::from([end.max(1)]), dtype);
     let phases = 2 * plan.looks() + 1;
     let launches = match alone {
         true => vec![(0, phases, 1)],
@@ -187,7 +189,7 @@ fn looking(job: &Job, plan: &Arc<Plan>, grid: Grid, limits: Limits) {
             .collect(),
     };
     let slots = job.inputs.len() - 2;
-    let first = 2 + usize::from(job.root.is_some());
+    let first = 2 + job.shared();
     for (from, to, cubes) in launches {
         look::step::launch(
             &client,
@@ -237,8 +239,7 @@ fn numbers(numbers: &[f64], [_, computed]: [ElemType; 2]) -> SequenceArg<InputSc
 fn some(tape: &Arc<Tape>, mut jobs: Vec<Job>, limits: Limits) {
     let client = jobs[0].inputs[0].client.clone();
     let bindings = jobs.iter().map(Job::bindings).max().unwrap_or_default();
-    let shared = usize::from(jobs[0].root.is_some());
-    let together = limits.together(bindings, shared);
+    let together = limits.together(bindings, jobs[0].shared());
     while !jobs.is_empty() {
         let rest = jobs.split_off(together.min(jobs.len()));
         let count = if jobs.len() == 1 { 1 } else { together };
@@ -266,7 +267,7 @@ fn launch(client: &Client, tape: &Arc<Tape>, jobs: &[Job], count: usize) {
     };
     let states = padded().flat_map(|(_, job)| &job.inputs[2..]);
     let new_states = padded().flat_map(|(at, job)| {
-        let first = 2 * count + usize::from(jobs[0].root.is_some()) + at * slots;
+        let first = 2 * count + jobs[0].shared() + at * slots;
         (0..slots).map(move |slot| job.output(slot + 1, first + slot))
     });
     kernel::step::launch(

@@ -12,10 +12,9 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::fusion::{CubeFusionHandle, FusionCubeRuntime};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::launch::{count, element, input};
+use super::launch::{count, element, empty, input};
 use super::limits::Limits;
 use super::squares::{self, DOUBLE, SINGLE, SIZES, SUMS, THREADS};
 use super::{as_float, beside, is_float, is_on};
@@ -87,8 +86,8 @@ impl Operation<FusionCubeRuntime> for NormOperation {
         &self,
         handles: &mut HandleContainer<CubeFusionHandle>,
     ) -> Result<(), ExecutionError> {
-        let input = |tensor| handles.get_float_tensor::<CubeBackend>(tensor);
-        let inputs: Vec<CubeTensor> = self.ir.inputs.iter().map(input).collect();
+        let read = |tensor| handles.get_float_tensor::<CubeBackend>(tensor);
+        let inputs: Vec<CubeTensor> = self.ir.inputs.iter().map(read).collect();
         let output = match self.norm {
             Norm::Squares => pairs(inputs),
             Norm::Coefficient(threshold) => root(&inputs[0], threshold),
@@ -103,12 +102,6 @@ const EACH: usize = 32;
 
 /// Cubes that work on a tensor at most.
 const MOST: usize = 1 << 10;
-
-/// Beside a tensor.
-fn empty(beside: &CubeTensor, len: usize, dtype: DType) -> CubeTensor {
-    let (client, device) = (beside.client.clone(), beside.device.clone());
-    empty_device_dtype(client, device, Shape::from([len]), dtype)
-}
 
 fn pairs(tensors: Vec<CubeTensor>) -> CubeTensor {
     // Any order of the elements will do, if there are no gaps.
@@ -126,9 +119,10 @@ fn pairs(tensors: Vec<CubeTensor>) -> CubeTensor {
         len.div_ceil(THREADS * EACH).clamp(1, MOST)
     };
     let all = tensors.iter().map(cubes).sum::<usize>();
-    let sums = empty(first, SUMS * all, dtype);
-    let table = empty(first, 2 * tensors.len(), DType::U32);
-    let pairs = empty(first, 2 * tensors.len(), dtype);
+    let sums = empty(first, Shape::from([SUMS * all]), dtype);
+    let of_each = Shape::from([2 * tensors.len()]);
+    let table = empty(first, of_each.clone(), DType::U32);
+    let pairs = empty(first, of_each, dtype);
     let units = || {
         let powers = if dtype == DType::F64 { DOUBLE } else { SINGLE };
         let units = powers.into_iter().map(|power| 2f64.powi(power));
@@ -147,27 +141,16 @@ fn pairs(tensors: Vec<CubeTensor>) -> CubeTensor {
             (number, begin) = (number + 1, begin + cubes);
         }
         // As many as in the other launches, so that there is one kernel.
-        let fewer = if tensors.len() > together {
-            together
-        } else {
-            group.len()
-        };
-        sizes.resize(SIZES * fewer, 0);
-        let padded = group
-            .iter()
-            .chain(core::iter::repeat_n(&group[0], fewer - group.len()));
+        let places = together.min(tensors.len());
+        sizes.resize(SIZES * places, 0);
+        let padding = core::iter::repeat_n(&group[0], places - group.len());
+        let longest = group.iter().map(|tensor| tensor.meta.num_elements()).max();
         squares::sums::launch(
             &client,
             CubeCount::new_1d((begin - before) as u32),
             dim,
-            AddressType::from_len(
-                group
-                    .iter()
-                    .map(|tensor| tensor.meta.num_elements())
-                    .max()
-                    .unwrap_or(0),
-            ),
-            padded.map(input).collect(),
+            AddressType::from_len(longest.unwrap_or_default()),
+            group.iter().chain(padding).map(input).collect(),
             input(&sums),
             input(&table),
             sizes.into_iter().map(count).collect(),
@@ -190,7 +173,7 @@ fn pairs(tensors: Vec<CubeTensor>) -> CubeTensor {
 }
 
 fn root(pairs: &CubeTensor, threshold: f64) -> CubeTensor {
-    let root = empty(pairs, 1, pairs.dtype);
+    let root = empty(pairs, Shape::from([1]), pairs.dtype);
     let computed = element(pairs.dtype);
     let largest = match pairs.dtype {
         DType::F64 => f64::MAX,

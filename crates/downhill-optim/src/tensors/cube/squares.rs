@@ -73,13 +73,20 @@ pub(super) fn sums<P: Float, C: Float>(
         first.store(from + cubes);
     }
     let mut shared = Shared::<[C]>::new_slice(comptime!(SUMS * THREADS));
-    shared[thread] = large.read();
-    shared[THREADS + thread] = middle.read();
-    shared[2 * THREADS + thread] = small.read();
-    sync_cube();
+    put::<C>(&mut shared, large.read(), middle.read(), small.read());
     if thread < SUMS {
         sums[place.read() * SUMS + thread] = added::<C>(&shared, thread * THREADS);
     }
+}
+
+/// Shows a thread's sums to the others, and waits for theirs.
+#[cube]
+fn put<C: Float>(shared: &mut Shared<[C]>, large: C, middle: C, small: C) {
+    let thread = UNIT_POS as usize;
+    shared[thread] = large;
+    shared[THREADS + thread] = middle;
+    shared[2 * THREADS + thread] = small;
+    sync_cube();
 }
 
 /// The sum of all threads' numbers.
@@ -118,10 +125,7 @@ pub(super) fn pairs<C: Float>(
         at += THREADS;
     }
     let mut shared = Shared::<[C]>::new_slice(comptime!(SUMS * THREADS));
-    shared[thread] = large.read();
-    shared[THREADS + thread] = middle.read();
-    shared[2 * THREADS + thread] = small.read();
-    sync_cube();
+    put::<C>(&mut shared, large.read(), middle.read(), small.read());
     if thread == 0 {
         let large = added::<C>(&shared, 0);
         let middle = added::<C>(&shared, THREADS);

@@ -13,7 +13,6 @@ use burn::backend::fusion::{Client, FusionTensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::fusion::{CubeFusionHandle, FusionCubeRuntime};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::launch::{self, Job, Program};
@@ -65,7 +64,6 @@ pub(super) fn register(
     let step = StepOperation {
         ir: ir.clone(),
         links,
-        scaled,
         program,
         scalars: scalars.into(),
     };
@@ -78,6 +76,11 @@ pub(super) fn register(
             .for_each(|link| Link::put(optimizer, link));
     }
     moved
+}
+
+/// Inputs that the steps of an update have in common: beside the gradient, what does not come out changed.
+pub(super) fn shared(step: &CustomOpIr) -> usize {
+    step.inputs.len() - step.outputs.len() - 1
 }
 
 /// The last link of an optimizer on a device.
@@ -128,8 +131,6 @@ struct StepOperation {
     ir: Arc<CustomOpIr>,
     /// Whether the last of inputs and outputs is a link.
     links: bool,
-    /// Whether the one before is the root of a factor on the gradient.
-    scaled: bool,
     program: Program,
     scalars: Arc<[f64]>,
 }
@@ -143,7 +144,7 @@ impl Operation<FusionCubeRuntime> for StepOperation {
         let mut input = |tensor| handles.get_float_tensor::<CubeBackend>(tensor);
         let mut inputs: Vec<CubeTensor> = self.ir.inputs.iter().map(&mut input).collect();
         let link = inputs.pop_if(|_| self.links);
-        let root = inputs.pop_if(|_| self.scaled);
+        let root = inputs.pop_if(|_| shared(&self.ir) == 1);
         let root = root.map(|root| (self.ir.inputs[inputs.len()].id, root));
         let inputs: Vec<CubeTensor> = inputs.into_iter().map(into_contiguous).collect();
         let changed = || {
@@ -154,10 +155,8 @@ impl Operation<FusionCubeRuntime> for StepOperation {
                 .map(|(_, input)| input)
         };
         let outputs = changed().map(|input| {
-            (!input.can_mut()).then(|| {
-                let (client, device) = (input.client.clone(), input.device.clone());
-                empty_device_dtype(client, device, input.meta.shape().clone(), input.dtype)
-            })
+            (!input.can_mut())
+                .then(|| launch::empty(input, input.meta.shape().clone(), input.dtype))
         });
         let outputs: Vec<Option<CubeTensor>> = outputs.collect();
         let results = changed()

@@ -57,9 +57,8 @@ impl OperationFuser<CubeOptimization> for Steps {
         match operation {
             OperationIr::Custom(custom) if custom.id.starts_with(stream::NAME) => {
                 if self.steps == 0 {
-                    // Beside the gradient, what does not come out changed is shared by all; the link is no buffer of a
-                    // launch.
-                    let shared = custom.inputs.len() - custom.outputs.len() - 1;
+                    let shared = stream::shared(custom);
+                    // But for the link.
                     let bindings = custom.inputs.len() - 1 - shared;
                     let launch = Limits::of(&self.device).together(bindings, shared);
                     self.most = launch * (AT_A_TIME / launch).max(1);
