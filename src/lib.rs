@@ -33,7 +33,8 @@
 //!
 //! `flex` (default), `ndarray`, `wgpu`, `vulkan`, `webgpu`, `metal`, `cuda`, `rocm` and `cpu` are Burn's backends. `learner`
 //! has the driver behind burn-train's `SupervisedTraining`, `tui` its terminal interface, `problems` models and data,
-//! `pytorch` the files of PyTorch's optimizers, `logs` reports as JSON lines, CSV and for TensorBoard.
+//! `pytorch` the files of PyTorch's optimizers, `logs` reports as JSON lines, CSV and for TensorBoard, `mpi` trainings over
+//! several processes.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -68,6 +68,8 @@ pub use config::{CheckpointsConfig, DriverConfig, DriverConfigError, GroupConfig
 pub use driver::Driver;
 pub use error::{BindError, Rejected, StepCause, StepError};
 pub use evaluated::evaluated;
+#[cfg(feature = "mpi")]
+pub use exchange::Mpi;
 pub use exchange::{Exchange, ExchangeError, Threads};
 pub use groups::{Group, GroupError, Select};
 #[cfg(feature = "learner")]

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use downhill::train::exchange::{Exchange, ExchangeError, Message, Threads};
 
 mod collectives;
+#[cfg(feature = "mpi")]
+mod mpi;
 
 /// What each rank makes of its handle; a panic of a rank is one of the test.
 fn on<T: Send + 'static>(

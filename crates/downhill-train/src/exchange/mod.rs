@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 mod collective;
 mod error;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod number;
 mod tag;
 mod threads;
 
 pub use error::ExchangeError;
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 pub use threads::Threads;
 
 /// How long a rank waits for the others in a collective, if nothing else is set: 60 s.
@@ -25,7 +29,7 @@ pub type Message = Arc<Vec<u8>>;
 /// and carries its kind and number of elements: ranks that do different things get
 /// [`Mismatch`](ExchangeError::Mismatch), all of them, with their buffers as they were.
 ///
-/// [`Threads`] connects the threads of a process. Another transport has four methods to write; the collectives are made of
+/// [`Threads`] connects the threads of a process, `Mpi` (with the feature `mpi`) those of an MPI job. Another transport has four methods to write; the collectives are made of
 /// [`all_to_all`](Self::all_to_all).
 ///
 /// ```
