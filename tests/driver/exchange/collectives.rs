@@ -1,5 +1,6 @@
 //! What every transport has to do, whatever it is.
 
+use burn::tensor::bf16;
 use downhill::train::{Exchange, ExchangeError};
 
 /// What rank `rank` contributes at `index`: sums of these differ with the order in which they are added.
@@ -46,6 +47,23 @@ fn sums(exchange: &mut dyn Exchange) -> Result<(), ExchangeError> {
                 found.to_bits(),
                 expected.to_bits(),
                 "{length} f32, at {index}"
+            );
+        }
+        let mut sum: Vec<f32> = (0..length).map(|i| value(rank, i)).collect();
+        exchange.sum_bf16(&mut sum)?;
+        let half = |value: f32| bf16::from_f32(value).to_f32();
+        for (index, found) in sum.iter().enumerate() {
+            let value = |rank| half(value(rank, index));
+            let whole = (1..size).fold(value(0), |sum, rank| sum + value(rank));
+            let expected = match (size, length) {
+                (1, _) => self::value(0, index),
+                (_, ..=4096) => whole,
+                _ => half(whole),
+            };
+            assert_eq!(
+                found.to_bits(),
+                expected.to_bits(),
+                "{length} bf16, at {index}"
             );
         }
         let mut sum: Vec<f64> = (0..length).map(|i| value(rank, i).into()).collect();
@@ -120,7 +138,14 @@ fn gathers(exchange: &mut dyn Exchange) -> Result<(), ExchangeError> {
         let gathered = exchange.all_gather(&of(rank))?;
         let expected: Vec<_> = (0..size).map(of).collect();
         assert!(gathered == expected, "{each}");
+        for root in 0..size {
+            let gathered = exchange.gather(root, &of(rank))?;
+            let expected = if rank == root { &expected[..] } else { &[] };
+            assert!(gathered == expected, "{each} by {root}");
+        }
     }
+    let error = exchange.gather(size, &[1]).unwrap_err();
+    assert_eq!(error, ExchangeError::Root { root: size, size });
     Ok(())
 }
 
@@ -140,10 +165,17 @@ pub fn sent(exchange: &mut dyn Exchange) -> Result<(), ExchangeError> {
     assert_eq!(since(exchange), (16 + 400) * others);
     exchange.all_gather(&vec![0; 10 * rank as usize])?;
     assert_eq!(since(exchange), (16 + 10 * rank) * others);
+    exchange.gather(0, &vec![0; 10 * rank as usize])?;
+    let own = if rank == 0 { 0 } else { 10 * rank };
+    // A round to say how much comes, and one in which it does if there is something.
+    let rounds = if size == 1 { 1 } else { 2 };
+    assert_eq!(since(exchange), rounds * 16 * others + own);
     // One segment, and divisible by 1 to 4.
     exchange.sum(&mut vec![0.0; 240_000])?;
     let heads = 2 * 16 * others;
     assert_eq!(since(exchange), heads + 2 * 960_000 * others / size);
+    exchange.sum_bf16(&mut vec![0.0; 240_000])?;
+    assert_eq!(since(exchange), heads + 960_000 * others / size);
     exchange.broadcast(0, &mut vec![0; if rank == 0 { 960_000 } else { 0 }])?;
     let heads = 3 * 16 * others;
     let shares = match rank {

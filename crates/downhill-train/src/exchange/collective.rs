@@ -49,8 +49,8 @@ fn share(length: usize, size: usize, rank: usize) -> Range<usize> {
     start..start + each + usize::from(rank < more)
 }
 
-fn encoded<N: Number>(tag: &Tag, values: &[N]) -> Message {
-    let mut message = tag.head(size_of_val(values));
+fn encoded<N: Number>(tag: &Tag, values: &[N::Value]) -> Message {
+    let mut message = tag.head(values.len() * N::BYTES);
     N::append(values, &mut message);
     Arc::new(message)
 }
@@ -62,18 +62,18 @@ pub(super) fn barrier<E: Exchange + ?Sized>(exchange: &mut E) -> Result<(), Exch
 
 pub(super) fn sum<E: Exchange + ?Sized, N: Number>(
     exchange: &mut E,
-    values: &mut [N],
+    values: &mut [N::Value],
 ) -> Result<(), ExchangeError> {
     if exchange.size() == 1 {
         return Ok(());
     }
     let tag = Tag::new(N::KIND, values.len());
-    if size_of_val(values) <= DIRECT {
-        let (received, _) = tell(exchange, &tag, encoded(&tag, values))?;
-        return add(values, &received);
+    if values.len() * N::BYTES <= DIRECT {
+        let (received, _) = tell(exchange, &tag, encoded::<N>(&tag, values))?;
+        return add::<N>(values, &received);
     }
     for segment in values.chunks_mut(SEGMENT / N::BYTES) {
-        sum_segment(exchange, &tag, segment)?;
+        sum_segment::<E, N>(exchange, &tag, segment)?;
     }
     Ok(())
 }
@@ -82,25 +82,25 @@ pub(super) fn sum<E: Exchange + ?Sized, N: Number>(
 fn sum_segment<E: Exchange + ?Sized, N: Number>(
     exchange: &mut E,
     tag: &Tag,
-    values: &mut [N],
+    values: &mut [N::Value],
 ) -> Result<(), ExchangeError> {
     let (length, size, rank) = (values.len(), exchange.size(), exchange.rank());
     let share = |rank| share(length, size, rank);
-    let shares = (0..size).map(|to| encoded(tag, &values[share(to)]));
+    let shares = (0..size).map(|to| encoded::<N>(tag, &values[share(to)]));
     let (received, _) = round(exchange, tag, shares.collect())?;
     let own = &mut values[share(rank)];
-    add(own, &received)?;
-    let (received, _) = tell(exchange, tag, encoded(tag, own))?;
+    add::<N>(own, &received)?;
+    let (received, _) = tell(exchange, tag, encoded::<N>(tag, own))?;
     for (from, message) in received.iter().enumerate() {
         let values = &mut values[share(from)];
-        N::read(values, payload(from, message, size_of_val(values))?);
+        N::read(values, payload(from, message, values.len() * N::BYTES)?);
     }
     Ok(())
 }
 
 /// Begins with the values of rank 0 and not with zero, which would lose the sign of a negative zero.
-fn add<N: Number>(values: &mut [N], received: &[Message]) -> Result<(), ExchangeError> {
-    let bytes = size_of_val(values);
+fn add<N: Number>(values: &mut [N::Value], received: &[Message]) -> Result<(), ExchangeError> {
+    let bytes = values.len() * N::BYTES;
     let payloads = received.iter().enumerate();
     let payloads = payloads.map(|(from, message)| payload(from, message, bytes));
     // All are looked at before the first is used: an error leaves the values as they were.
@@ -207,6 +207,38 @@ pub(super) fn all_gather<E: Exchange + ?Sized>(
             return Ok(all);
         }
     }
+}
+
+/// Only the root gets more than a head from the others.
+pub(super) fn gather<E: Exchange + ?Sized>(
+    exchange: &mut E,
+    root: usize,
+    bytes: &[u8],
+) -> Result<Vec<Vec<u8>>, ExchangeError> {
+    let (size, is_root) = (exchange.size(), exchange.rank() == root);
+    let mut tag = Tag::new(Kind::Gather, bytes.len());
+    tag.root = u32::try_from(root).unwrap_or(u32::MAX);
+    let (_, tags) = tell(exchange, &tag, tag.message(&[]))?;
+    if root >= size {
+        return Err(ExchangeError::Root { root, size });
+    }
+    let lengths = tags.iter().enumerate();
+    let lengths: Vec<usize> = lengths
+        .map(|(rank, tag)| length(rank, tag))
+        .collect::<Result<_, _>>()?;
+    let segment = |start: usize, length: usize| start.min(length)..length.min(start + SEGMENT);
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let mut all = vec![Vec::new(); if is_root { size } else { 0 }];
+    for start in (0..longest).step_by(SEGMENT) {
+        let mut messages = vec![tag.message(&[]); size];
+        messages[root] = tag.message(&bytes[segment(start, bytes.len())]);
+        let (received, _) = round(exchange, &tag, messages)?;
+        for (from, (all, message)) in all.iter_mut().zip(&received).enumerate() {
+            let due = segment(start, lengths[from]).len();
+            all.extend_from_slice(payload(from, message, due)?);
+        }
+    }
+    Ok(all)
 }
 
 fn length(rank: usize, tag: &Tag) -> Result<usize, ExchangeError> {

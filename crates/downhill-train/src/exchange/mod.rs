@@ -4,6 +4,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use burn::tensor::bf16;
+
 mod collective;
 mod error;
 #[cfg(feature = "mpi")]
@@ -72,7 +74,7 @@ pub trait Exchange: Send {
     /// The bytes that this rank has handed to others so far, with the 16 bytes at the head of each message.
     ///
     /// Of `n` ranks and `b` bytes each sends, without heads: in a sum `2 b (n - 1) / n`, or `b (n - 1)` where `b` is at most
-    /// 8192; in an `all_gather` `b (n - 1)` of its own `b`; in a broadcast `2 b (n - 1) / n` from the root and
+    /// 8192; in an `all_gather` `b (n - 1)` of its own `b`, in a `gather` its own `b`; in a broadcast `2 b (n - 1) / n` from the root and
     /// `b (n - 2) / n` from each other one, or `b (n - 1)` and nothing where `b` is at most 8192; in a barrier nothing.
     fn sent(&self) -> u64;
 
@@ -91,7 +93,7 @@ pub trait Exchange: Send {
     ///
     /// See the [trait](Self#errors).
     fn sum(&mut self, buffer: &mut [f32]) -> Result<(), ExchangeError> {
-        collective::sum(self, buffer)
+        collective::sum::<Self, f32>(self, buffer)
     }
 
     /// As [`sum`](Self::sum), of f64.
@@ -100,7 +102,17 @@ pub trait Exchange: Send {
     ///
     /// See the [trait](Self#errors).
     fn sum_f64(&mut self, buffer: &mut [f64]) -> Result<(), ExchangeError> {
-        collective::sum(self, buffer)
+        collective::sum::<Self, f64>(self, buffer)
+    }
+
+    /// As [`sum`](Self::sum), with half of the bytes: elements travel in bf16, which has 8 bits of precision, and so does
+    /// the sum of more than 4096 of them. It is made in f32.
+    ///
+    /// # Errors
+    ///
+    /// See the [trait](Self#errors).
+    fn sum_bf16(&mut self, buffer: &mut [f32]) -> Result<(), ExchangeError> {
+        collective::sum::<Self, bf16>(self, buffer)
     }
 
     /// Makes `bytes` on each rank what it is on `root`. The others need not know its length.
@@ -120,6 +132,15 @@ pub trait Exchange: Send {
     /// See the [trait](Self#errors).
     fn all_gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
         collective::all_gather(self, bytes)
+    }
+
+    /// The bytes of each rank, in the order of ranks, on `root`; nothing on the others. Lengths may differ.
+    ///
+    /// # Errors
+    ///
+    /// See the [trait](Self#errors); [`Root`](ExchangeError::Root) if there is no such rank.
+    fn gather(&mut self, root: usize, bytes: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
+        collective::gather(self, root, bytes)
     }
 
     /// Waits until each rank is here.

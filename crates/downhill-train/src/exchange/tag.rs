@@ -18,14 +18,18 @@ pub(super) enum Kind {
     SumF64,
     Broadcast,
     AllGather,
+    Gather,
+    SumBf16,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 7] = [
     Kind::Barrier,
     Kind::SumF32,
     Kind::SumF64,
     Kind::Broadcast,
     Kind::AllGather,
+    Kind::Gather,
+    Kind::SumBf16,
 ];
 
 /// A collective as one rank has called it.
@@ -91,7 +95,7 @@ impl Tag {
     }
 
     fn fits(&self, other: &Self) -> bool {
-        let counted = matches!(self.kind, Kind::SumF32 | Kind::SumF64);
+        let counted = matches!(self.kind, Kind::SumF32 | Kind::SumF64 | Kind::SumBf16);
         self.kind == other.kind
             && self.root == other.root
             && (!counted || self.count == other.count)
@@ -123,6 +127,8 @@ impl fmt::Display for Tag {
             Kind::SumF64 => write!(f, "a sum of {count} f64"),
             Kind::Broadcast => write!(f, "a broadcast from rank {root}"),
             Kind::AllGather => write!(f, "an all-gather"),
+            Kind::Gather => write!(f, "a gather by rank {root}"),
+            Kind::SumBf16 => write!(f, "a sum of {count} bf16"),
         }
     }
 }
