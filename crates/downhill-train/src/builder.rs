@@ -14,7 +14,8 @@ use crate::exchange::Exchange;
 use crate::groups::Group;
 use crate::once::Once;
 use crate::ranks::Ranks;
-use crate::update::{Core, Settings};
+use crate::settings::Settings;
+use crate::update::Core;
 use crate::{Driver, LossScaling, Mechanic, Rate, Sam, Setting};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].

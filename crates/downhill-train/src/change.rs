@@ -3,7 +3,7 @@
 use crate::error::BindError;
 use crate::groups::{GroupError, Select};
 use crate::setting::OutOfRange;
-use crate::update::uniform;
+use crate::bind::uniform;
 use crate::{Clipping, Driver, Rate};
 
 impl Driver {

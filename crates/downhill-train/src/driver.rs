@@ -16,7 +16,8 @@ use crate::params::{self, Found, ModuleError, ParamInfo};
 use crate::rates::Rates;
 use crate::report::Outcome;
 use crate::report::StepReport;
-use crate::update::{Core, Settings};
+use crate::settings::Settings;
+use crate::update::Core;
 use crate::{BoundParameter, DriverBuilder, Plan, Rate, probe};
 
 /// What surrounds an optimizer's step: checks, clipping, guards, accumulation, groups, averages, and a

@@ -22,6 +22,7 @@
 
 mod average;
 mod batch;
+mod bind;
 mod bound;
 mod builder;
 mod change;
@@ -57,6 +58,7 @@ mod report;
 mod sam;
 mod scaling;
 mod setting;
+mod settings;
 mod states;
 mod update;
 

@@ -4,72 +4,29 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ParamId};
-use burn::optim::{GradientsParams, ModuleOptimizer};
-use downhill_optim::drive::{Directive, Directives, Driven, ModelState, Place, layers};
-use downhill_optim::{Identity, RuleOptimizer};
+use burn::optim::GradientsParams;
+use downhill_optim::drive::{Directive, Directives, Driven, ModelState, Place};
 use downhill_setting::Range;
 
-use crate::average::{Averages, Averaging};
+use crate::average::Averages;
 use crate::batch::{Accumulation, MicroBatch};
 use crate::bound::Bound;
-use crate::clipping::{Clip, Clipping, NonFinite, Scale, clip};
-use crate::driven::{self, DrivenSettings, MOMENTUM, WEIGHT_DECAY};
-use crate::error::{BindError, StepCause};
+use crate::clipping::{Clip, Clipping, Scale, clip};
+use crate::driven::{self, MOMENTUM, WEIGHT_DECAY};
+use crate::error::StepCause;
 use crate::go::{Go, Look, Made};
 use crate::gradients::{self, Change, Seen, Window};
-use crate::groups::{self, Group, GroupRate, GroupSettings};
+use crate::groups::{GroupRate, GroupSettings};
 use crate::guard::{Refused, Sum};
-use crate::mechanic::{Mechanic, Tuned};
-use crate::once::{Once, Ties};
-use crate::params::{self, ParamInfo};
-use crate::probe;
+use crate::mechanic::Tuned;
+use crate::once::Ties;
 use crate::ranks::Ranks;
 use crate::ratios::ratios;
 use crate::report::{Outcome, StepReport};
-use crate::sam::{Looked, Sam};
-use crate::scaling::{LossScaling, Scaler};
+use crate::sam::Looked;
+use crate::scaling::Scaler;
 use crate::setting::{OutOfRange, in_range};
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
-    pub clipping: Option<Clipping>,
-    pub non_finite: NonFinite,
-    pub accumulation: Option<Accumulation>,
-    pub driven: DrivenSettings,
-    pub update_ratios_every: Option<u64>,
-    pub sam: Option<Sam>,
-    pub mechanic: Option<Mechanic>,
-    pub loss_scaling: Option<LossScaling>,
-}
-
-impl Settings {
-    /// As far as it can be said before the first update.
-    fn check(&self) -> Result<(), OutOfRange> {
-        if let Some(clipping) = &self.clipping {
-            clipping.check(0)?;
-        }
-        self.driven.check("")?;
-        if let Some(sam) = &self.sam {
-            sam.check()?;
-        }
-        if let Some(mechanic) = &self.mechanic {
-            mechanic.check()?;
-        }
-        if let Some(scaling) = &self.loss_scaling {
-            scaling.check()?;
-        }
-        let windows = self.accumulation.map(Accumulation::micro_batches);
-        for (name, count) in [
-            ("micro-batches of an update", windows.map(u64::from)),
-            ("cadence of the update ratios", self.update_ratios_every),
-        ] {
-            if let Some(count) = count {
-                in_range(name, count as f64, Range::POSITIVE)?;
-            }
-        }
-        Ok(())
-    }
-}
+use crate::settings::Settings;
 
 /// What counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,9 +63,9 @@ pub(crate) struct Core {
     /// Whether an optimizer needs the loss.
     pub needs_loss: bool,
     /// Whether a factor on a parameter's gradient can be left to its optimizer's pass.
-    folds: Vec<bool>,
+    pub folds: Vec<bool>,
     /// Whether it can for every trainable parameter.
-    all_fold: bool,
+    pub all_fold: bool,
     /// Whether groups have learning rates of their own.
     pub own_rates: bool,
     /// The places of tied parameters.
@@ -116,105 +73,12 @@ pub(crate) struct Core {
     /// Whether all parameters follow the same directive.
     pub uniform: bool,
     /// Which trainable parameters have optimizers that are not of this library.
-    others: Vec<bool>,
+    pub others: Vec<bool>,
     /// Whether Burn computes something of its own between two steps.
-    clips_in_burn: bool,
+    pub clips_in_burn: bool,
 }
 
 impl Core {
-    pub fn bind<M: Module>(
-        mut optim: ModuleOptimizer,
-        settings: Settings,
-        groups: &[Group],
-        averaging: Option<Averaging>,
-        identity: Option<Identity>,
-        ranks: Option<Ranks>,
-        model: &Once<M>,
-    ) -> Result<(ModuleOptimizer, Self), BindError> {
-        settings.check()?;
-        if ranks.is_some() && settings.sam.is_some() {
-            return Err(BindError::Alone { what: "SAM" });
-        }
-        if let Some(averaging) = &averaging {
-            averaging.check()?;
-        }
-        let mut found = params::floats(model);
-        params::check(model, &found)?;
-        model.check()?;
-        for params::Found { info, .. } in &mut found {
-            info.aliases = model.ties.aliases(&info.path);
-        }
-        let trainable: Vec<&ParamInfo> = (found.iter().map(|found| &found.info))
-            .filter(|info| info.trainable)
-            .collect();
-        let resolved = groups::resolve(groups, &trainable)?;
-        let layers = layers(model);
-        for (index, group) in groups.iter().enumerate() {
-            if let Some(with_group) = &group.optimizer {
-                let members = trainable.iter().zip(&resolved);
-                let members = members.filter(|(_, of_param)| of_param.contains(&index));
-                let paths: Vec<String> = members.map(|(info, _)| info.path.to_string()).collect();
-                optim = with_group(optim, &paths, &layers);
-            }
-        }
-        let probed = probe::all(model, &optim)?;
-        let mut resolved = resolved.into_iter();
-        let bound = found.into_iter().zip(probed).map(|(found, probed)| {
-            let own = match found.info.trainable {
-                true => resolved.next().unwrap_or_default(),
-                false => Vec::new(),
-            };
-            let own: Vec<&Group> = own.into_iter().map(|index| &groups[index]).collect();
-            Bound::new(found, &own, probed, &settings.driven, identity.as_ref())
-        });
-        let bound: Vec<Bound> = bound.collect::<Result<_, _>>()?;
-        let others = bound
-            .iter()
-            .map(|bound| bound.info().trainable && !bound.is_own());
-        // Not if Burn clips in between. And a pass over memory takes gradients of the parameter's precision
-        // only, which a factor beforehand brings a sum back to.
-        let folds = bound.iter().map(|bound| {
-            let summed = settings.accumulation.is_some() || ranks.is_some();
-            let sums_in_single = summed && bound.is_half();
-            // Mechanic looks at the gradients as they are stepped with.
-            let looked_at = settings.mechanic.is_some();
-            !optim.has_gradient_clipping() && bound.is_own() && !sums_in_single && !looked_at
-        });
-        let folds: Vec<bool> = folds.collect();
-        let mut all = bound.iter().zip(&folds);
-        let mut of_model: Vec<ModelState> = Vec::new();
-        for optimizer in bound.iter().filter_map(|bound| bound.optimizer.as_ref()) {
-            if !of_model.iter().any(|state| state.optimizer().is(optimizer)) {
-                of_model.extend(ModelState::new(optimizer));
-            }
-        }
-        let needs_loss = bound.iter().filter_map(|bound| bound.optimizer.as_ref());
-        let core = Self {
-            looked: Looked::default(),
-            tuned: Tuned::default(),
-            scaler: settings.loss_scaling.as_ref().map(Scaler::new),
-            of_model,
-            needs_loss: needs_loss.into_iter().any(RuleOptimizer::needs_loss),
-            others: others.collect(),
-            clips_in_burn: optim.has_gradient_clipping(),
-            all_fold: all.all(|(bound, folds)| *folds || !bound.info().trainable),
-            folds,
-            own_rates: bound.iter().any(|bound| bound.rate.is_some()),
-            uniform: uniform(&bound),
-            settings,
-            groups: groups.iter().map(Group::settings).collect(),
-            bound,
-            counters: Counters::default(),
-            window: Window::default(),
-            ranks,
-            compared: false,
-            averages: averaging.map(Averages::new),
-            notes: BTreeMap::new(),
-            ties: model.ties.clone(),
-        };
-        Ok((optim, core))
-    }
-
     /// The factor that is in the gradients.
     pub fn scale(&self) -> f64 {
         self.scaler.map_or(1.0, |scaler| scaler.scale)
@@ -580,15 +444,6 @@ impl Core {
             averages.update(model, &self.bound, self.counters.updates);
         }
     }
-}
-
-/// Whether what is stepped has the same numbers driven.
-pub(crate) fn uniform(bound: &[Bound]) -> bool {
-    let mut stepped = bound
-        .iter()
-        .filter(|bound| bound.info().trainable && !bound.frozen);
-    let first = stepped.next();
-    stepped.all(|bound| first.is_none_or(|first| bound.driven == first.driven))
 }
 
 /// The settings of one update.
