@@ -16,7 +16,7 @@ use crate::once::Once;
 use crate::ranks::Ranks;
 use crate::settings::Settings;
 use crate::update::Core;
-use crate::{Driver, LossScaling, Mechanic, Rate, Sam, Setting};
+use crate::{Driver, LocalUpdates, LossScaling, Mechanic, Rate, Sam, Setting};
 
 /// What a driver does, until it is bound to a model: see [`Driver::builder`].
 #[derive(Clone)]
@@ -120,6 +120,33 @@ impl DriverBuilder {
     /// ```
     pub fn with_exchange(mut self, exchange: impl Exchange + 'static) -> Self {
         self.ranks = Some(Ranks::new(exchange));
+        self
+    }
+
+    /// Lets each rank keep the optimizer's state of a share of the parameters (ZeRO's first stage), step these, and tell
+    /// the others where they are: the same bits as without, for a part of the memory. Default: all keep all.
+    ///
+    /// Shares are of whole parameters, as even as these allow: the largest first, each to the rank that has least. A step
+    /// sends the bytes of the parameters besides those of the gradients, half as much again.
+    /// [`states`](Driver::states) has those of this rank alone, and what is put into a driver the same on all ranks keeps
+    /// of its own. Not for optimizers that look at the whole model.
+    ///
+    /// If the ranks do not come together after each has stepped its own ([`StepCause::Exchange`](crate::StepCause)), this
+    /// rank has only its share of the step: go on from a checkpoint.
+    ///
+    /// Source: Rajbhandari et al., arXiv 1910.02054.
+    pub fn with_sharded_state(mut self) -> Self {
+        self.settings.sharded_state = true;
+        self
+    }
+
+    /// Lets ranks train by themselves, and meet after some updates: see [`LocalUpdates`]. Default: each step is one update
+    /// of all.
+    ///
+    /// If they do not come together when they are to meet, the step's error comes with the model after this rank's own
+    /// update, and they meet after its next one.
+    pub fn with_local_updates(mut self, local: LocalUpdates) -> Self {
+        self.settings.local_updates = Some(local);
         self
     }
 

@@ -1,9 +1,9 @@
 //! What can be changed about a driver in the middle of a training.
 
+use crate::bind::uniform;
 use crate::error::BindError;
 use crate::groups::{GroupError, Select};
 use crate::setting::OutOfRange;
-use crate::bind::uniform;
 use crate::{Clipping, Driver, Rate};
 
 impl Driver {

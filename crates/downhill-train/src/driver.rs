@@ -170,7 +170,14 @@ impl Driver {
         flush: bool,
     ) -> Result<(M, StepReport), StepError<M>> {
         let model = self.once(model);
-        match self.advance_once(model, batch, flush) {
+        let advanced = match self.advance_once(model, batch, flush) {
+            Ok((model, report)) => match self.core.meet(model, report.outcome) {
+                Ok(model) => Ok((model, report)),
+                Err((model, cause)) => Err(after_step(model, cause)),
+            },
+            Err(error) => Err(error),
+        };
+        match advanced {
             Ok((model, report)) => {
                 if report.outcome == Outcome::Skipped || report.failed_decompositions > 0 {
                     ::log::warn!("{report}");
@@ -227,9 +234,20 @@ impl Driver {
             let tuned = &mut self.core.tuned;
             tuned.ahead(mechanic, &model, [&go.told.0, &go.others])
         });
+        let shares = self.core.shares.as_ref();
+        let (go, moved) = match shares {
+            Some(shares) => go.only(&model, &shares.own()),
+            None => (go, Vec::new()),
+        };
         let optim = &mut self.optim;
-        let (mut model, made) =
+        let (mut model, mut made) =
             go.make(model, |model, grads| optim.step(rate.clone(), model, grads));
+        if let (Some(ranks), Some(shares)) = (&self.core.ranks, &self.core.shares) {
+            match ranks.shared(shares, &moved, made.failures, model) {
+                Ok((whole, failures)) => (model, made.failures) = (whole, failures),
+                Err((model, error)) => return Err(after_step(model, error.into())),
+            }
+        }
         if let Some(ahead) = ahead {
             model = self.core.tuned.retuned(ahead, model);
         }
@@ -315,10 +333,24 @@ impl Driver {
     /// it.
     ///
     /// It is the same after a checkpoint was [resumed](Self::resume).
+    ///
+    /// # Panics
+    ///
+    /// Where ranks have [states of their own](DriverBuilder::with_sharded_state) all of them make this call; it panics if
+    /// they do not.
     pub fn evaluated<M: Module>(&self, model: &M) -> M {
         let model = self.once(model.clone());
         let step = |model, grads| self.optim.clone().step(0.0, model, grads);
-        asked(&model, &self.core.own(), step).model
+        let evaluated = asked(&model, &self.core.own(), step);
+        match (&self.core.ranks, &self.core.shares) {
+            (Some(ranks), Some(shares)) => {
+                let all = vec![true; self.core.bound.len()];
+                let shared = ranks.shared(shares, &all, 0, evaluated);
+                let (whole, _) = shared.unwrap_or_else(|(_, error)| panic!("{error}"));
+                whole.model
+            }
+            _ => evaluated.model,
+        }
     }
 
     /// This driver's rank among [several](DriverBuilder::with_exchange); 0 if it is alone.
@@ -429,6 +461,15 @@ impl Driver {
         self.core.ties = model.ties.clone();
         self.core.move_to(&ids);
         Ok(())
+    }
+}
+
+/// Ranks that do not come together when each has made its own step.
+fn after_step<M>(model: M, cause: StepCause) -> StepError<M> {
+    StepError {
+        model,
+        grads: GradientsParams::new(),
+        cause,
     }
 }
 

@@ -116,11 +116,25 @@ pub enum BindError {
     /// Ranks that could not be compared.
     #[error("the ranks could not be compared: {0}")]
     Exchange(#[from] ExchangeError),
-    /// Something that several ranks cannot do together yet.
-    #[error("{what} cannot be used with several ranks")]
-    Alone {
+    /// Two things that a driver cannot do together.
+    #[error("{first} cannot be used together with {second}")]
+    Together {
+        /// The one.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// Something that is done with other ranks, of which there are none.
+    #[error("{what} are for several ranks: see `with_exchange`")]
+    NoRanks {
         /// What.
         what: &'static str,
+    },
+    /// An outer optimizer that cannot be one.
+    #[error("the outer optimizer of the local updates cannot be used: {reason}")]
+    OuterOptimizer {
+        /// Why.
+        reason: String,
     },
     /// States of parameters that the model does not have.
     #[error("the model has no parameter `{path}`, which the driver was bound to")]

@@ -54,6 +54,22 @@ impl<M: Module> Go<M> {
         self
     }
 
+    /// Without the gradients of the parameters that are not marked; and which had one, marked or not.
+    pub fn only(mut self, model: &M, marked: &[bool]) -> (Self, Vec<bool>) {
+        let others: Vec<bool> = marked.iter().map(|marked| !marked).collect();
+        let told = gradients::present(model, &self.told.0);
+        let beside = gradients::present(model, &self.others);
+        if let Directives::Each(each) = self.told.1 {
+            let places = (0..told.len()).filter(|at| told[*at]);
+            let kept = each.into_iter().zip(places).filter(|(_, at)| marked[*at]);
+            self.told.1 = Directives::Each(kept.map(|(directive, _)| directive).collect());
+        }
+        gradients::split_off(model, &mut self.told.0, &others);
+        gradients::split_off(model, &mut self.others, &others);
+        let moved = told.iter().zip(&beside);
+        (self, moved.map(|(told, beside)| *told || *beside).collect())
+    }
+
     /// With a look before.
     pub fn after(mut self, model: &M, look: impl FnOnce(GradientsParams) -> Look) -> Self {
         self.look = Some(look(gradients::copied(model, &self.told.0)));

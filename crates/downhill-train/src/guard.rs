@@ -94,7 +94,7 @@ impl Core {
         own: Result<(T, Found), StepCause>,
         flush: bool,
     ) -> Result<(T, Found), StepCause> {
-        let Some(ranks) = &self.ranks else {
+        let Some(ranks) = self.together() else {
             return own;
         };
         let place = Place {
@@ -184,7 +184,7 @@ impl Core {
             weight: weights,
             loss: losses,
         };
-        let joined = match &self.ranks {
+        let joined = match self.together() {
             Some(ranks) => {
                 // Not every rank need have those.
                 gradients::change(model, &mut own.grads, &good.seen, &Change::DropFrozen);

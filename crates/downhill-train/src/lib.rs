@@ -85,6 +85,7 @@ pub use path::ParamPath;
 pub use plan::{BoundParameter, Plan};
 #[cfg(feature = "pytorch")]
 pub use pytorch::{PyTorchError, PyTorchReport, PyTorchStates};
+pub use ranks::LocalUpdates;
 pub use report::{NonFiniteGradient, Norm, Outcome, StepReport, UpdateRatio};
 pub use sam::Sam;
 pub use scaling::LossScaling;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::kind::Basic;
 use burn::tensor::{Bool, DType, Device, GradientCheckpointingStrategy, Int, Tensor};
 use downhill_optim::drive::memory_order;
 
@@ -148,6 +149,26 @@ impl AutodiffState {
             false => tensor,
         }
     }
+}
+
+/// The tensor with its elements in another order in memory, where that can be chosen.
+pub(crate) fn laid_out<const D: usize, K: Basic>(
+    tensor: Tensor<D, K>,
+    order: &[usize],
+) -> Tensor<D, K> {
+    let Ok(axes) = <[usize; D]>::try_from(order) else {
+        return tensor;
+    };
+    let outermost_first = tensor.permute(axes.map(|axis| axis as isize));
+    let shape = outermost_first.shape();
+    let count = shape.num_elements();
+    // A view that does not lie in the order of its dimensions is copied when it becomes a vector.
+    let dense = outermost_first.reshape([count]).reshape(shape);
+    let mut back = [0; D];
+    for (at, axis) in axes.into_iter().enumerate() {
+        back[axis] = at as isize;
+    }
+    dense.permute(back)
 }
 
 /// The ids in the order in which a mapper meets them.

@@ -20,7 +20,7 @@ use crate::groups::{GroupRate, GroupSettings};
 use crate::guard::{Refused, Sum};
 use crate::mechanic::Tuned;
 use crate::once::Ties;
-use crate::ranks::Ranks;
+use crate::ranks::{Local, Ranks, Shares};
 use crate::ratios::ratios;
 use crate::report::{Outcome, StepReport};
 use crate::sam::Looked;
@@ -50,6 +50,10 @@ pub(crate) struct Core {
     pub ranks: Option<Ranks>,
     /// Whether their parameters are known to have the same values as here.
     pub compared: bool,
+    /// Whose state is where, if it is not all here.
+    pub shares: Option<Shares>,
+    /// What is kept between two meetings of ranks that train by themselves.
+    pub local: Option<Local>,
     pub averages: Option<Averages>,
     pub notes: BTreeMap<String, String>,
     /// What LookSAM keeps.
@@ -79,6 +83,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// The other ranks, where each step of all is one update.
+    pub fn together(&self) -> Option<&Ranks> {
+        self.ranks.as_ref().filter(|_| self.local.is_none())
+    }
+
     /// The factor that is in the gradients.
     pub fn scale(&self) -> f64 {
         self.scaler.map_or(1.0, |scaler| scaler.scale)
@@ -105,6 +114,9 @@ impl Core {
             &mut self.tuned.start,
         ] {
             gradients::move_to(grads, &self.bound, ids);
+        }
+        if let Some(local) = &mut self.local {
+            gradients::move_to(&mut local.start, &self.bound, ids);
         }
         for (bound, id) in self.bound.iter_mut().zip(ids) {
             bound.found.id = *id;
@@ -155,7 +167,7 @@ impl Core {
             Ok(agreed) => agreed,
             Err(cause) => return Err((grads, cause)),
         };
-        self.compared = true;
+        self.compared |= self.local.is_none();
         let driven = &self.settings.driven;
         let value = |name| driven.get(name).map(|setting| setting.value(step));
         (report.weight_decay, report.momentum) = (value(WEIGHT_DECAY), value(MOMENTUM));
@@ -168,7 +180,7 @@ impl Core {
             return Ok(None);
         };
         // What several ranks have is a mean as well.
-        let of_ranks = self.ranks.as_ref().map(|_| Accumulation::mean(1));
+        let of_ranks = self.together().map(|_| Accumulation::mean(1));
         let sum = match self.settings.accumulation.or(of_ranks) {
             None => Some(Sum {
                 grads: good.grads,
@@ -440,8 +452,39 @@ impl Core {
         if let Some(before) = made.before {
             report.update_ratios = ratios(&self.bound, &*before, model);
         }
+        if self.local.is_none() {
+            self.average(model);
+        }
+    }
+
+    fn average<M: Module>(&mut self, model: &M) {
         if let Some(averages) = &mut self.averages {
             averages.update(model, &self.bound, self.counters.updates);
+        }
+    }
+
+    /// What follows a call that came to its end: ranks that train by themselves meet if it is time to.
+    pub fn meet<M: Module>(&mut self, model: M, outcome: Outcome) -> Result<M, (M, StepCause)> {
+        let (Some(local), Some(ranks)) = (&mut self.local, &self.ranks) else {
+            return Ok(model);
+        };
+        // A micro-batch that is skipped is one that its window still waits for.
+        let counts = match outcome {
+            Outcome::Updated | Outcome::Nothing => true,
+            Outcome::Skipped => self.settings.accumulation.is_none(),
+            Outcome::Accumulated { .. } => false,
+        };
+        local.done = local.done.saturating_add(counts.into());
+        if !counts || !local.is_due() {
+            return Ok(model);
+        }
+        match local.meet(ranks, model, &self.bound, self.compared) {
+            Ok(model) => {
+                self.compared = true;
+                self.average(&model);
+                Ok(model)
+            }
+            Err((model, apart)) => Err((model, apart.into())),
         }
     }
 }

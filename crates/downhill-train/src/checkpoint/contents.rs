@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
+use burn::optim::ModuleOptimizer;
 use burn::tensor::TensorData;
 use burn_pack::Scalar;
 
@@ -39,6 +40,12 @@ pub(super) const LOOKED_STEPS: &str = "looked.steps";
 pub(super) const LOSS_SCALE: &str = "loss_scale";
 
 pub(super) const LOSS_SCALE_UPDATES: &str = "loss_scale.updates";
+
+pub(super) const OPTIMIZER: &str = "optimizer/";
+
+pub(super) const OUTER: &str = "outer/";
+
+pub(super) const MEETINGS: &str = "meetings";
 
 pub(super) const UPDATES: &str = "updates";
 
@@ -144,20 +151,25 @@ pub(super) fn core_contents<M: Module>(core: &Core, model: &M) -> Contents {
     }
 }
 
+/// What this rank has.
 pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents, CheckpointError> {
     let core = &driver.core;
     resume::check_bound(core, model)?;
     let mut contents = core_contents(core, model);
     contents.header.learning_rate = settings::learning_rate(&driver.rate);
     put(&mut contents.tensors, "model/", model::data(model));
-    let states = States::read(&driver.optim, &core.bound)?;
-    let keyed = |(path, name): &(String, String)| format!("{}/{name}", escaped(path));
-    let data = states.tensors.iter();
-    let data = data.map(|(key, data)| (keyed(key), data.clone()));
-    put(&mut contents.tensors, "optimizer/", data);
-    let scalars = states.scalars.iter();
-    let scalars = scalars.map(|(key, scalar)| (format!("optimizer/{}", keyed(key)), *scalar));
-    contents.scalars.extend(scalars);
+    put_states(&mut contents, OPTIMIZER, &driver.optim, core)?;
+    if let Some(local) = &core.local {
+        if local.done > 0 {
+            return Err(CheckpointError::Apart {
+                done: local.done,
+                every: local.config.every(),
+            });
+        }
+        put_states(&mut contents, OUTER, &local.outer, core)?;
+        let meetings = local.meetings.into();
+        contents.scalars.insert(MEETINGS.to_string(), meetings);
+    }
     if let Rate::Scheduler(scheduler) = &driver.rate {
         let mut ahead = scheduler.clone();
         contents.header.rates_ahead = RatesAhead::of(&core.bound, || ahead.step());
@@ -167,6 +179,23 @@ pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents
         contents.scalars.extend(scalars);
     }
     Ok(contents)
+}
+
+fn put_states(
+    contents: &mut Contents,
+    prefix: &str,
+    optim: &ModuleOptimizer,
+    core: &Core,
+) -> Result<(), CheckpointError> {
+    let states = States::read(optim, &core.bound)?;
+    let keyed = |(path, name): &(String, String)| format!("{}/{name}", escaped(path));
+    let data = states.tensors.iter();
+    let data = data.map(|(key, data)| (keyed(key), data.clone()));
+    put(&mut contents.tensors, prefix, data);
+    let scalars = states.scalars.iter();
+    let scalars = scalars.map(|(key, scalar)| (format!("{prefix}{}", keyed(key)), *scalar));
+    contents.scalars.extend(scalars);
+    Ok(())
 }
 
 /// A path as it stands before the name of a state, from which it is told apart by the first slash: a name in

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::module::Module;
 
 use super::format::io;
-use super::{CheckpointError, format};
+use super::{Checkpoint, CheckpointError, format};
 use crate::Driver;
 
 /// Which metric is better.
@@ -194,9 +194,12 @@ impl Checkpoints {
     ///
     /// A metric that is not finite is not kept: no best checkpoint has it.
     ///
+    /// With [other ranks](crate::DriverBuilder::with_exchange) all of them make this call; rank 0 writes, with its
+    /// metric.
+    ///
     /// # Errors
     ///
-    /// If another training uses the folder, or the file cannot be written; nothing is removed then. Or if what
+    /// As [`Driver::save`]; if another training uses the folder, or the file cannot be written: nothing is removed then. Or if what
     /// need not be kept cannot be removed; the error names that, and the checkpoint is there.
     pub fn save<M: Module>(
         &self,
@@ -204,7 +207,17 @@ impl Checkpoints {
         model: &M,
         metric: Option<f64>,
     ) -> Result<PathBuf, CheckpointError> {
-        let mut checkpoint = driver.checkpoint(model)?;
+        driver.save_with(model, |checkpoint| {
+            self.write(checkpoint, driver.updates(), metric)
+        })
+    }
+
+    fn write(
+        &self,
+        mut checkpoint: Checkpoint,
+        step: u64,
+        metric: Option<f64>,
+    ) -> Result<PathBuf, CheckpointError> {
         fs::create_dir_all(&self.folder).map_err(|error| io(&self.folder, "made", &error))?;
         // Held while files are written and removed: clones on other threads wait for each other.
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,7 +231,6 @@ impl Checkpoints {
         let header = &mut checkpoint.contents.header;
         header.metric = metric.filter(|metric| metric.is_finite());
         header.save = Some(saves.max().unwrap_or(0).saturating_add(1));
-        let step = driver.updates();
         let path = self.folder.join(format!("{PREFIX}{step:012}{SUFFIX}"));
         checkpoint.write(&path)?;
         self.prune(&path)?;

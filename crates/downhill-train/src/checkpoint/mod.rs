@@ -64,6 +64,7 @@ mod contents;
 mod convert;
 mod folder;
 mod format;
+mod gather;
 mod model;
 mod optimizer;
 mod report;
@@ -84,7 +85,7 @@ pub use folder::{Checkpoints, Goal};
 #[cfg(feature = "pytorch")]
 pub(crate) use format::write_whole;
 pub use format::{FORMAT, Header, OptimizerEntry, ParameterEntry};
-pub(crate) use model::checksum;
+pub(crate) use model::{checksum, checksum_of};
 pub(crate) use optimizer::{States, renamed, stated};
 pub use report::{LoadReport, Mismatch};
 pub(crate) use resume::check_bound;
@@ -92,12 +93,14 @@ pub use scheduler::RatesAhead;
 pub(crate) use settings::fingerprint;
 
 use crate::error::Rejected;
+use crate::exchange::ExchangeError;
 use crate::once::Once;
 use crate::report::listed;
 #[cfg(feature = "learner")]
 use crate::update::Core;
 use crate::{BindError, Driver, ParamPath};
 use format::Contents;
+use gather::To;
 
 /// Why a checkpoint cannot be written, read or gone on from.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -202,6 +205,28 @@ pub enum CheckpointError {
         "the optimizer's record does not say how many updates were made: their number has to be given"
     )]
     UnknownUpdates,
+    /// Ranks that train by themselves, and are not together.
+    #[error(
+        "ranks that train by themselves can save what they have when they have met, after every {every} updates; \
+         {done} were made since"
+    )]
+    Apart {
+        /// The updates since they have met.
+        done: u32,
+        /// After how many they meet.
+        every: u32,
+    },
+    /// Another rank that cannot do its part.
+    #[error("rank {rank} cannot save: {reason}")]
+    Rank {
+        /// The first of them.
+        rank: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Ranks that did not come together.
+    #[error("what the ranks have did not come together: {0}")]
+    Exchange(#[from] ExchangeError),
     /// The model is not the one that the driver is bound to.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -391,25 +416,58 @@ fn rejected<M>(model: Once<M>, cause: CheckpointError) -> Rejected<M, Checkpoint
 impl Driver {
     /// Everything, in memory.
     ///
+    /// Where ranks have [states of their own](crate::DriverBuilder::with_sharded_state), or train
+    /// [by themselves](crate::DriverBuilder::with_local_updates), all of them make this call, and each gets the whole.
+    ///
     /// # Errors
     ///
-    /// If the model is another one than the driver is bound to, or the optimizer's state cannot be written.
+    /// If the model is another one than the driver is bound to, or the optimizer's state cannot be written; if ranks that
+    /// train by themselves have not just met.
     pub fn checkpoint<M: Module>(&self, model: &M) -> Result<Checkpoint, CheckpointError> {
-        let contents = contents::contents(self, &self.once(model.clone()))?;
-        Ok(Checkpoint { contents })
+        match self.gathered(model, To::All)? {
+            Some(checkpoint) => Ok(checkpoint),
+            None => unreachable!("all ranks get the whole"),
+        }
     }
 
-    /// Writes a checkpoint: see [`checkpoint`](crate::checkpoint).
+    /// What this rank is to write; nothing on ranks that write nothing.
+    fn gathered<M: Module>(
+        &self,
+        model: &M,
+        to: To,
+    ) -> Result<Option<Checkpoint>, CheckpointError> {
+        let own = contents::contents(self, &self.once(model.clone()));
+        let whole = gather::whole(&self.core, own, to)?;
+        Ok(whole.map(|contents| Checkpoint { contents }))
+    }
+
+    /// Writes a checkpoint: see [`checkpoint`](crate::checkpoint). With [other ranks](crate::DriverBuilder::with_exchange) all of
+    /// them make this call, and rank 0 writes.
     ///
     /// # Errors
     ///
-    /// If it cannot be written, or were more than can be read back. A file that was there is there still.
+    /// As [`checkpoint`](Self::checkpoint), and if it cannot be written, or were more than can be read back, which is an
+    /// error on each rank. A file that was there is there still.
     pub fn save<M: Module>(
         &self,
         model: &M,
         path: impl AsRef<Path>,
     ) -> Result<(), CheckpointError> {
-        self.checkpoint(model)?.write(path)
+        self.save_with(model, |checkpoint| {
+            let path = path.as_ref();
+            checkpoint.write(path).map(|()| path.to_path_buf())
+        })?;
+        Ok(())
+    }
+
+    /// Writes a checkpoint on the rank that does, and tells the others its path.
+    fn save_with<M: Module>(
+        &self,
+        model: &M,
+        write: impl FnOnce(Checkpoint) -> Result<PathBuf, CheckpointError>,
+    ) -> Result<PathBuf, CheckpointError> {
+        let whole = self.gathered(model, To::First)?;
+        gather::told(&self.core, whole.map(write))
     }
 
     /// Goes on from a file: model, optimizer state, counters, averages and all. The model needs only the

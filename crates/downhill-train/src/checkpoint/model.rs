@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, Parameter};
 use burn::optim::GradientsParams;
-use burn::tensor::{Bool, Int, Tensor, TensorData, kind::Basic};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 use downhill_optim::drive::detached;
 
-use crate::params::{AutodiffState, keep_path};
+use crate::params::{AutodiffState, keep_path, laid_out};
 
 /// The tensors of a module by their paths, as Burn saves them.
 pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
@@ -50,6 +51,15 @@ pub(crate) fn checksum<M: Module>(model: &M) -> u32 {
     hasher.finalize()
 }
 
+/// The same of gradients, or of what else there is one of for each parameter.
+pub(crate) fn checksum_of<M: Module>(model: &M, grads: &GradientsParams) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    gradients(model, grads)
+        .values()
+        .for_each(|data| hasher.update(data.as_bytes()));
+    hasher.finalize()
+}
+
 /// What a module's tensors become.
 #[derive(Default)]
 pub(crate) struct Parts {
@@ -59,23 +69,6 @@ pub(crate) struct Parts {
     pub memory_orders: BTreeMap<String, Vec<usize>>,
     /// What float tensors are to have in the place of their saved values, as the module itself has them.
     pub values: BTreeMap<String, TensorData>,
-}
-
-/// The tensor with its elements in another order in memory, where that can be chosen.
-fn laid_out<const D: usize, K: Basic>(tensor: Tensor<D, K>, order: &[usize]) -> Tensor<D, K> {
-    let Ok(axes) = <[usize; D]>::try_from(order) else {
-        return tensor;
-    };
-    let outermost_first = tensor.permute(axes.map(|axis| axis as isize));
-    let shape = outermost_first.shape();
-    let count = shape.num_elements();
-    // A view that does not lie in the order of its dimensions is copied when it becomes a vector.
-    let dense = outermost_first.reshape([count]).reshape(shape);
-    let mut back = [0; D];
-    for (at, axis) in axes.into_iter().enumerate() {
-        back[axis] = at as isize;
-    }
-    dense.permute(back)
 }
 
 /// The module with these tensors, in their own precision; what is not among them stays. Ids stay too.

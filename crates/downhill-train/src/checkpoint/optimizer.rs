@@ -42,6 +42,19 @@ impl States {
         })
     }
 
+    /// Those that this rank keeps: all of them, but where ranks share them.
+    fn kept_by(mut self, core: &Core) -> Self {
+        if let Some(shares) = &core.shares {
+            let own = core.bound.iter().zip(shares.own()).filter(|(_, own)| *own);
+            let own: BTreeSet<&str> = own.map(|(bound, _)| &*bound.info().path).collect();
+            self.tensors
+                .retain(|(path, _), _| own.contains(path.as_str()));
+            self.scalars
+                .retain(|(path, _), _| own.contains(path.as_str()));
+        }
+        self
+    }
+
     /// The entries of a record of Burn's, with the path of each id.
     pub fn from_record(
         reader: Reader,
@@ -149,6 +162,7 @@ pub(crate) fn stated<M: Module>(
     states: &States,
     strict: bool,
 ) -> Result<ModuleOptimizer, CheckpointError> {
+    let states = &states.clone().kept_by(core);
     let ids = ids(&core.bound);
     let refused = |path: &str, reason: String| CheckpointError::State {
         path: path.to_string(),

@@ -4,27 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{DType, TensorData};
 use downhill_optim::drive::{ModelState, state_dtype};
 use serde::Deserialize;
 
 use super::contents::{
     self, AVERAGE_PRODUCT, CONSECUTIVE, CONSECUTIVE_WINDOWS, LOOKED, LOOKED_STEPS, LOSS_SCALE,
-    LOSS_SCALE_UPDATES, MECHANIC, UPDATES, WINDOW_LOSS, WINDOW_LOSS_WEIGHT, WINDOW_WEIGHT,
-    path_of_state, scale_of, unescaped,
+    LOSS_SCALE_UPDATES, MECHANIC, MEETINGS, OPTIMIZER, OUTER, UPDATES, WINDOW_LOSS,
+    WINDOW_LOSS_WEIGHT, WINDOW_WEIGHT, path_of_state, scale_of, unescaped,
 };
 use super::format::Contents;
 use super::optimizer::{States, stated};
 use super::report::{LoadReport, compare, first_error};
 use super::scheduler::load_scheduler;
 use super::settings::{Difference, check_settings, differences, learning_rate};
-use super::{CheckpointError, model};
+use super::{CheckpointError, gather, model};
 use crate::average::{Averages, Averaging};
 use crate::batch::Accumulation;
 use crate::error::Rejected;
 use crate::gradients::Window;
 use crate::mechanic::{SCALES, Scale, Tuned};
+use crate::ranks::Local;
 use crate::sam::Looked;
 use crate::scaling::Scaler;
 use crate::update::{Core, Counters};
@@ -131,10 +132,10 @@ pub(super) fn averaged_parts<M: Module>(
     Ok(parts)
 }
 
-/// The states in the file, of the parameters in `paths`.
-fn states(contents: &Contents, paths: &BTreeSet<&str>) -> States {
+/// The states in the file under a prefix, of the parameters in `paths`.
+fn states(contents: &Contents, prefix: &str, paths: &BTreeSet<&str>) -> States {
     let key = |name: &str| {
-        let (path, field) = name.strip_prefix("optimizer/")?.split_once('/')?;
+        let (path, field) = name.strip_prefix(prefix)?.split_once('/')?;
         let path = unescaped(path);
         (paths.contains(path.as_str())).then(|| (path, field.to_string()))
     };
@@ -339,7 +340,9 @@ fn scaler(
 
 /// What a driver becomes; nothing of it has been changed yet.
 struct Next {
-    optim: burn::optim::ModuleOptimizer,
+    optim: ModuleOptimizer,
+    /// The outer optimizer of local updates and the number of meetings, where they go on.
+    outer: Option<(ModuleOptimizer, u64)>,
     scheduler: Option<ModuleLrScheduler>,
     /// Why the driver's own scheduler begins anew, if it does.
     begins_anew: Option<String>,
@@ -423,6 +426,10 @@ fn next<M: Module>(
     // States of converted records may be in another precision.
     let strict = contents.header.settings.is_some();
     let optim = stated(core, &driver.optim, model, states, strict)?;
+    let outer = match &core.local {
+        Some(local) if whole => Some(outer(core, local, model, contents)?),
+        _ => None,
+    };
     let (scheduler, begins_anew) = match &driver.rate {
         // A record that was converted has none: the driver's own goes on.
         Rate::Scheduler(scheduler) if contents.header.settings.is_some() => {
@@ -436,14 +443,34 @@ fn next<M: Module>(
     };
     Ok(Next {
         optim,
+        outer,
         scheduler,
         begins_anew,
         core: NextCore::of(core, model, contents, whole)?,
     })
 }
 
-fn commit(driver: &mut Driver, next: Next) {
+/// The outer optimizer of local updates, and how often the ranks have met.
+fn outer<M: Module>(
+    core: &Core,
+    local: &Local,
+    model: &M,
+    contents: &Contents,
+) -> Result<(ModuleOptimizer, u64), CheckpointError> {
+    let paths: BTreeSet<&str> = core.bound.iter().map(|bound| &*bound.info().path).collect();
+    let states = states(contents, OUTER, &paths);
+    let outer = stated(core, &local.outer, model, &states, true)?;
+    let meetings = number(contents, MEETINGS, |x| x >= 0.0)?;
+    Ok((outer, meetings as u64))
+}
+
+fn commit<M: Module>(driver: &mut Driver, next: Next, model: &M) {
     driver.optim = next.optim;
+    let core = &mut driver.core;
+    if let Some(local) = &mut core.local {
+        (local.outer, local.meetings) = next.outer.unwrap_or((local.outer.clone(), 0));
+        local.begin(model, &core.bound);
+    }
     if let Some(scheduler) = next.scheduler {
         driver.rate = Rate::Scheduler(scheduler);
     }
@@ -455,10 +482,11 @@ pub(super) fn strictly<M: Module>(
     model: M,
     contents: &Contents,
 ) -> Result<M, Rejected<M, CheckpointError>> {
+    let contents = &gather::of_rank(&driver.core, contents);
     match prepare(driver, &model, contents) {
         Ok(next) => {
             let model = model::load(model, model_parts(contents));
-            commit(driver, next);
+            commit(driver, next, &model);
             Ok(model)
         }
         Err(cause) => Err(Rejected { model, cause }),
@@ -475,7 +503,13 @@ fn prepare<M: Module>(
     check_model(contents, model)?;
     check_settings(core, &learning_rate(&driver.rate), model, contents)?;
     let paths: BTreeSet<&str> = core.bound.iter().map(|bound| &*bound.info().path).collect();
-    next(driver, model, contents, &states(contents, &paths), true)
+    next(
+        driver,
+        model,
+        contents,
+        &states(contents, OPTIMIZER, &paths),
+        true,
+    )
 }
 
 /// Goes on from a file that has no model, no optimizer's state and no place in a schedule.
@@ -514,7 +548,7 @@ pub(super) fn partially<M: Module>(
         .map(|bound| &*bound.info().path)
         .filter(|path| restored.contains(path) && !other_optimizer.contains(*path))
         .collect();
-    let states = states(contents, &paths);
+    let states = states(contents, OPTIMIZER, &paths);
     // An average whose parameter has changed would be loaded in the wrong shape.
     let mut fitting = contents.clone();
     fitting
@@ -568,6 +602,6 @@ pub(super) fn partially<M: Module>(
         .saved
         .retain(|path, _| restored.contains(path.as_str()));
     let model = model::load(model, parts);
-    commit(driver, next);
+    commit(driver, next, &model);
     Ok((model, report))
 }

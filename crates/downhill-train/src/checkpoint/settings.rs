@@ -33,6 +33,7 @@ pub(super) fn settings(core: &Core) -> Value {
         "sam": core.settings.sam,
         "mechanic": core.settings.mechanic,
         "loss_scaling": core.settings.loss_scaling,
+        "local_updates": core.settings.local_updates,
         "averaging": core.averages.as_ref().map(|averages| &averages.config),
     })
 }
@@ -114,6 +115,12 @@ pub(crate) fn fingerprint<M: Module>(core: &Core, rate: &Rate, model: &M) -> Vec
         let settings = settings.into_iter();
         all.extend(settings.map(|(name, value)| (name.replace('_', " "), value.to_string())));
     }
+    // No checkpoint has this: one can be gone on from with any number of ranks.
+    let sharded = core.settings.sharded_state;
+    all.push((
+        "whether states are sharded".to_string(),
+        sharded.to_string(),
+    ));
     let rate =
         learning_rate(rate).map_or("a scheduler of Burn's".to_string(), |rate| rate.to_string());
     all.push(("the learning rate".to_string(), rate));
@@ -264,7 +271,7 @@ pub(super) fn check_settings<M: Module>(
                 return false;
             };
             match kind {
-                "optimizer" => !paths.contains(path_of_state(rest).as_str()),
+                "optimizer" | "outer" => !paths.contains(path_of_state(rest).as_str()),
                 "average" | "window" => !paths.contains(rest),
                 _ => false,
             }

@@ -51,6 +51,25 @@ pub(crate) fn split_off<M: Module>(
     split.to
 }
 
+/// Which parameters have a gradient.
+pub(crate) fn present<M: Module>(model: &M, grads: &GradientsParams) -> Vec<bool> {
+    struct Present<'a> {
+        grads: &'a GradientsParams,
+        present: Vec<bool>,
+    }
+    impl ModuleVisitor for Present<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.present.push(self.grads.get::<D>(param.id).is_some());
+        }
+    }
+    let mut present = Present {
+        grads,
+        present: Vec::new(),
+    };
+    model.visit(&mut present);
+    present.present
+}
+
 /// Goes over to the same parameters under other ids.
 pub(crate) fn move_to(grads: &mut GradientsParams, bound: &[Bound], to: &[ParamId]) {
     // Ids may have changed places.

@@ -101,6 +101,12 @@ impl<M: LearnerModel> DrivenStrategy<M> {
                 "a learner's parameters cannot be put elsewhere after its step: leave out `with_mechanic`",
             ));
         }
+        if core.shares.is_some() || core.local.is_some() {
+            return Err(failure(
+                "a learner's parameters cannot be put elsewhere after its step: leave out `with_sharded_state` and \
+                 `with_local_updates`",
+            ));
+        }
         if core.needs_loss {
             return Err(failure(
                 "burn-train does not say the loss of a batch, which the optimizer needs",

@@ -1,11 +1,8 @@
-//! The other ranks of a data-parallel training: what is told them at each micro-batch, and the sum of all gradients.
+//! The other ranks of a data-parallel training: what is told them before anything changes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
-use burn::tensor::{DType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::bound::Bound;
@@ -13,6 +10,15 @@ use crate::error::{BindError, StepCause};
 use crate::exchange::{Exchange, ExchangeError};
 use crate::gradients::Seen;
 use crate::report::NonFiniteGradient;
+
+mod local;
+mod shares;
+mod sum;
+
+pub(crate) use local::Local;
+pub use local::LocalUpdates;
+pub(crate) use shares::Shares;
+pub(crate) use sum::Joined;
 
 /// A driver's way to the other ranks.
 #[derive(Clone)]
@@ -24,6 +30,60 @@ pub(crate) struct Found {
     pub broken: Vec<NonFiniteGradient>,
     /// The loss, if it is not finite.
     pub loss: Option<f64>,
+}
+
+/// Ranks that are not together.
+pub(crate) enum Apart {
+    Exchange(ExchangeError),
+    /// The first rank that differs from this one, in what, and what both have.
+    Rank {
+        rank: usize,
+        what: String,
+        theirs: String,
+        ours: String,
+    },
+}
+
+impl From<ExchangeError> for Apart {
+    fn from(error: ExchangeError) -> Self {
+        Self::Exchange(error)
+    }
+}
+
+impl From<Apart> for BindError {
+    fn from(apart: Apart) -> Self {
+        match apart {
+            Apart::Exchange(error) => Self::Exchange(error),
+            Apart::Rank {
+                rank,
+                what,
+                theirs,
+                ours,
+            } => Self::Rank {
+                rank,
+                what,
+                theirs,
+                ours,
+            },
+        }
+    }
+}
+
+impl From<Apart> for StepCause {
+    fn from(apart: Apart) -> Self {
+        match apart {
+            Apart::Exchange(error) => Self::Exchange(error),
+            Apart::Rank {
+                rank,
+                what,
+                theirs,
+                ours,
+            } => Self::Rank {
+                rank,
+                reason: format!("it differs in {what}: it has {theirs}, and this rank {ours}"),
+            },
+        }
+    }
 }
 
 /// Where a rank is in its training.
@@ -51,13 +111,6 @@ struct Word {
     loss: Option<u64>,
 }
 
-/// What a window of all ranks comes to.
-pub(crate) struct Joined {
-    pub grads: GradientsParams,
-    pub weight: f64,
-    pub loss: (f64, f64),
-}
-
 impl Ranks {
     pub fn new(exchange: impl Exchange + 'static) -> Self {
         Self(Arc::new(Mutex::new(exchange)))
@@ -69,7 +122,7 @@ impl Ranks {
     }
 
     /// What each rank has to say, and which of them this one is.
-    fn words<T: Serialize + for<'a> Deserialize<'a>>(
+    pub fn words<T: Serialize + for<'a> Deserialize<'a>>(
         &self,
         own: &T,
     ) -> Result<(Vec<T>, usize), ExchangeError> {
@@ -84,7 +137,7 @@ impl Ranks {
     }
 
     /// Compares what is to be the same on all ranks: names and values, in an order of their own.
-    pub fn compare(&self, own: &Vec<(String, String)>) -> Result<(), BindError> {
+    pub fn compare(&self, own: &Vec<(String, String)>) -> Result<(), Apart> {
         let (all, own_rank) = self.words(own)?;
         let Some((rank, theirs)) = all.iter().enumerate().find(|(_, theirs)| *theirs != own) else {
             return Ok(());
@@ -106,7 +159,7 @@ impl Ranks {
             .unwrap_or("the order of the parameters");
         let value =
             |of: &BTreeMap<&str, &str>| of.get(what).copied().unwrap_or("nothing").to_string();
-        Err(BindError::Rank {
+        Err(Apart::Rank {
             rank,
             what: what.to_string(),
             theirs: value(&theirs),
@@ -178,39 +231,6 @@ impl Ranks {
         }
         Ok((beside, found))
     }
-
-    /// The sum of all ranks' windows.
-    pub fn joined<M: Module>(&self, model: &M, own: Joined) -> Result<Joined, ExchangeError> {
-        let mut buffers = Buffers {
-            grads: own.grads,
-            single: Vec::new(),
-            double: Vec::new(),
-        };
-        model.visit(&mut buffers);
-        let Buffers {
-            grads,
-            mut single,
-            mut double,
-        } = buffers;
-        let mut scalars = [own.weight, own.loss.0, own.loss.1];
-        self.with(|exchange| {
-            exchange.sum_f64(&mut scalars)?;
-            exchange.sum(&mut single)?;
-            exchange.sum_f64(&mut double)
-        })?;
-        let mut write = Write {
-            grads,
-            single: &single,
-            double: &double,
-        };
-        model.visit(&mut write);
-        let [weight, loss, of_loss] = scalars;
-        Ok(Joined {
-            grads: write.grads,
-            weight,
-            loss: (loss, of_loss),
-        })
-    }
 }
 
 /// How two ranks differ in where they are.
@@ -252,53 +272,4 @@ fn difference(bound: &[Bound], ours: &str, theirs: &str) -> Option<String> {
         named(theirs),
         named(ours)
     ))
-}
-
-/// The gradients of a window as numbers, one after the other, by precision. They are in that of arithmetic.
-struct Buffers {
-    grads: GradientsParams,
-    single: Vec<f32>,
-    double: Vec<f64>,
-}
-
-impl ModuleVisitor for Buffers {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(grad) = self.grads.get::<D>(param.id) else {
-            return;
-        };
-        let data = grad.into_data();
-        match data.dtype() {
-            DType::F64 => self.double.extend(data.iter::<f64>()),
-            _ => self.single.extend(data.iter::<f32>()),
-        }
-    }
-}
-
-/// Numbers as gradients, in the places of the old ones.
-struct Write<'a> {
-    grads: GradientsParams,
-    single: &'a [f32],
-    double: &'a [f64],
-}
-
-fn take<'a, T>(from: &mut &'a [T], count: usize) -> &'a [T] {
-    let (taken, rest) = from.split_at(count);
-    *from = rest;
-    taken
-}
-
-impl ModuleVisitor for Write<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(grad) = self.grads.remove::<D>(param.id) else {
-            return;
-        };
-        let shape = grad.shape();
-        let count = shape.num_elements();
-        let data = match grad.dtype() {
-            DType::F64 => TensorData::new(take(&mut self.double, count).to_vec(), shape),
-            _ => TensorData::new(take(&mut self.single, count).to_vec(), shape),
-        };
-        let sum = Tensor::from_data(data, (&grad.device(), grad.dtype()));
-        self.grads.register::<D>(param.id, sum);
-    }
 }

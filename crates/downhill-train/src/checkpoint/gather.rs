@@ -1,0 +1,199 @@
+//! A checkpoint of several ranks, of which each may have something that the others have not.
+
+use std::path::PathBuf;
+
+use super::CheckpointError;
+use super::contents::{MEETINGS, OPTIMIZER, OUTER};
+use super::format::Contents;
+use crate::ranks::Ranks;
+use crate::update::Core;
+
+/// Who gets the whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    All,
+    /// Rank 0, which writes it.
+    First,
+}
+
+/// How the others' parts go into the whole.
+#[derive(Clone, Copy)]
+enum Parts {
+    /// Each has the states of other parameters.
+    Shares,
+    /// Each has states of its own of all parameters, which get its number before their names.
+    Ranks,
+}
+
+const UPDATES: &str = "updates";
+const SKIPPED: &str = "skipped";
+
+const RANK: &str = "rank.";
+
+fn prefix(rank: usize) -> String {
+    format!("{RANK}{rank}/")
+}
+
+impl Parts {
+    fn of(core: &Core) -> Option<Self> {
+        let local = core.local.as_ref().map(|_| Self::Ranks);
+        local.or(core.shares.as_ref().map(|_| Self::Shares))
+    }
+
+    /// Whether what has this name can differ between ranks.
+    fn has(self, name: &str) -> bool {
+        match self {
+            Self::Shares => name.starts_with(OPTIMIZER),
+            Self::Ranks => {
+                let common = ["model/", "average/", "average.", OUTER, MEETINGS];
+                !common.iter().any(|common| name.starts_with(common))
+            }
+        }
+    }
+
+    /// Takes its part out.
+    fn split_off(self, contents: &mut Contents) -> Contents {
+        let tensors = contents.tensors.extract_if(.., |name, _| self.has(name));
+        let tensors = tensors.collect();
+        let scalars = contents.scalars.extract_if(.., |name, _| self.has(name));
+        Contents {
+            header: contents.header.clone(),
+            tensors,
+            scalars: scalars.collect(),
+        }
+    }
+
+    /// Puts the part of a rank in.
+    fn put(self, contents: &mut Contents, rank: usize, part: Contents) {
+        let prefix = match (self, rank) {
+            (Self::Shares, _) => String::new(),
+            (Self::Ranks, 0) => {
+                contents.header.updates = part.header.updates;
+                contents.header.skipped = part.header.skipped;
+                String::new()
+            }
+            (Self::Ranks, rank) => {
+                let prefix = prefix(rank);
+                let counts = [
+                    (UPDATES, part.header.updates),
+                    (SKIPPED, part.header.skipped),
+                ];
+                let counts = counts.map(|(name, count)| (format!("{prefix}{name}"), count.into()));
+                contents.scalars.extend(counts);
+                prefix
+            }
+        };
+        let tensors = part.tensors.into_iter();
+        let tensors = tensors.map(|(name, data)| (format!("{prefix}{name}"), data));
+        contents.tensors.extend(tensors);
+        let scalars = part.scalars.into_iter();
+        let scalars = scalars.map(|(name, scalar)| (format!("{prefix}{name}"), scalar));
+        contents.scalars.extend(scalars);
+    }
+}
+
+/// The whole from what each rank has; none on a rank that does not get it. An error of one is an error of all.
+pub(super) fn whole(
+    core: &Core,
+    own: Result<Contents, CheckpointError>,
+    to: To,
+) -> Result<Option<Contents>, CheckpointError> {
+    let parts = Parts::of(core);
+    let Some(ranks) = core
+        .ranks
+        .as_ref()
+        .filter(|_| parts.is_some() || to == To::First)
+    else {
+        return own.map(Some);
+    };
+    let packed = own.and_then(|mut contents| {
+        let part = parts.map(|parts| parts.split_off(&mut contents).to_bytes());
+        Ok((contents, part.transpose()?))
+    });
+    let (mut contents, part) = agreed(ranks, packed)?;
+    let (rank, all) = ranks.with(|exchange| {
+        let all = match (&part, to) {
+            (None, _) => Ok(Vec::new()),
+            (Some(part), To::All) => exchange.all_gather(part),
+            (Some(part), To::First) => exchange.gather(0, part),
+        };
+        (exchange.rank(), all)
+    });
+    let all = all?;
+    if to == To::First && rank > 0 {
+        return Ok(None);
+    }
+    if let Some(parts) = parts {
+        for (rank, part) in all.into_iter().enumerate() {
+            parts.put(&mut contents, rank, Contents::from_bytes(part)?);
+        }
+    }
+    Ok(Some(contents))
+}
+
+/// What this rank has, if none of them has an error.
+fn agreed<T>(ranks: &Ranks, own: Result<T, CheckpointError>) -> Result<T, CheckpointError> {
+    let error = own.as_ref().err().map(ToString::to_string);
+    let (words, _) = ranks.words(&error)?;
+    let own = own?;
+    let mut errors = words.into_iter().enumerate();
+    match errors.find_map(|(rank, error)| Some((rank, error?))) {
+        Some((rank, reason)) => Err(CheckpointError::Rank { rank, reason }),
+        None => Ok(own),
+    }
+}
+
+/// Where rank 0 has written the whole, told to the others.
+pub(super) fn told(
+    core: &Core,
+    own: Option<Result<PathBuf, CheckpointError>>,
+) -> Result<PathBuf, CheckpointError> {
+    let word = own
+        .as_ref()
+        .map(|own| own.clone().map_err(|error| error.to_string()));
+    let words = match &core.ranks {
+        Some(ranks) => ranks.words(&word)?.0,
+        None => vec![word],
+    };
+    let told = words.into_iter().next().flatten();
+    own.unwrap_or_else(|| {
+        let nothing = || Err("it has written nothing".to_owned());
+        let told = told.unwrap_or_else(nothing);
+        told.map_err(|reason| CheckpointError::Rank { rank: 0, reason })
+    })
+}
+
+/// The whole as it is of one rank. Ranks of which there were none before begin as one that there was.
+pub(super) fn of_rank(core: &Core, contents: &Contents) -> Contents {
+    let mut own = contents.clone();
+    let (Some(ranks), Some(parts)) = (&core.ranks, Parts::of(core)) else {
+        return own;
+    };
+    let is_of = |name: &String, rank| name.starts_with(&prefix(rank));
+    let names = || contents.tensors.keys().chain(contents.scalars.keys());
+    let saved = (1..).find(|rank| !names().any(|name| is_of(name, *rank)));
+    let rank = ranks.with(|exchange| exchange.rank()) % saved.unwrap_or(1);
+    own.tensors.retain(|name, _| !name.starts_with(RANK));
+    own.scalars.retain(|name, _| !name.starts_with(RANK));
+    if rank == 0 {
+        return own;
+    }
+    parts.split_off(&mut own);
+    let prefix = prefix(rank);
+    let stripped = |name: &String| Some(name.strip_prefix(&prefix)?.to_owned());
+    let tensors = contents.tensors.iter();
+    own.tensors
+        .extend(tensors.filter_map(|(name, data)| Some((stripped(name)?, data.clone()))));
+    let scalars = contents.scalars.iter();
+    own.scalars
+        .extend(scalars.filter_map(|(name, scalar)| Some((stripped(name)?, *scalar))));
+    let mut count = |name, count: &mut u64| {
+        let found = own.scalars.remove(name);
+        *count = found
+            .and_then(|found| found.try_into().ok())
+            .unwrap_or(*count);
+    };
+    count(UPDATES, &mut own.header.updates);
+    count(SKIPPED, &mut own.header.skipped);
+    own
+}
