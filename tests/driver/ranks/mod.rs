@@ -1,12 +1,14 @@
 //! Several ranks that train one model.
 
 mod digits;
+mod local;
 mod refused;
+mod shares;
 
 use std::thread;
 
 use downhill::train::checkpoint::Checkpoint;
-use downhill::train::{Exchange, Threads};
+use downhill::train::{Exchange, LocalUpdates, Threads};
 
 use super::*;
 

@@ -240,5 +240,8 @@ fn sam_is_refused_with_several_ranks() {
         .bind(&start)
         .map(|_| ())
         .unwrap_err();
-    assert_eq!(error.to_string(), "SAM cannot be used with several ranks");
+    assert_eq!(
+        error.to_string(),
+        "SAM cannot be used together with several ranks"
+    );
 }

@@ -99,7 +99,8 @@ impl Ranks {
     }
 }
 
-/// The own share, one parameter after the other.
+/// The own share, one parameter after the other: its elements, and how they lie in memory, since a product of another
+/// layout rounds otherwise.
 struct Read<'a> {
     shares: &'a Shares,
     moved: &'a [bool],
@@ -112,8 +113,11 @@ impl ModuleVisitor for Read<'_> {
         let at = self.next;
         self.next += 1;
         if self.moved[at] && self.shares.owner(at) == self.shares.rank {
+            let order = memory_order(param.val()).unwrap_or_else(|| (0..D).collect());
             let data = detached(param.val().without_autodiff().into_data());
             self.bytes.extend_from_slice(data.as_bytes());
+            // Burn has no more than 8 dimensions.
+            self.bytes.extend(order.into_iter().map(|dim| dim as u8));
         }
     }
 }
@@ -138,11 +142,14 @@ impl ModuleMapper for Write<'_> {
         }
         let rest = &mut self.rest[owner];
         let bytes = param.shape().num_elements() * param.dtype().size();
-        let Some((found, left)) = rest.split_at_checked(bytes) else {
+        let parts = rest.split_at_checked(bytes);
+        let parts = parts.and_then(|(found, left)| Some((found, left.split_at_checked(D)?)));
+        let Some((found, (order, left))) = parts else {
             self.missing = true;
             return param;
         };
         *rest = left;
+        let order: Vec<usize> = order.iter().map(|dim| usize::from(*dim)).collect();
         if owner == self.shares.rank {
             return param;
         }
@@ -150,12 +157,10 @@ impl ModuleMapper for Write<'_> {
             let (device, dtype, shape) = (own.device().inner(), own.dtype(), own.shape());
             let data = TensorData::from_bytes_vec(found.to_vec(), shape, dtype);
             let state = AutodiffState::of(&own);
-            // As it lies on the rank that has stepped it: a product of another layout rounds otherwise.
-            let order = memory_order(own);
             let told = Tensor::from_data(data, (&device, dtype));
-            state.put_on(match order {
-                Some(order) => laid_out(told, &order),
-                None => told,
+            state.put_on(match order.is_sorted() {
+                true => told,
+                false => laid_out(told, &order),
             })
         })
     }
