@@ -2,6 +2,8 @@
 
 #[cfg(feature = "flex")]
 mod deck;
+#[cfg(all(feature = "flex", feature = "mpi"))]
+mod distributed;
 #[cfg(feature = "flex")]
 mod mlp;
 #[cfg(feature = "flex")]
