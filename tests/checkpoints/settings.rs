@@ -8,7 +8,7 @@ use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
 use burn::module::ParamGroup;
 use downhill::optim::AdamWConfig;
 use downhill::schedule::{LinearConfig, Schedule};
-use downhill::train::{LossScaling, Mechanic, Rate, Sam};
+use downhill::train::{LocalUpdates, LossScaling, Mechanic, Rate, Sam, Threads};
 
 use super::*;
 
@@ -16,6 +16,11 @@ type Make = fn() -> DriverBuilder;
 
 fn adamw() -> DriverBuilder {
     Driver::builder(AdamWConfig::new().init(), 0.1)
+}
+
+fn local(local: LocalUpdates) -> DriverBuilder {
+    let exchange = Threads::of(1).remove(0);
+    adamw().with_local_updates(local).with_exchange(exchange)
 }
 
 fn grouped(with: fn(Group) -> Group) -> DriverBuilder {
@@ -211,6 +216,21 @@ const CHANGES: &[(&str, Make, Make)] = &[
         || adamw().with_mechanic(Mechanic::new().with_lambda(0.1)),
     ),
     (
+        "local_updates",
+        || local(LocalUpdates::new(1)),
+        || local(LocalUpdates::new(2)),
+    ),
+    (
+        "local_updates",
+        || local(LocalUpdates::new(1)),
+        || local(LocalUpdates::averaged(1)),
+    ),
+    (
+        "local_updates",
+        || local(LocalUpdates::new(1)),
+        || local(LocalUpdates::new(1).with_bf16()),
+    ),
+    (
         "averaging",
         || adamw().with_averaging(Averaging::ema(0.9)),
         || adamw().with_averaging(Averaging::ema(0.8)),
@@ -291,7 +311,7 @@ fn every_setting_in_a_header_has_a_change() {
             name => names.push(name.to_string()),
         }
     }
-    assert_eq!(names.len(), 10 + 6);
+    assert_eq!(names.len(), 11 + 6);
     for name in names {
         let has_one = CHANGES.iter().any(|(what, ..)| *what == name);
         assert!(has_one, "no change of {name}");

@@ -1,7 +1,9 @@
 //! A driver from a configuration is the one that a builder makes.
 
 use burn::config::Config;
-use downhill::train::{DriverConfig, GroupConfig, LossScaling, Mechanic, Sam, SelectConfig};
+use downhill::train::{
+    DriverConfig, GroupConfig, LocalUpdates, LossScaling, Mechanic, Sam, SelectConfig, Threads,
+};
 
 use super::*;
 
@@ -47,6 +49,16 @@ fn fields() -> Vec<Field> {
         (r#"{"mechanic": {"s_init": 1e-3}}"#, |builder| {
             builder.with_mechanic(Mechanic::new().with_s_init(1e-3))
         }),
+        (
+            r#"{"local_updates": {"every": 1, "rate": 0.5, "bf16": true}}"#,
+            |builder| {
+                let nesterov = optim::SgdConfig::new()
+                    .with_momentum(0.9)
+                    .with_nesterov(true);
+                let local = LocalUpdates::new(1).with_bf16();
+                builder.with_local_updates(local.with_outer(nesterov.into(), 0.5))
+            },
+        ),
         (
             r#"{"driven": {"beta_2": {"name": "linear", "initial": 0.5, "end": 0.9, "steps": 9}}}"#,
             |builder| {
@@ -104,9 +116,13 @@ fn every_field_is_what_a_builder_is_told() {
         let config = DriverConfig::from_json(json).unwrap();
         // Steps with SAM take gradients of two places.
         let steps = if config.sam.is_some() { 0 } else { 2 };
-        let found = trained(config.try_builder().unwrap(), steps, &device);
+        let among = |builder: DriverBuilder| match config.local_updates {
+            Some(_) => builder.with_exchange(Threads::of(1).remove(0)),
+            None => builder,
+        };
+        let found = trained(among(config.try_builder().unwrap()), steps, &device);
         let adamw = optim::AdamWConfig::new().init();
-        let expected = trained(with(Driver::builder(adamw, 1e-3)), steps, &device);
+        let expected = trained(among(with(Driver::builder(adamw, 1e-3))), steps, &device);
         assert!(found == expected, "{json}");
         assert!(!seen.contains(&found), "{json} does nothing");
         seen.push(found);
@@ -124,6 +140,33 @@ fn every_field_is_what_a_builder_is_told() {
             "{written}"
         );
     }
+}
+
+/// It changes where states are, and nothing that is saved.
+#[test]
+fn sharded_states_are_asked_for() {
+    let net = Net::new(1, &devices().remove(0).device, DType::F32);
+    let config = DriverConfig::from_toml("sharded_state = true").unwrap();
+    let error = config.bind(&net).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "sharded states are for several ranks: see `with_exchange`"
+    );
+    let exchange = Threads::of(1).remove(0);
+    config
+        .try_builder()
+        .unwrap()
+        .with_exchange(exchange)
+        .bind(&net)
+        .unwrap();
+    assert_eq!(
+        config.to_toml().unwrap().lines().next(),
+        Some("non_finite = \"error\"")
+    );
+    assert_eq!(
+        DriverConfig::from_toml(&config.to_toml().unwrap()).unwrap(),
+        config
+    );
 }
 
 #[test]

@@ -20,22 +20,33 @@ fn share(batch: &Batch, rank: usize, of: usize) -> Batch {
     }
 }
 
-/// The losses of the whole batches before each step, and the network after the last.
-fn train(rank: usize, of: usize, exchange: Option<Threads>) -> (Vec<f64>, Mlp, Driver) {
+/// The losses of the whole batches before each update, the network after the last, and the bytes sent for the updates.
+struct End {
+    losses: Vec<f64>,
+    model: Mlp,
+    bytes: Vec<u8>,
+    sent: u64,
+}
+
+/// So many updates of one rank.
+fn train(
+    rank: usize,
+    of: usize,
+    updates: usize,
+    with: impl FnOnce(DriverBuilder) -> DriverBuilder,
+) -> End {
     let digits = data::digits();
     let device = flex().autodiff();
     let mut model = MlpConfig::new(64, 32, 10).init(1, &device);
     let builder = Driver::builder(optim::AdamWConfig::new().init(), 3e-3)
         .with_clipping(Clipping::global_norm(1.0));
-    let builder = match exchange {
-        Some(exchange) => builder.with_exchange(exchange),
-        None => builder,
-    };
-    let mut driver = builder.bind(&model).unwrap();
+    let mut driver = with(builder).bind(&model).unwrap();
+    let bound = driver.sent();
     let mut random = RandomState::new(1);
     let mut losses = Vec::new();
-    while losses.len() < UPDATES {
-        for batch in digits.train.batches(64, &mut random, &device) {
+    while losses.len() < updates {
+        let batches = digits.train.batches(64, &mut random, &device);
+        for batch in batches.take(updates - losses.len()) {
             let share = share(&batch, rank, of);
             let loss = model.loss(&share);
             let grads = GradientsParams::from_grads(loss.backward(), &model);
@@ -47,23 +58,34 @@ fn train(rank: usize, of: usize, exchange: Option<Threads>) -> (Vec<f64>, Mlp, D
             losses.push(report.loss.unwrap());
         }
     }
-    (losses, model, driver)
+    // Before the ranks' states come together for a checkpoint.
+    let sent = driver.sent() - bound;
+    End {
+        bytes: bytes(&driver, &model),
+        sent,
+        losses,
+        model,
+    }
 }
 
 #[test]
 fn digits_are_learned_as_by_one_process() {
     let digits = data::digits();
-    let (expected, alone, _) = train(0, 1, None);
+    let alone = train(0, 1, UPDATES, |builder| builder);
     for size in [2, 4] {
         let ranks = on_each(size, |rank, exchange| {
-            let (losses, model, driver) = train(rank, size, Some(exchange));
-            (losses, bytes(&driver, &model), model)
+            train(rank, size, UPDATES, |builder| {
+                builder.with_exchange(exchange)
+            })
         });
-        for (losses, bytes, _) in &ranks[1..] {
-            assert_eq!(*losses, ranks[0].0);
-            assert!(*bytes == ranks[0].1, "{size} ranks end with other bits");
+        for rank in &ranks[1..] {
+            assert_eq!(rank.losses, ranks[0].losses);
+            assert!(
+                rank.bytes == ranks[0].bytes,
+                "{size} ranks end with other bits"
+            );
         }
-        for (at, (found, expected)) in ranks[0].0.iter().zip(&expected).enumerate() {
+        for (at, (found, expected)) in ranks[0].losses.iter().zip(&alone.losses).enumerate() {
             let apart = (found - expected).abs();
             assert!(
                 apart <= 1e-6 * (1.0 + at as f64),
@@ -71,10 +93,38 @@ fn digits_are_learned_as_by_one_process() {
             );
         }
         let [found, expected] =
-            [&ranks[0].2, &alone].map(|model| model.evaluate(&digits.test).accuracy);
+            [&ranks[0], &alone].map(|end| end.model.evaluate(&digits.test).accuracy);
         assert!(
             (found - expected).abs() < 0.01,
             "{size} ranks: {found}, {expected}"
         );
+    }
+}
+
+/// What the ranks tell each other falls to a twentieth, and no more than one in a hundred digits is read worse.
+#[test]
+fn ranks_that_meet_after_twenty_updates_learn_as_much() {
+    const UPDATES: usize = 400;
+    let digits = data::digits();
+    let run = |local: Option<LocalUpdates>| {
+        let ranks = on_each(2, |rank, exchange| {
+            let with = |mut builder: DriverBuilder| {
+                if let Some(local) = local.clone() {
+                    builder = builder.with_local_updates(local);
+                }
+                builder.with_exchange(exchange)
+            };
+            train(rank, 2, UPDATES, with)
+        });
+        assert!(ranks[0].bytes == ranks[1].bytes);
+        let accuracy = ranks[0].model.evaluate(&digits.test).accuracy;
+        (accuracy, ranks[0].sent as f64)
+    };
+    let (together, sent) = run(None);
+    for local in [LocalUpdates::new(20), LocalUpdates::averaged(20)] {
+        let (apart, less) = run(Some(local.clone()));
+        assert!(apart > together - 0.01, "{local:?}: {apart}, {together}");
+        let times = sent / less;
+        assert!((19.0..22.0).contains(&times), "{local:?}: {times}");
     }
 }

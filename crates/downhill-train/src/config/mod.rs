@@ -17,8 +17,8 @@ pub use groups::{GroupConfig, SelectConfig};
 
 use crate::checkpoint::{Checkpoints, Goal};
 use crate::{
-    Accumulation, Averaging, BindError, Clipping, Driver, DriverBuilder, LossScaling, Mechanic,
-    NonFinite, Sam, Setting,
+    Accumulation, Averaging, BindError, Clipping, Driver, DriverBuilder, LocalUpdates, LossScaling,
+    Mechanic, NonFinite, Sam, Setting,
 };
 
 /// Everything about a [`Driver`] in one value that can be written and read, also inside the configuration of a
@@ -88,6 +88,12 @@ pub struct DriverConfig {
     /// See [`DriverBuilder::with_mechanic`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mechanic: Option<Mechanic>,
+    /// See [`DriverBuilder::with_local_updates`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_updates: Option<LocalUpdates>,
+    /// See [`DriverBuilder::with_sharded_state`].
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub sharded_state: bool,
     /// See [`DriverBuilder::with_driven`]. Lengths of schedules are in updates.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub driven: BTreeMap<String, Setting>,
@@ -162,6 +168,8 @@ impl DriverConfig {
             sam: None,
             loss_scaling: None,
             mechanic: None,
+            local_updates: None,
+            sharded_state: false,
             driven: BTreeMap::new(),
             groups: Vec::new(),
             update_ratios_every: None,
@@ -243,6 +251,8 @@ impl DriverConfig {
         builder.settings.sam = self.sam.clone();
         builder.settings.mechanic = self.mechanic.clone();
         builder.settings.loss_scaling = self.loss_scaling;
+        builder.settings.local_updates = self.local_updates.clone();
+        builder.settings.sharded_state = self.sharded_state;
         builder.settings.update_ratios_every = self.update_ratios_every;
         builder.averaging = self.averaging.clone();
         for (name, setting) in &self.driven {

@@ -45,20 +45,31 @@ use crate::setting::{OutOfRange, in_range};
 #[serde(deny_unknown_fields)]
 pub struct LocalUpdates {
     every: u32,
+    #[serde(default = "nesterov")]
     outer: OptimizerConfig,
+    #[serde(default = "rate")]
     rate: f64,
+    #[serde(default)]
     bf16: bool,
+}
+
+fn nesterov() -> OptimizerConfig {
+    let nesterov = SgdConfig::new().with_momentum(0.9).with_nesterov(true);
+    nesterov.into()
+}
+
+fn rate() -> f64 {
+    0.7
 }
 
 impl LocalUpdates {
     /// DiLoCo's: the ranks meet after `every` updates (at least 1; the paper has 500), and SGD with Nesterov's momentum
     /// of 0.9 goes on at the rate 0.7.
     pub fn new(every: u32) -> Self {
-        let nesterov = SgdConfig::new().with_momentum(0.9).with_nesterov(true);
         Self {
             every,
-            outer: nesterov.into(),
-            rate: 0.7,
+            outer: nesterov(),
+            rate: rate(),
             bf16: false,
         }
     }
