@@ -67,6 +67,8 @@ mod pages {
         #[cfg(feature = "logs")]
         driver: "../docs/book/src/driver.md";
         configuration: "../docs/book/src/configuration.md";
+        #[cfg(feature = "mpi")]
+        several_processes: "../docs/book/src/several-processes.md";
         #[cfg(feature = "learner")]
         burn_train: "../docs/book/src/burn-train.md";
         own_rule: "../docs/book/src/own-rule.md";

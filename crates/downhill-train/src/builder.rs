@@ -82,8 +82,8 @@ impl DriverBuilder {
     /// model, skipped updates and the report are those of the whole. Ranks make the same calls in the same order; what one
     /// refuses, or has no gradient for, is an error on each. Default: alone.
     ///
-    /// One of them saves checkpoints, between two updates (what is in a window that is not full is that rank's alone), and
-    /// all of them resume from its file. [`step_sam`](Driver::step_sam) is not for several ranks.
+    /// All of them [save](Driver::save) checkpoints, between two updates (of a window that is not full there is rank 0's
+    /// alone), and rank 0 writes; all of them resume from its file. [`step_sam`](Driver::step_sam) is not for several ranks.
     ///
     /// ```
     /// # #[cfg(feature = "flex")] {

@@ -25,7 +25,7 @@ pub fn all(exchange: &mut dyn Exchange) -> Result<(), ExchangeError> {
 
 fn sums(exchange: &mut dyn Exchange) -> Result<(), ExchangeError> {
     let (rank, size) = (exchange.rank(), exchange.size());
-    // 2048 f32 and 1024 f64 go directly, 262144 f32 are a segment.
+    // 2048 f32 and 1024 f64 go directly, 131072 f32 are the share of a rank in a piece.
     for length in [
         0,
         1,

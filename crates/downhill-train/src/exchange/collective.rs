@@ -10,8 +10,11 @@ use super::{Exchange, ExchangeError, Message};
 /// Up to so many bytes go to every rank at once: a round less, for more bytes.
 const DIRECT: usize = 8 << 10;
 
-/// More bytes than this go piece by piece, which bounds the memory for messages and keeps them in the cache.
+/// More bytes than this go to a rank piece by piece, which bounds the memory for messages and keeps them in the cache.
 const SEGMENT: usize = 1 << 20;
+
+/// And the share of a rank in what all have a share of: the more ranks, the longer the pieces, or latency would count.
+const SHARE: usize = 512 << 10;
 
 /// One round of messages that are all of one call.
 fn round<E: Exchange + ?Sized>(
@@ -72,7 +75,7 @@ pub(super) fn sum<E: Exchange + ?Sized, N: Number>(
         let (received, _) = tell(exchange, &tag, encoded::<N>(&tag, values))?;
         return add::<N>(values, &received);
     }
-    for segment in values.chunks_mut(SEGMENT / N::BYTES) {
+    for segment in values.chunks_mut(exchange.size() * SHARE / N::BYTES) {
         sum_segment::<E, N>(exchange, &tag, segment)?;
     }
     Ok(())
@@ -135,8 +138,8 @@ pub(super) fn broadcast<E: Exchange + ?Sized>(
     if length <= DIRECT {
         whole.extend_from_slice(payload(root, first, length)?);
     } else if size > 1 {
-        for start in (0..length).step_by(SEGMENT) {
-            let segment = start..length.min(start + SEGMENT);
+        for start in (0..length).step_by(size * SHARE) {
+            let segment = start..length.min(start + size * SHARE);
             let given = if is_root {
                 &bytes[segment.clone()]
             } else {
