@@ -94,6 +94,7 @@ mod traits {
         shared::<crate::schedule::Schedule>();
         shared::<crate::train::DriverConfig>();
         shared::<crate::train::Group>();
+        shared::<crate::train::LocalUpdates>();
         shared::<crate::train::StepReport>();
         shared::<crate::train::OptimizerStates>();
         shared::<crate::train::checkpoint::Checkpoint>();
@@ -103,6 +104,7 @@ mod traits {
         error::<crate::schedule::ScheduleError>();
         error::<crate::train::BindError>();
         error::<crate::train::DriverConfigError>();
+        error::<crate::train::ExchangeError>();
         error::<crate::train::StepCause>();
         error::<crate::train::checkpoint::CheckpointError>();
     }

@@ -6,5 +6,6 @@ mod common;
 #[path = "../common/learner.rs"]
 mod learner;
 
+mod devices;
 mod example;
 mod strategy;

@@ -95,40 +95,33 @@ impl Parts {
 /// The whole from what each rank has; none on a rank that does not get it. An error of one is an error of all.
 pub(super) fn whole(
     core: &Core,
-    own: Result<Contents, CheckpointError>,
+    own: impl FnOnce() -> Result<Contents, CheckpointError>,
     to: To,
 ) -> Result<Option<Contents>, CheckpointError> {
-    let parts = Parts::of(core);
-    let Some(ranks) = core
-        .ranks
-        .as_ref()
-        .filter(|_| parts.is_some() || to == To::First)
-    else {
-        return own.map(Some);
+    let Some(ranks) = &core.ranks else {
+        return own().map(Some);
     };
-    let packed = own.and_then(|mut contents| {
-        let part = parts.map(|parts| parts.split_off(&mut contents).to_bytes());
-        Ok((contents, part.transpose()?))
+    let gets = to == To::All || ranks.with(|exchange| exchange.rank()) == 0;
+    let Some(parts) = Parts::of(core) else {
+        return match (to, gets) {
+            (To::All, _) => own().map(Some),
+            (To::First, true) => agreed(ranks, own()).map(Some),
+            (To::First, false) => agreed(ranks, Ok(None)),
+        };
+    };
+    let packed = own().and_then(|mut contents| {
+        let part = parts.split_off(&mut contents).to_bytes()?;
+        Ok((contents, part))
     });
     let (mut contents, part) = agreed(ranks, packed)?;
-    let (rank, all) = ranks.with(|exchange| {
-        let all = match (&part, to) {
-            (None, _) => Ok(Vec::new()),
-            (Some(part), To::All) => exchange.all_gather(part),
-            (Some(part), To::First) => exchange.gather(0, part),
-        };
-        (exchange.rank(), all)
-    });
-    let all = all?;
-    if to == To::First && rank > 0 {
-        return Ok(None);
+    let all = ranks.with(|exchange| match to {
+        To::All => exchange.all_gather(&part),
+        To::First => exchange.gather(0, &part),
+    })?;
+    for (rank, part) in all.into_iter().enumerate() {
+        parts.put(&mut contents, rank, Contents::from_bytes(part)?);
     }
-    if let Some(parts) = parts {
-        for (rank, part) in all.into_iter().enumerate() {
-            parts.put(&mut contents, rank, Contents::from_bytes(part)?);
-        }
-    }
-    Ok(Some(contents))
+    Ok(gets.then_some(contents))
 }
 
 /// What this rank has, if none of them has an error.

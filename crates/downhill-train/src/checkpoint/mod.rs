@@ -436,7 +436,7 @@ impl Driver {
         model: &M,
         to: To,
     ) -> Result<Option<Checkpoint>, CheckpointError> {
-        let own = contents::contents(self, &self.once(model.clone()));
+        let own = || contents::contents(self, &self.once(model.clone()));
         let whole = gather::whole(&self.core, own, to)?;
         Ok(whole.map(|contents| Checkpoint { contents }))
     }
