@@ -119,7 +119,7 @@ fn kill(args: &[&str], folder: &str, step: u64, victim: usize) {
 
 #[test]
 fn a_killed_job_goes_on_to_the_same_bits() {
-    let folder = TempDir::new("killed");
+    let folder = TempDir::new("killed-ranks");
     for (name, more) in [
         ("together", &[][..]),
         ("shares", &["--shard-state"]),
@@ -162,7 +162,7 @@ fn processes_that_differ_or_cannot_go_on_say_why() {
             "error: rank 1: rank 0 differs in the learning rate: it has ",
         ],
     );
-    let folder = TempDir::new("refused");
+    let folder = TempDir::new("refused-ranks");
     let path = folder.path("checkpoints");
     refused(
         &[(2, &["--local-updates", "7", "--folder", &path])],

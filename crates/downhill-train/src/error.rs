@@ -266,7 +266,9 @@ fn not_finite(gradients: &[NonFiniteGradient], loss: Option<f64>) -> String {
 }
 
 /// A step that was not made: the model and the gradients as they came in, and why. Nothing in the
-/// driver has changed.
+/// driver has changed; but if ranks do not come together after each has made a part of it, see
+/// [`with_sharded_state`](crate::DriverBuilder::with_sharded_state) and
+/// [`with_local_updates`](crate::DriverBuilder::with_local_updates).
 ///
 /// `?` works where the error may be any; [`into_cause`](Self::into_cause) leaves the model behind and
 /// can be sent between threads.

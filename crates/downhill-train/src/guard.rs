@@ -93,6 +93,7 @@ impl Core {
         model: &impl Module,
         own: Result<(T, Found), StepCause>,
         flush: bool,
+        learning_rate: f64,
     ) -> Result<(T, Found), StepCause> {
         let Some(ranks) = self.together() else {
             return own;
@@ -101,6 +102,7 @@ impl Core {
             updates: self.counters.updates,
             micro_batches: self.window.micro_batches,
             flush,
+            rate: learning_rate.to_bits(),
             values: (!self.compared).then(|| checkpoint::checksum(model)),
         };
         ranks.agreed(&self.bound, place, own)

@@ -163,7 +163,8 @@ impl Core {
         let step = self.counters.updates;
         let checked = self.checked(report.learning_rate, loss, samples, flush);
         let own = checked.and_then(|own| Ok((own, self.found(model, &grads, loss)?)));
-        let ((numbers, weight), found) = match self.agreed(model, own, flush) {
+        let ((numbers, weight), found) = match self.agreed(model, own, flush, report.learning_rate)
+        {
             Ok(agreed) => agreed,
             Err(cause) => return Err((grads, cause)),
         };

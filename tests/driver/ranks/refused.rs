@@ -208,6 +208,31 @@ fn ranks_that_differ_are_told_in_what_before_the_first_step() {
     }
 }
 
+/// What is changed on the way has to be changed on all.
+#[test]
+fn a_rate_that_is_changed_on_one_rank_is_refused_by_all() {
+    let start = Net::new(7, &flex(), DType::F32);
+    let messages = on_each(2, |rank, exchange| {
+        let mut driver = plain(NonFinite::Error)
+            .with_exchange(exchange)
+            .bind(&start)
+            .unwrap();
+        let grads = || start.grads(0, &ALL, &flex(), DType::F32);
+        if rank == 1 {
+            driver.set_learning_rate(0.5).unwrap();
+        }
+        let error = driver.step(start.clone(), grads()).unwrap_err();
+        assert_eq!(error.model.values(), start.values());
+        driver.set_learning_rate(0.25).unwrap();
+        driver.step(start.clone(), grads()).unwrap();
+        error.cause.to_string()
+    });
+    assert_eq!(
+        messages[0],
+        "rank 1 does not make this step: its learning rate is 0.5, and that of this rank 1"
+    );
+}
+
 #[test]
 fn a_rank_that_leaves_is_an_error_and_no_wait() {
     let start = Net::new(7, &flex(), DType::F32);

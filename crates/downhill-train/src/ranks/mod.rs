@@ -94,6 +94,8 @@ pub(crate) struct Place {
     pub micro_batches: u32,
     /// Whether the window is updated with before it is full.
     pub flush: bool,
+    /// The bits of the learning rate, which can be changed on the way.
+    pub rate: u64,
     /// A checksum of the parameters, at the first step after binding and resuming.
     pub values: Option<u32>,
 }
@@ -235,14 +237,21 @@ impl Ranks {
 
 /// How two ranks differ in where they are.
 fn apart(ours: Place, theirs: Place) -> String {
-    if ours
-        == (Place {
-            values: ours.values,
-            ..theirs
-        })
-    {
+    let values = Place {
+        values: ours.values,
+        ..theirs
+    };
+    if ours == values {
         return "its parameters have other values: let all ranks resume from the same checkpoint"
             .to_string();
+    }
+    let rate = Place {
+        rate: ours.rate,
+        ..values
+    };
+    if ours == rate {
+        let [theirs, ours] = [theirs, ours].map(|place| f64::from_bits(place.rate));
+        return format!("its learning rate is {theirs}, and that of this rank {ours}");
     }
     let named = |place: Place| {
         let Place {
