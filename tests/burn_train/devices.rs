@@ -82,11 +82,9 @@ impl ModuleMapper for Numbers {
 type MakeOptimizer = fn() -> ModuleOptimizer;
 
 const OPTIMIZERS: [(&str, MakeOptimizer); 3] = [
-    ("adamw", || {
-        AdamWConfig::new().with_weight_decay(0.1).init().into()
-    }),
-    ("adafactor", || AdafactorConfig::new().init().into()),
-    ("muon", || MuonConfig::new().init().into()),
+    ("adamw", || AdamWConfig::new().with_weight_decay(0.1).init()),
+    ("adafactor", || AdafactorConfig::new().init()),
+    ("muon", || MuonConfig::new().init()),
 ];
 
 /// A step for each update, however many devices there are.
