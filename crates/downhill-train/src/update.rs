@@ -458,34 +458,9 @@ impl Core {
         }
     }
 
-    fn average<M: Module>(&mut self, model: &M) {
+    pub fn average<M: Module>(&mut self, model: &M) {
         if let Some(averages) = &mut self.averages {
             averages.update(model, &self.bound, self.counters.updates);
-        }
-    }
-
-    /// What follows a call that came to its end: ranks that train by themselves meet if it is time to.
-    pub fn meet<M: Module>(&mut self, model: M, outcome: Outcome) -> Result<M, (M, StepCause)> {
-        let (Some(local), Some(ranks)) = (&mut self.local, &self.ranks) else {
-            return Ok(model);
-        };
-        // A micro-batch that is skipped is one that its window still waits for.
-        let counts = match outcome {
-            Outcome::Updated | Outcome::Nothing => true,
-            Outcome::Skipped => self.settings.accumulation.is_none(),
-            Outcome::Accumulated { .. } => false,
-        };
-        local.done = local.done.saturating_add(counts.into());
-        if !counts || !local.is_due() {
-            return Ok(model);
-        }
-        match local.meet(ranks, model, &self.bound, self.compared) {
-            Ok(model) => {
-                self.compared = true;
-                self.average(&model);
-                Ok(model)
-            }
-            Err((model, apart)) => Err((model, apart.into())),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use burn::tensor::TensorData;
 use burn_pack::Scalar;
 
 use super::format::{Contents, FORMAT, Header};
@@ -54,14 +53,22 @@ pub(super) fn of_model(at: usize, name: &str) -> String {
     format!("of_model/{at}/{name}")
 }
 
-/// The tensors under a prefix.
-pub(super) fn put(
-    tensors: &mut BTreeMap<String, TensorData>,
+/// Puts tensors or scalars under a prefix.
+pub(super) fn put<T>(
+    all: &mut BTreeMap<String, T>,
     prefix: &str,
-    data: impl IntoIterator<Item = (String, TensorData)>,
+    part: impl IntoIterator<Item = (String, T)>,
 ) {
-    let named = data.into_iter();
-    tensors.extend(named.map(|(name, data)| (format!("{prefix}{name}"), data)));
+    let named = part.into_iter();
+    all.extend(named.map(|(name, value)| (format!("{prefix}{name}"), value)));
+}
+
+/// The tensors or scalars under a prefix, without it.
+pub(super) fn part<T: Clone>(all: &BTreeMap<String, T>, prefix: &str) -> BTreeMap<String, T> {
+    let named = all.iter();
+    named
+        .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_string(), value.clone())))
+        .collect()
 }
 
 /// What a driver has beside the model, the optimizer's state and the place in the schedule.
@@ -173,10 +180,8 @@ pub(super) fn contents<M: Module>(driver: &Driver, model: &M) -> Result<Contents
     if let Rate::Scheduler(scheduler) = &driver.rate {
         let mut ahead = scheduler.clone();
         contents.header.rates_ahead = RatesAhead::of(&core.bound, || ahead.step());
-        let scalars = record_scalars(scheduler)?.into_iter();
-        let scalars =
-            scalars.map(|(name, value)| (format!("{}{name}", scheduler::SCHEDULER), value));
-        contents.scalars.extend(scalars);
+        let scalars = record_scalars(scheduler)?;
+        put(&mut contents.scalars, scheduler::SCHEDULER, scalars);
     }
     Ok(contents)
 }
@@ -193,8 +198,8 @@ fn put_states(
     let data = data.map(|(key, data)| (keyed(key), data.clone()));
     put(&mut contents.tensors, prefix, data);
     let scalars = states.scalars.iter();
-    let scalars = scalars.map(|(key, scalar)| (format!("{prefix}{}", keyed(key)), *scalar));
-    contents.scalars.extend(scalars);
+    let scalars = scalars.map(|(key, scalar)| (keyed(key), *scalar));
+    put(&mut contents.scalars, prefix, scalars);
     Ok(())
 }
 

@@ -199,8 +199,8 @@ impl Checkpoints {
     ///
     /// # Errors
     ///
-    /// As [`Driver::save`]; if another training uses the folder, or the file cannot be written: nothing is removed then. Or if what
-    /// need not be kept cannot be removed; the error names that, and the checkpoint is there.
+    /// As [`Driver::save`]; if another training uses the folder, or the file cannot be written: nothing is removed then.
+    /// Or if what need not be kept cannot be removed; the error names that, and the checkpoint is there.
     pub fn save<M: Module>(
         &self,
         driver: &Driver,

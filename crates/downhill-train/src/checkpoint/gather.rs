@@ -1,9 +1,10 @@
 //! A checkpoint of several ranks, of which each may have something that the others have not.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use super::CheckpointError;
-use super::contents::{MEETINGS, OPTIMIZER, OUTER};
+use super::contents::{MEETINGS, OPTIMIZER, OUTER, part, put};
 use super::format::Contents;
 use crate::ranks::Ranks;
 use crate::update::Core;
@@ -83,12 +84,8 @@ impl Parts {
                 prefix
             }
         };
-        let tensors = part.tensors.into_iter();
-        let tensors = tensors.map(|(name, data)| (format!("{prefix}{name}"), data));
-        contents.tensors.extend(tensors);
-        let scalars = part.scalars.into_iter();
-        let scalars = scalars.map(|(name, scalar)| (format!("{prefix}{name}"), scalar));
-        contents.scalars.extend(scalars);
+        put(&mut contents.tensors, &prefix, part.tensors);
+        put(&mut contents.scalars, &prefix, part.scalars);
     }
 }
 
@@ -157,36 +154,30 @@ pub(super) fn told(
 }
 
 /// The whole as it is of one rank. Ranks of which there were none before begin as one that there was.
-pub(super) fn of_rank(core: &Core, contents: &Contents) -> Contents {
-    let mut own = contents.clone();
-    let (Some(ranks), Some(parts)) = (&core.ranks, Parts::of(core)) else {
-        return own;
+pub(super) fn of_rank<'a>(core: &Core, contents: &'a Contents) -> Cow<'a, Contents> {
+    let (Some(ranks), Some(parts @ Parts::Ranks)) = (&core.ranks, Parts::of(core)) else {
+        return Cow::Borrowed(contents);
     };
     let is_of = |name: &String, rank| name.starts_with(&prefix(rank));
     let names = || contents.tensors.keys().chain(contents.scalars.keys());
     let saved = (1..).find(|rank| !names().any(|name| is_of(name, *rank)));
     let rank = ranks.with(|exchange| exchange.rank()) % saved.unwrap_or(1);
+    let mut own = contents.clone();
     own.tensors.retain(|name, _| !name.starts_with(RANK));
     own.scalars.retain(|name, _| !name.starts_with(RANK));
-    if rank == 0 {
-        return own;
+    if rank > 0 {
+        parts.split_off(&mut own);
+        let prefix = prefix(rank);
+        own.tensors.extend(part(&contents.tensors, &prefix));
+        own.scalars.extend(part(&contents.scalars, &prefix));
+        let mut count = |name, count: &mut u64| {
+            let found = own.scalars.remove(name);
+            *count = found
+                .and_then(|found| found.try_into().ok())
+                .unwrap_or(*count);
+        };
+        count(UPDATES, &mut own.header.updates);
+        count(SKIPPED, &mut own.header.skipped);
     }
-    parts.split_off(&mut own);
-    let prefix = prefix(rank);
-    let stripped = |name: &String| Some(name.strip_prefix(&prefix)?.to_owned());
-    let tensors = contents.tensors.iter();
-    own.tensors
-        .extend(tensors.filter_map(|(name, data)| Some((stripped(name)?, data.clone()))));
-    let scalars = contents.scalars.iter();
-    own.scalars
-        .extend(scalars.filter_map(|(name, scalar)| Some((stripped(name)?, *scalar))));
-    let mut count = |name, count: &mut u64| {
-        let found = own.scalars.remove(name);
-        *count = found
-            .and_then(|found| found.try_into().ok())
-            .unwrap_or(*count);
-    };
-    count(UPDATES, &mut own.header.updates);
-    count(SKIPPED, &mut own.header.skipped);
-    own
+    Cow::Owned(own)
 }

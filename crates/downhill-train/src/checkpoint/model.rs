@@ -44,18 +44,17 @@ pub(crate) fn data<M: Module>(model: &M) -> BTreeMap<String, TensorData> {
 
 /// A checksum of all tensors of a module.
 pub(crate) fn checksum<M: Module>(model: &M) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    data(model)
-        .values()
-        .for_each(|data| hasher.update(data.as_bytes()));
-    hasher.finalize()
+    hashed(&data(model))
 }
 
 /// The same of gradients, or of what else there is one of for each parameter.
 pub(crate) fn checksum_of<M: Module>(model: &M, grads: &GradientsParams) -> u32 {
+    hashed(&gradients(model, grads))
+}
+
+fn hashed(data: &BTreeMap<String, TensorData>) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    gradients(model, grads)
-        .values()
+    data.values()
         .for_each(|data| hasher.update(data.as_bytes()));
     hasher.finalize()
 }

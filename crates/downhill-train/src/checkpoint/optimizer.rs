@@ -1,5 +1,6 @@
 //! An optimizer's state by the paths of the parameters, out of Burn's record and back into it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -43,16 +44,18 @@ impl States {
     }
 
     /// Those that this rank keeps: all of them, but where ranks share them.
-    fn kept_by(mut self, core: &Core) -> Self {
-        if let Some(shares) = &core.shares {
-            let own = core.bound.iter().zip(shares.own()).filter(|(_, own)| *own);
-            let own: BTreeSet<&str> = own.map(|(bound, _)| &*bound.info().path).collect();
-            self.tensors
-                .retain(|(path, _), _| own.contains(path.as_str()));
-            self.scalars
-                .retain(|(path, _), _| own.contains(path.as_str()));
-        }
-        self
+    fn kept_by(&self, core: &Core) -> Cow<'_, Self> {
+        let Some(shares) = &core.shares else {
+            return Cow::Borrowed(self);
+        };
+        let own = core.bound.iter().zip(shares.own()).filter(|(_, own)| *own);
+        let own: BTreeSet<&str> = own.map(|(bound, _)| &*bound.info().path).collect();
+        let mut kept = self.clone();
+        kept.tensors
+            .retain(|(path, _), _| own.contains(path.as_str()));
+        kept.scalars
+            .retain(|(path, _), _| own.contains(path.as_str()));
+        Cow::Owned(kept)
     }
 
     /// The entries of a record of Burn's, with the path of each id.
@@ -162,7 +165,7 @@ pub(crate) fn stated<M: Module>(
     states: &States,
     strict: bool,
 ) -> Result<ModuleOptimizer, CheckpointError> {
-    let states = &states.clone().kept_by(core);
+    let states = &*states.kept_by(core);
     let ids = ids(&core.bound);
     let refused = |path: &str, reason: String| CheckpointError::State {
         path: path.to_string(),

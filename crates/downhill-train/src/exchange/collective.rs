@@ -52,6 +52,11 @@ fn share(length: usize, size: usize, rank: usize) -> Range<usize> {
     start..start + each + usize::from(rank < more)
 }
 
+/// The piece from `start` of what a rank has `length` of, which may be nothing.
+fn segment(start: usize, length: usize) -> Range<usize> {
+    start.min(length)..length.min(start + SEGMENT)
+}
+
 fn encoded<N: Number>(tag: &Tag, values: &[N::Value]) -> Message {
     let mut message = tag.head(values.len() * N::BYTES);
     N::append(values, &mut message);
@@ -123,9 +128,7 @@ pub(super) fn broadcast<E: Exchange + ?Sized>(
     bytes: &mut Vec<u8>,
 ) -> Result<(), ExchangeError> {
     let is_root = exchange.rank() == root;
-    let mut tag = Tag::new(Kind::Broadcast, if is_root { bytes.len() } else { 0 });
-    // A root that does not fit in here is none: the ranks still have to agree on it.
-    tag.root = u32::try_from(root).unwrap_or(u32::MAX);
+    let tag = Tag::of_root(Kind::Broadcast, root, if is_root { bytes.len() } else { 0 });
     let direct = is_root && bytes.len() <= DIRECT;
     let first = tag.message(if direct { bytes } else { &[] });
     let (received, tags) = tell(exchange, &tag, first)?;
@@ -192,7 +195,6 @@ pub(super) fn all_gather<E: Exchange + ?Sized>(
     bytes: &[u8],
 ) -> Result<Vec<Vec<u8>>, ExchangeError> {
     let tag = Tag::new(Kind::AllGather, bytes.len());
-    let segment = |start: usize, length: usize| start.min(length)..length.min(start + SEGMENT);
     let mut start = 0;
     let mut all = vec![Vec::new(); exchange.size()];
     loop {
@@ -219,8 +221,7 @@ pub(super) fn gather<E: Exchange + ?Sized>(
     bytes: &[u8],
 ) -> Result<Vec<Vec<u8>>, ExchangeError> {
     let (size, is_root) = (exchange.size(), exchange.rank() == root);
-    let mut tag = Tag::new(Kind::Gather, bytes.len());
-    tag.root = u32::try_from(root).unwrap_or(u32::MAX);
+    let tag = Tag::of_root(Kind::Gather, root, bytes.len());
     let (_, tags) = tell(exchange, &tag, tag.message(&[]))?;
     if root >= size {
         return Err(ExchangeError::Root { root, size });
@@ -229,7 +230,6 @@ pub(super) fn gather<E: Exchange + ?Sized>(
     let lengths: Vec<usize> = lengths
         .map(|(rank, tag)| length(rank, tag))
         .collect::<Result<_, _>>()?;
-    let segment = |start: usize, length: usize| start.min(length)..length.min(start + SEGMENT);
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let mut all = vec![Vec::new(); if is_root { size } else { 0 }];
     for start in (0..longest).step_by(SEGMENT) {

@@ -51,6 +51,16 @@ impl Tag {
         }
     }
 
+    /// Of a call in which one rank is not as the others. One that does not fit in here is none: the ranks still have to
+    /// agree on it.
+    pub fn of_root(kind: Kind, root: usize, count: usize) -> Self {
+        let root = u32::try_from(root).unwrap_or(u32::MAX);
+        Self {
+            root,
+            ..Self::new(kind, count)
+        }
+    }
+
     /// A message of `bytes`.
     pub fn message(&self, bytes: &[u8]) -> Message {
         let mut message = self.head(bytes.len());

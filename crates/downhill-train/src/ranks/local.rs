@@ -3,18 +3,20 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
-use downhill_optim::drive::{ModelState, state_dtype};
-use downhill_optim::{OptimizerConfig, SgdConfig};
+use downhill_optim::drive::state_dtype;
+use downhill_optim::{OptimizerConfig, RuleOptimizer, SgdConfig};
 use downhill_setting::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{Apart, Ranks};
 use crate::bound::Bound;
 use crate::checkpoint;
-use crate::error::BindError;
+use crate::error::{BindError, StepCause};
 use crate::params::AutodiffState;
 use crate::probe;
+use crate::report::Outcome;
 use crate::setting::{OutOfRange, in_range};
+use crate::update::Core;
 
 /// Lets ranks train by themselves, and meet after every so many updates, for less to exchange: local SGD and DiLoCo.
 ///
@@ -133,15 +135,19 @@ impl Local {
         bound: &[Bound],
     ) -> Result<Self, BindError> {
         let refused = |reason: String| BindError::OuterOptimizer { reason };
-        let rule = config.outer.try_build();
-        let rule = rule.map_err(|error| refused(error.to_string()))?;
-        if rule.needs_loss() || ModelState::new(&rule).is_some() {
+        let outer = config.outer.try_init_for(model);
+        let outer = outer.map_err(|error| refused(error.to_string()))?;
+        let probed = probe::all(model, &outer)?;
+        let looks =
+            |optimizer: &RuleOptimizer| optimizer.needs_loss() || optimizer.looks_at_model();
+        if probed
+            .iter()
+            .flatten()
+            .any(|probed| looks(&probed.optimizer))
+        {
             let reason = "it looks at the loss or at the whole model".to_owned();
             return Err(refused(reason));
         }
-        let outer = config.outer.try_init_for(model);
-        let outer = outer.map_err(|error| refused(error.to_string()))?;
-        probe::all(model, &outer)?;
         let mut local = Self {
             config: config.clone(),
             outer,
@@ -231,6 +237,33 @@ impl Local {
         self.meetings += 1;
         self.begin(&model, bound);
         Ok(model)
+    }
+}
+
+impl Core {
+    /// What follows a call that came to its end: ranks that train by themselves meet if it is time to.
+    pub fn meet<M: Module>(&mut self, model: M, outcome: Outcome) -> Result<M, (M, StepCause)> {
+        let (Some(local), Some(ranks)) = (&mut self.local, &self.ranks) else {
+            return Ok(model);
+        };
+        // A micro-batch that is skipped is one that its window still waits for.
+        let counts = match outcome {
+            Outcome::Updated | Outcome::Nothing => true,
+            Outcome::Skipped => self.settings.accumulation.is_none(),
+            Outcome::Accumulated { .. } => false,
+        };
+        local.done = local.done.saturating_add(counts.into());
+        if !counts || !local.is_due() {
+            return Ok(model);
+        }
+        match local.meet(ranks, model, &self.bound, self.compared) {
+            Ok(model) => {
+                self.compared = true;
+                self.average(&model);
+                Ok(model)
+            }
+            Err((model, apart)) => Err((model, apart.into())),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
-use downhill_optim::drive::{detached, memory_order};
+use downhill_optim::drive::memory_order;
 
 use super::Ranks;
 use crate::bound::Bound;
@@ -114,7 +114,7 @@ impl ModuleVisitor for Read<'_> {
         self.next += 1;
         if self.moved[at] && self.shares.owner(at) == self.shares.rank {
             let order = memory_order(param.val()).unwrap_or_else(|| (0..D).collect());
-            let data = detached(param.val().without_autodiff().into_data());
+            let data = param.val().without_autodiff().into_data();
             self.bytes.extend_from_slice(data.as_bytes());
             // Burn has no more than 8 dimensions.
             self.bytes.extend(order.into_iter().map(|dim| dim as u8));
